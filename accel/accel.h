@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * accel/accel.h: what an engine is, and the threads that run vCPUs.
+ *
+ * An engine is one table: create, per-vCPU create, run until something needs
+ * the rest of the house, state in and out.  Everything around it (thread, halt,
+ * stop and continue, work from other threads) is here once, for all engines.
+ *
+ * Threads: vcpu_* may be called from any thread unless said otherwise.  A vCPU
+ * thread holds no lock while it runs guest code.
+ */
+#ifndef RHEA_ACCEL_ACCEL_H
+#define RHEA_ACCEL_ACCEL_H
+
+#include "qom/object.h"
+#include "target/i386/cpu.h"
+
+#include <pthread.h>
+
+typedef struct Accel Accel;
+typedef struct AccelClass AccelClass;
+typedef struct Vcpu Vcpu;
+
+typedef enum RunExit {
+    RUN_EXIT_INTERRUPTED, /* IRQ_EXIT was seen, or a time slice ended */
+    RUN_EXIT_HALTED,      /* cpu.halted is set and nothing is pending */
+    RUN_EXIT_SHUTDOWN,    /* triple fault */
+    RUN_EXIT_DEBUG,       /* gdb break- or watchpoint, single step */
+    RUN_EXIT_ERROR,       /* engine failure; message already reported */
+} RunExit;
+
+/* TypeInfo.klass of types below "accel". */
+struct AccelClass {
+    const char *name; /* "tcg" */
+    bool (*create)(Accel *a, MemorySystem *mem, Error **errp);
+    void (*destroy)(Accel *a);
+    bool (*vcpu_create)(Accel *a, Vcpu *v, Error **errp); /* on the vCPU's thread */
+    void (*vcpu_destroy)(Vcpu *v);
+    RunExit (*run)(Vcpu *v);                 /* NULL: no CPU runs (qtest) */
+    void (*kick)(Vcpu *v);                   /* make run() return soon; NULL: IRQ_EXIT is enough */
+    bool (*sync_out)(Vcpu *v, Error **errp); /* engine's state into CPUX86; NULL: it is there */
+    bool (*sync_in)(Vcpu *v, Error **errp);
+    void (*info)(Accel *a, GString *out); /* info jit */
+    bool manual_clock;                    /* qtest */
+};
+
+struct Accel {
+    Object obj;
+    MemorySystem *mem;
+    ClockSet *clocks;
+    AddressSpace *as_memory, *as_io;
+    void *data; /* the engine's */
+};
+#define TYPE_ACCEL "accel"
+
+typedef struct VcpuHooks {
+    /* On the vCPU thread, no lock held. */
+    void (*shutdown)(void *opaque, Vcpu *v); /* triple fault */
+    void (*debug)(void *opaque, Vcpu *v);
+    void (*error)(void *opaque, Vcpu *v);
+} VcpuHooks;
+
+struct Vcpu {
+    CPUX86 cpu;
+    Accel *accel;
+    const VcpuHooks *hooks;
+    void *hooks_opaque;
+    pthread_t thread;
+    int tid;
+    /* guarded by `lock` */
+    pthread_mutex_t lock;
+    pthread_cond_t wake, stopped_cond;
+    bool created, failed, stop, stopped, quit;
+    GQueue work;
+    Object *device; /* the CPU's device, for paths */
+};
+
+/* Allocates (64-byte aligned), starts the thread in the stopped state, waits for creation. */
+Vcpu *vcpu_new(Accel *a, unsigned index, const CpuConfig *config, const VcpuHooks *hooks,
+               void *opaque, Error **errp);
+void vcpu_free(Vcpu *v); /* ends the thread */
+/* Wakes it from halt and out of guest code so that it looks at irq_pending. */
+void vcpu_kick(Vcpu *v);
+static inline void vcpu_interrupt(Vcpu *v, uint32_t irq)
+{
+    cpu_interrupt(&v->cpu, irq);
+    vcpu_kick(v);
+}
+/* Runs fn on the vCPU's thread between two instructions and waits (directly if we are it). */
+void vcpu_run_on(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
+/* The same without waiting; `opaque` stays valid until it ran. */
+void vcpu_run_on_async(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
+/* Stops all and waits until none runs guest code (not from a vCPU thread). */
+void vcpus_pause(GPtrArray *vcpus);
+void vcpus_resume(GPtrArray *vcpus);
+Vcpu *vcpu_current(void); /* the calling thread's, or NULL */
+/* With the vCPU stopped or on its thread: state is in, goes back to, the engine. */
+bool vcpu_sync_out(Vcpu *v, Error **errp);
+bool vcpu_sync_in(Vcpu *v, Error **errp);
+/* Makes an Accel from "-accel NAME,key=value" / machine accel=. */
+Accel *accel_new(const char *name, Error **errp);
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * event/clock.h: the four clocks of a machine.
+ *
+ * A `ClockSet` belongs to one machine, so that two machines in one process
+ * stop and step independently.  All times are nanoseconds.
+ */
+#ifndef RHEA_EVENT_CLOCK_H
+#define RHEA_EVENT_CLOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define NS_PER_SEC 1000000000ll
+#define NS_PER_MS 1000000ll
+#define NS_PER_US 1000ll
+
+typedef enum ClockType {
+    CLOCK_RT,         /* host CLOCK_MONOTONIC; for timeouts that nobody in the guest sees */
+    CLOCK_VIRTUAL,    /* the guest's time: starts at 0, stands while the machine is stopped */
+    CLOCK_HOST,       /* wall clock (UTC since the epoch), jumps with the host's */
+    CLOCK_VIRTUAL_RT, /* like virtual, but runs while -icount sleeps; = virtual otherwise */
+    CLOCK_TYPES,
+} ClockType;
+
+typedef struct ClockSet ClockSet;
+
+ClockSet *clock_set_new(void);
+void clock_set_free(ClockSet *cs);
+
+/* Any thread, lock-free. */
+int64_t clock_now(const ClockSet *cs, ClockType type);
+/* The same as nanoseconds of CLOCK_VIRTUAL, the commonest wish. */
+int64_t clock_virtual(const ClockSet *cs);
+
+/* Starts and stops CLOCK_VIRTUAL; a new set's is stopped. Idempotent. */
+void clock_virtual_enable(ClockSet *cs, bool run);
+/* Sets CLOCK_VIRTUAL, for restored state; only while stopped. */
+void clock_virtual_set(ClockSet *cs, int64_t ns);
+/*
+ * Manual mode (qtest): CLOCK_VIRTUAL moves only by clock_virtual_set().
+ */
+void clock_virtual_manual(ClockSet *cs, bool manual);
+bool clock_is_manual(const ClockSet *cs);
+/* The hook that -icount installs: replaces the reading of CLOCK_VIRTUAL. */
+void clock_virtual_source(ClockSet *cs, int64_t (*now)(void *opaque), void *opaque);
+
+#endif

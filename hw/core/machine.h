@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hw/core/machine.h: the machine: one value from which everything of one
+ * virtual computer can be reached.
+ *
+ * `system/` makes it from the command line; it is /machine in the composition
+ * tree.  Machine types (hw/i386/) supply `init`.
+ */
+#ifndef RHEA_HW_CORE_MACHINE_H
+#define RHEA_HW_CORE_MACHINE_H
+
+#include "event/clock.h"
+#include "event/loop.h"
+#include "hw/core/device.h"
+#include "memory/memory.h"
+
+typedef struct MachineClass MachineClass;
+typedef struct Accel Accel; /* accel/accel.h */
+typedef struct Vcpu Vcpu;
+
+typedef struct SmpTopology {
+    unsigned cpus, max_cpus, sockets, dies, clusters, cores, threads;
+} SmpTopology;
+
+typedef struct NumaNode {
+    uint64_t mem;
+    GArray *cpus; /* unsigned: CPU indexes */
+    char *memdev; /* id of a memory backend, or NULL */
+    bool present;
+    uint8_t distance[128];
+} NumaNode;
+
+typedef struct BootConfig {
+    char *order; /* "cad", as -boot order= */
+    char *once;
+    bool menu, strict;
+    char *splash;
+    int64_t splash_time;    /* ms; -1: default */
+    int64_t reboot_timeout; /* ms; -1: default */
+} BootConfig;
+
+typedef enum ResetReason { RESET_GUEST, RESET_HOST, RESET_PANIC } ResetReason;
+typedef enum ShutdownReason {
+    SHUTDOWN_GUEST,
+    SHUTDOWN_GUEST_RESET, /* -no-reboot */
+    SHUTDOWN_HOST_QMP,
+    SHUTDOWN_HOST_SIGNAL,
+    SHUTDOWN_HOST_UI,
+    SHUTDOWN_PANIC,
+} ShutdownReason;
+
+/*
+ * What devices may ask of `system/`: set by it before init.  All may be called
+ * from any thread; the work is done later on the control thread.
+ */
+typedef struct MachineHooks {
+    void (*reset)(Machine *m, ResetReason why);
+    void (*shutdown)(Machine *m, ShutdownReason why, int exit_code);
+    void (*suspend)(Machine *m);
+    void (*wakeup)(Machine *m, const char *why);
+    void (*panicked)(Machine *m, const char *info);
+    /* Emits a QMP event; `data` is owned by the callee, may be NULL. */
+    void (*event)(Machine *m, const char *name, Json *data);
+} MachineHooks;
+
+struct Machine {
+    Object obj;
+    /* given by system/ */
+    ClockSet *clocks;
+    EventLoop *control, *platform;
+    MemorySystem *memsys;
+    Accel *accel;
+    const MachineHooks *hooks;
+    void *hooks_opaque;
+
+    /* configuration: properties of the type "machine" or filled by system/ */
+    uint64_t ram_size, max_ram_size;
+    uint32_t ram_slots;
+    char *ram_backend_id; /* memory-backend= */
+    SmpTopology smp;
+    GArray *numa; /* NumaNode */
+    BootConfig boot;
+    char *cpu_type; /* "-cpu" text: model[,features] */
+    char *firmware; /* -bios; NULL: the default */
+    char *kernel, *initrd, *append;
+    char *vga; /* -vga; NULL: default */
+    uint8_t uuid[16];
+    bool uuid_set;
+    char *name;
+    bool usb, graphics, mem_merge, dump_guest_core, nodefaults;
+    Json *smbios, *acpitables; /* arrays of option objects */
+    int64_t rtc_offset_ns;     /* guest wall clock = CLOCK_HOST + this, from -rtc base= */
+    ClockType rtc_clock;
+    bool rtc_driftfix_slew, rtc_localtime;
+
+    /* made by the machine type's init */
+    AddressSpace *as_memory, *as_io;
+    Region memory, io; /* the roots */
+    RamBlock *ram;
+    GPtrArray *cpus;         /* Vcpu* */
+    Bus *root_bus;           /* the PCI root bus */
+    GPtrArray *boot_devices; /* Device*, bootindex order is decided when asked */
+    void *isa;               /* IsaBus*, hw/isa/isa.h */
+    void *fw_cfg;            /* FwCfg*, hw/nvram/fw_cfg.h */
+    bool ready;              /* init done: from now on devices are hot-plugged */
+    bool no_shutdown_on_panic;
+};
+
+struct MachineClass {
+    const char *desc;  /* as `-machine help` shows it */
+    const char *alias; /* "pc" */
+    bool is_default;
+    unsigned max_cpus;
+    const char *default_cpu;
+    const char *default_nic, *default_display;
+    bool has_floppy, has_cdrom;
+    const char *default_disk_if; /* "ide" */
+    bool pcie;
+    bool (*init)(Machine *m, Error **errp);
+    void (*done)(Machine *m);  /* after all -device: ACPI tables, boot order, kernel */
+    void (*reset)(Machine *m); /* order of the devices' reset; NULL: tree order, then CPUs */
+};
+
+#define TYPE_MACHINE "machine"
+#define MACHINE(o) OBJECT_CAST(Machine, o, TYPE_MACHINE)
+static inline const MachineClass *machine_class(const Machine *m)
+{
+    return object_class(&m->obj);
+}
+Machine *machine_of(Object *any_object); /* by way of the root; NULL if none */
+
+/* Convenience for devices; forward to the hooks. */
+void machine_request_reset(Machine *m, ResetReason why);
+void machine_request_shutdown(Machine *m, ShutdownReason why, int exit_code);
+void machine_event(Machine *m, const char *name, Json *data);
+/* Stops the world for init, reset and load: runs every device's reset. */
+void machine_reset(Machine *m);
+
+#endif

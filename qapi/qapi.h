@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * qapi/qapi.h: the management interface.
+ *
+ * The JSON files here are the schema, in QEMU's schema language (enum, struct, union,
+ * alternate, command, event); qapi/gen.py turns it into
+ *   - C types, `TYPE *TYPE_from_json(const Json *, Error **)`, `TYPE_to_json()`,
+ *     `TYPE_free()`, with every member checked and all mistakes reported at once;
+ *   - one prototype for each command,
+ *         bool qmp_NAME(Object *root, <arguments>, <ret> **out, Error **errp);
+ *     implemented in the room that owns the work;
+ *   - constant tables for dispatch and introspection (query-qmp-schema);
+ *   - docs/qmp.md.
+ * A command without an implementation does not link: nothing is listed that does
+ * not work.
+ */
+#ifndef RHEA_QAPI_QAPI_H
+#define RHEA_QAPI_QAPI_H
+
+#include "qom/object.h"
+#include "util/json.h"
+
+typedef struct QmpCommand {
+    const char *name;
+    /* Checks `args` (an object, or NULL) and runs the command. *ret is {} if it has none. */
+    bool (*run)(Object *root, const Json *args, Json **ret, Error **errp);
+    bool allow_oob, allow_preconfig;
+} QmpCommand;
+
+extern const QmpCommand qmp_commands[]; /* sorted by name; ends with {0} */
+extern const char *const qmp_events[];  /* sorted; NULL-terminated */
+const QmpCommand *qmp_command_find(const char *name);
+Json *qmp_schema(void); /* query-qmp-schema */
+
+#endif
