@@ -17,6 +17,7 @@
 typedef struct MachineClass MachineClass;
 typedef struct Accel Accel; /* accel/accel.h */
 typedef struct Vcpu Vcpu;
+typedef struct UiContext UiContext; /* ui/console.h */
 
 typedef struct SmpTopology {
     unsigned cpus, max_cpus, sockets, dies, clusters, cores, threads;
@@ -72,6 +73,7 @@ struct Machine {
     Accel *accel;
     const MachineHooks *hooks;
     void *hooks_opaque;
+    UiContext *ui; /* where consoles and input handlers go; NULL in tests without one */
 
     /* configuration: properties of the type "machine" or filled by system/ */
     uint64_t ram_size, max_ram_size;
