@@ -26,6 +26,11 @@ typedef struct EventLoop EventLoop;
 /* `name` is for logs and thread names; `clocks` must outlive the loop. */
 EventLoop *loop_new(const char *name, ClockSet *clocks, Error **errp);
 void loop_free(EventLoop *loop);
+/*
+ * Marks the machine's control loop: its lock comes before every device loop's in the
+ * order, so holding it does not stand in the way of loop_lock_foreign().
+ */
+void loop_set_control(EventLoop *loop);
 const char *loop_name(const EventLoop *loop);
 ClockSet *loop_clocks(const EventLoop *loop);
 
@@ -68,7 +73,8 @@ static inline void loop_unlock_guard(EventLoop **loop)
 typedef void FdFn(void *opaque);
 /*
  * Calls `readable`/`writable` (either may be NULL) when `fd` is ready; both NULL
- * removes it.  Level-triggered.  Under the loop's lock, or before it runs.
+ * removes it (before the descriptor is closed).  Level-triggered.  Under the loop's lock,
+ * or before it runs.  Plain files, which are always ready, are fine.
  */
 void loop_watch_fd(EventLoop *loop, int fd, FdFn *readable, FdFn *writable, void *opaque);
 
@@ -111,10 +117,10 @@ int64_t loop_next_deadline(EventLoop *loop);
 typedef enum AioOp {
     AIO_READ,
     AIO_WRITE,
-    AIO_FSYNC,   /* data and what is needed to reach it */
-    AIO_DISCARD, /* punch a hole */
-    AIO_ZERO,    /* zero, keeping allocation unless `unmap` */
-    AIO_TRUNCATE,
+    AIO_FSYNC,    /* data and what is needed to reach it */
+    AIO_DISCARD,  /* punch a hole */
+    AIO_ZERO,     /* zero, keeping allocation unless `unmap` */
+    AIO_TRUNCATE, /* the file gets `len` bytes */
 } AioOp;
 typedef struct AioRequest {
     AioOp op;

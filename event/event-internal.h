@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * event/event-internal.h: what the files of this room know of each other.  Not
+ * for other rooms.
+ */
+#ifndef RHEA_EVENT_INTERNAL_H
+#define RHEA_EVENT_INTERNAL_H
+
+#include "event/loop.h"
+
+#include <glib.h>
+#include <pthread.h>
+
+typedef struct AioContext AioContext;
+
+/* ---- clock.c ---- */
+bool clock_is_running(const ClockSet *cs);
+/* The set wakes its loops when virtual time starts, stops or steps. */
+void clock_set_join(ClockSet *cs, EventLoop *loop);
+void clock_set_leave(ClockSet *cs, EventLoop *loop);
+
+/* ---- loop.c ---- */
+/* Makes a waiting loop look at its queues again. Any thread; cheap when already noted. */
+void loop_notify(EventLoop *loop);
+
+/* ---- timer.c ---- */
+typedef struct TimerHeap {
+    Timer **items;
+    unsigned n, alloc;
+} TimerHeap;
+typedef struct TimerSet {
+    pthread_mutex_t lock; /* a leaf: guards the heaps and every Timer's expire/heap_index */
+    TimerHeap heaps[CLOCK_TYPES];
+    int host_fd;          /* timerfd that reports jumps of the wall clock, or -1 */
+    int64_t asleep_until; /* CLOCK_RT deadline of the wait under way; INT64_MIN: awake */
+} TimerSet;
+TimerSet *loop_timers(EventLoop *loop);
+void timer_set_init(TimerSet *ts);
+void timer_set_fini(TimerSet *ts);
+/* The nearest deadline on CLOCK_RT, INT64_MAX if none; notes that the loop sleeps until
+ * that or `limit`, whichever is earlier. */
+int64_t timer_set_sleep(TimerSet *ts, const ClockSet *cs, int64_t limit);
+void timer_set_awake(TimerSet *ts);
+/* Runs what is due on the clocks of `mask` (bit per ClockType). true if anything ran. */
+bool timer_set_run(TimerSet *ts, const ClockSet *cs, unsigned mask);
+
+/* ---- aio.c ---- */
+AioContext **loop_aio_slot(EventLoop *loop);
+/* Hands queued submissions to the kernel; called before the loop waits. */
+void aio_flush(AioContext *ctx);
+void aio_free(AioContext *ctx);
+
+#endif
