@@ -139,7 +139,7 @@ static void prepare_stack(Fiber *f)
 #if defined(__x86_64__)
     /* As fiber_switch() leaves it: control words, six registers, return address;
      * the entry sees a stack aligned as after a call. */
-    uint64_t *sp = (uint64_t *)top - 2;
+    uint64_t *sp = (uint64_t *)top - 1;
     *sp = 0;
     *--sp = (uintptr_t)fiber_main;
     sp -= 6;

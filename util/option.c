@@ -186,9 +186,10 @@ static bool parse_keyval(OptionText *o, const char *implied)
             }
         }
         add_span(o, key, (size_t)(start - o->text), (size_t)(p - start));
-        if (!*key || *key == '.' || strstr(key, "..") || g_str_has_suffix(key, ".")) {
+        if (!*key || *key == '.' || *key == '=' || strstr(key, "..") ||
+            g_str_has_suffix(key, ".")) {
             json_unref(v);
-            option_mistake(o, key, *key ? "malformed key" : "a key is missing here");
+            option_mistake(o, key, *key && *key != '=' ? "malformed key" : "a key is missing here");
         } else if (!put_dotted(o->values, key, v)) {
             option_mistake(o, key, "contradicts an earlier key");
         }
