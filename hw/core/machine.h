@@ -17,6 +17,8 @@
 typedef struct MachineClass MachineClass;
 typedef struct Accel Accel; /* accel/accel.h */
 typedef struct Vcpu Vcpu;
+typedef struct UiContext UiContext;   /* ui/console.h */
+typedef struct BlockGraph BlockGraph; /* block/block.h */
 typedef struct UiContext UiContext; /* ui/console.h */
 
 typedef struct SmpTopology {
@@ -71,6 +73,8 @@ struct Machine {
     EventLoop *control, *platform;
     MemorySystem *memsys;
     Accel *accel;
+    UiContext *ui;     /* never NULL: pictures and input */
+    BlockGraph *block; /* never NULL: all disks */
     const MachineHooks *hooks;
     void *hooks_opaque;
     UiContext *ui; /* where consoles and input handlers go; NULL in tests without one */
