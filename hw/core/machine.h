@@ -19,7 +19,6 @@ typedef struct Accel Accel; /* accel/accel.h */
 typedef struct Vcpu Vcpu;
 typedef struct UiContext UiContext;   /* ui/console.h */
 typedef struct BlockGraph BlockGraph; /* block/block.h */
-typedef struct UiContext UiContext; /* ui/console.h */
 
 typedef struct SmpTopology {
     unsigned cpus, max_cpus, sockets, dies, clusters, cores, threads;
@@ -73,11 +72,10 @@ struct Machine {
     EventLoop *control, *platform;
     MemorySystem *memsys;
     Accel *accel;
-    UiContext *ui;     /* never NULL: pictures and input */
-    BlockGraph *block; /* never NULL: all disks */
+    UiContext *ui;     /* pictures and input; NULL in tests without */
+    BlockGraph *block; /* all disks; NULL in tests without */
     const MachineHooks *hooks;
     void *hooks_opaque;
-    UiContext *ui; /* where consoles and input handlers go; NULL in tests without one */
 
     /* configuration: properties of the type "machine" or filled by system/ */
     uint64_t ram_size, max_ram_size;
