@@ -28,10 +28,13 @@ typedef struct Property Property;
 struct Object {
     const TypeInfo *type;
     Object *parent;
-    char *name;           /* in the parent; NULL for a root or an orphan */
-    GHashTable *children; /* name -> Object*, created when needed; owns a reference */
-    int refs;
-    bool completed; /* complete()/realize() has succeeded: most properties are fixed now */
+    char *name;             /* in the parent; NULL for a root or an orphan */
+    GHashTable *children;   /* name -> Object*, created when needed; owns a reference */
+    GPtrArray *child_order; /* the same children, oldest first */
+    Object *scope;          /* where an orphan's links are looked up: object_set_scope() */
+    int refs;               /* atomic */
+    bool embedded;          /* made by object_init_at(): the memory belongs to somebody else */
+    bool completed;         /* complete()/realize() has succeeded: most properties are fixed now */
 };
 
 struct TypeInfo {
@@ -62,7 +65,11 @@ bool type_is_a(const TypeInfo *t, const char *base);
 /* NULL-terminated array of the concrete types below `base`, by name; g_free it. */
 const TypeInfo **type_list(const char *base, bool abstract_too);
 const void *type_class(const TypeInfo *t); /* its own or the nearest ancestor's table */
-/* Calls fn for each property, base types first; stops when it returns false. */
+/*
+ * Calls fn for each property, base types first; stops when it returns false.
+ * A type may repeat a property of a base type (another default, other limits):
+ * then its entry stands in for the base's.
+ */
 bool type_each_property(const TypeInfo *t, bool (*fn)(const Property *p, void *opaque),
                         void *opaque);
 const Property *type_property(const TypeInfo *t, const char *name);
@@ -75,7 +82,12 @@ Object *object_try_new(const char *type, const char *base, Error **errp);
 void object_init_at(Object *obj, size_t size, const char *type);
 Object *object_ref(Object *obj);
 void object_unref(Object *obj);
-/* Runs TypeInfo.complete of the type and its parents, once. */
+/*
+ * An object that is not yet in the tree looks up its links (and what its own
+ * checks resolve) in the tree of `in_tree`, which must outlive its orphanhood.
+ */
+void object_set_scope(Object *obj, Object *in_tree);
+/* Runs TypeInfo.complete of the type and its parents (base first), once. */
 bool object_complete(Object *obj, Error **errp);
 
 /* ---- tree ---- */
@@ -119,7 +131,8 @@ typedef enum PropKind {
     PROP_UUID,     /* uint8_t[16] */
     PROP_PCI_ADDR, /* int32_t devfn: "slot.fn" or a number; -1: any */
     PROP_LINK,     /* Object*, of type `link`; holds a reference */
-    PROP_ARRAY,    /* PropArray*: array of strings or integers by `arg` = element PropKind */
+    PROP_ARRAY,    /* PropArray*: array of strings or integers by `arg` = element PropKind;
+                    * NULL when empty */
     PROP_CUSTOM,   /* get/set functions */
 } PropKind;
 
@@ -182,6 +195,8 @@ void object_set_uint(Object *obj, const char *name, uint64_t v);
 void object_set_bool(Object *obj, const char *name, bool v);
 void object_set_link(Object *obj, const char *name, Object *target);
 Json *object_get(Object *obj, const char *name, Error **errp); /* caller owns */
+/* The value an untouched property has, as object_get() would give it; NULL if none is declared. */
+Json *property_default(const Property *p);
 /* Printable type for introspection: "uint32", "bool", "str", "link<chardev>"… */
 const char *property_type_name(const Property *p);
 /* One line for `help`: "  mtu=<uint16>  - … (default: 0)". */
