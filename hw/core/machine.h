@@ -85,7 +85,8 @@ struct Machine {
     GArray *numa; /* NumaNode */
     BootConfig boot;
     char *cpu_type; /* "-cpu" text: model[,features] */
-    char *firmware; /* -bios; NULL: the default */
+    char *firmware;   /* -bios; NULL: the default */
+    char **data_dirs; /* -L, NULL-terminated, or NULL: hw/core/datafile.h */
     char *kernel, *initrd, *append;
     char *vga; /* -vga; NULL: default */
     uint8_t uuid[16];

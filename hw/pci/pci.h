@@ -14,6 +14,8 @@
 #include "hw/core/machine.h"
 #include "hw/pci/pci_regs.h"
 
+#include <pthread.h>
+
 typedef struct PciDevice PciDevice;
 typedef struct PciBus PciBus;
 typedef struct PciClass PciClass;
@@ -55,17 +57,21 @@ struct PciDevice {
     int32_t devfn; /* property addr=; -1: first free */
     bool multifunction;
     char *romfile;
-    int rombar;
+    int32_t rombar;   /* 0: the ROM has no BAR */
+    uint32_t romsize; /* UINT32_MAX: the file's, rounded up */
     PciBar bars[PCI_BAR_COUNT];
     Region bus_master; /* alias of the bus's DMA view, enabled by the command register */
     Region bus_master_root;
     AddressSpace *as; /* what the function's DMA sees */
     RamBlock *rom;
     Region rom_region;
-    uint8_t intx_level;
+    uint8_t intx_level; /* what the function asks for, before INTX_DISABLE */
+    int16_t intx_line;  /* the root's line this function holds up, or -1; root's irq_lock */
     uint8_t msi_cap, msix_cap, pm_cap, exp_cap; /* offsets, 0: none */
+    uint16_t msi_vectors;
     MsixState *msix;
-    uint16_t next_cap;
+    PciBus *secondary;   /* a bridge's other side, or NULL */
+    uint8_t saved[4096]; /* the guest-writable bits of config, for the state description */
 };
 #define TYPE_PCI_DEVICE "pci-device"
 #define PCI_DEVICE(o) OBJECT_CAST(PciDevice, o, TYPE_PCI_DEVICE)
@@ -73,7 +79,7 @@ struct PciDevice {
 struct PciBus {
     Bus bus;
     PciDevice *devices[256]; /* by devfn */
-    uint8_t devfn_min;
+    uint8_t devfn_min, devfn_max;
     PciDevice *bridge;           /* the bridge whose secondary side this is, or NULL */
     Region *mem, *io, *prefetch; /* where BARs are mapped; prefetch: = mem on root buses */
     Region *dma_root;            /* what bus masters see */
@@ -82,11 +88,10 @@ struct PciBus {
     void (*set_irq)(void *opaque, int line, int level);
     void *irq_opaque;
     unsigned nirq;
-    int irq_count[64];
-    uint8_t root_number; /* bus number of a root bus */
+    unsigned irq_count[64];   /* how many functions hold up each line; irq_lock */
+    pthread_mutex_t irq_lock; /* leaf: under any loop's lock, takes the controllers' own */
+    uint8_t root_number;      /* bus number of a root bus */
     bool express;
-    /* Hot-plug controller of this bus, or NULL. */
-    bool (*hotplug)(PciBus *bus, PciDevice *d, bool plug, Error **errp);
 };
 #define TYPE_PCI_BUS "PCI"
 #define TYPE_PCIE_BUS "PCIE"
@@ -97,7 +102,15 @@ struct PciBus {
 void pci_register_bar(PciDevice *d, unsigned n, uint8_t type, Region *r);
 /* Adds a capability of `size` bytes at `offset` (0: first free); its offset, or 0 + error. */
 uint8_t pci_add_capability(PciDevice *d, uint8_t id, uint8_t offset, uint8_t size, Error **errp);
+/* Express functions only: appends an extended capability; its offset. */
 uint16_t pcie_add_ext_capability(PciDevice *d, uint16_t id, uint8_t version, uint16_t size);
+/* Power management capability with D0 and D3hot; d->pm_cap. */
+bool pci_pm_init(PciDevice *d, uint8_t offset, Error **errp);
+/*
+ * PCI Express capability (version 2) of `type` PCI_EXP_TYPE_*, `port` being the port
+ * number of link capabilities; 2.5 GT/s x1.  d->exp_cap.
+ */
+bool pcie_cap_init(PciDevice *d, uint8_t offset, uint8_t type, uint8_t port, Error **errp);
 /* PCI_INTERRUPT_PIN must be set in config for INTx. Any thread. */
 void pci_set_irq(PciDevice *d, int level);
 IrqLine pci_irq_line(PciDevice *d);
@@ -139,6 +152,19 @@ void pci_msix_notify(PciDevice *d, unsigned vector);
 /* ---- for host bridges and machines ---- */
 /* In a bridge's memory: fields mem/io/dma_root/map_irq are set by the caller before use. */
 void pci_bus_init(PciBus *bus, Device *parent, Machine *m, const char *id, bool express);
+void pci_bus_fini(PciBus *bus);
+PciBus *pci_bus_root(PciBus *bus);
+/*
+ * For a root's interrupt router: holds the lock under which set_irq is called, and (remap)
+ * moves each asserted INTx to the line map_irq now gives.
+ */
+void pci_irq_lock(PciBus *root);
+void pci_irq_unlock(PciBus *root);
+void pci_irq_remap(PciBus *root);
+/* Puts the common registers of a function to their values after a bus reset. */
+void pci_device_reset_common(PciDevice *d);
+/* Maps and unmaps BARs after the command register or a BAR was changed by code. */
+void pci_update_mappings(PciDevice *d);
 uint32_t pci_bus_config_read(PciBus *root, uint32_t bdf, uint32_t reg, unsigned len);
 void pci_bus_config_write(PciBus *root, uint32_t bdf, uint32_t reg, uint32_t v, unsigned len);
 PciDevice *pci_find(PciBus *root, uint8_t bus, uint8_t devfn);
