@@ -41,6 +41,16 @@ typedef struct BootConfig {
     int64_t reboot_timeout; /* ms; -1: default */
 } BootConfig;
 
+typedef struct NicConfig {
+    char *model;  /* "e1000"; NULL: the board's default */
+    char *netdev; /* id of a network backend, or NULL */
+    char *id;     /* of the device, or NULL */
+    char *addr;   /* PCI address as with -device, or NULL */
+    uint8_t mac[6];
+    bool mac_set;
+    bool made;
+} NicConfig;
+
 typedef enum ResetReason { RESET_GUEST, RESET_HOST, RESET_PANIC } ResetReason;
 typedef enum ShutdownReason {
     SHUTDOWN_GUEST,
@@ -93,6 +103,9 @@ struct Machine {
     bool uuid_set;
     char *name;
     bool usb, graphics, mem_merge, dump_guest_core, nodefaults;
+    /* What -serial, -parallel and -nic/-net nic (or their defaults) ask of the board. */
+    GPtrArray *serials, *parallels; /* Chardev* by port number; a NULL entry: no such port */
+    GPtrArray *nics;                /* NicConfig*; the board makes each and sets `made` */
     Json *smbios, *acpitables; /* arrays of option objects */
     int64_t rtc_offset_ns;     /* guest wall clock = CLOCK_HOST + this, from -rtc base= */
     ClockType rtc_clock;
@@ -109,6 +122,15 @@ struct Machine {
     void *fw_cfg;            /* FwCfg*, hw/nvram/fw_cfg.h */
     bool ready;              /* init done: from now on devices are hot-plugged */
     bool no_shutdown_on_panic;
+
+    /*
+     * Set by the board's power management (NULL: it has none); platform loop's lock held.
+     * power_button: system_powerdown.  wake: after suspend; sets the wake status and asks for
+     * the reset that starts the firmware's resume path; `why` is "rtc", "pmtimer" or "other".
+     */
+    void (*power_button)(void *opaque);
+    void (*wake)(void *opaque, const char *why);
+    void *power_opaque;
 };
 
 struct MachineClass {
