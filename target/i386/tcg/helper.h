@@ -119,7 +119,9 @@ void helper_xsave(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w, XsaveKind 
 void helper_xrstor(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w, XsaveKind kind);
 void helper_emms(CPUX86 *cpu);
 void helper_ldmxcsr(CPUX86 *cpu, uint32_t v); /* #GP on reserved bits */
-/* MMX instructions: makes TOP 0 and all tags valid before register use. */
+/* MMX instructions: #UD, #NM and #MF as they report them; changes nothing. */
+void x87_check_mmx(CPUX86 *cpu);
+/* The same checks, then makes TOP 0 and all tags valid: after the memory operand was read. */
 void x87_enter_mmx(CPUX86 *cpu);
 
 /* ---- MMX, SSE … (simd*.c) ---- */
