@@ -11,6 +11,13 @@
  * loop's lock, inside an (implicit or explicit) transaction, which a mutex of
  * the MemorySystem serializes; reads of views are RCU reads from any thread.
  * An MMIO callback runs under the lock of the loop its region belongs to.
+ * Listeners run with the system's mutex held and take no loop's lock.
+ *
+ * A dispatch may wait for a loop's lock inside an RCU read section, so nobody
+ * calls rcu_synchronize() with a loop's lock held.  A region that was taken out
+ * of the tree may still be reached by such a waiting reader: its memory is given
+ * back only after a grace period (devices: Object.rcu_free), and region_fini(),
+ * called under the loop's lock, makes late accesses read as nothing.
  */
 #ifndef RHEA_MEMORY_MEMORY_H
 #define RHEA_MEMORY_MEMORY_H
@@ -68,10 +75,17 @@ typedef struct RegionOps {
                             MemAttrs a);
     MemResult (*write_attrs)(void *opaque, hwaddr offset, uint64_t value, unsigned size,
                              MemAttrs a);
-    /* Accesses the bus accepts (0: 1 to 4 bytes, aligned or not); others give MEM_DECODE_ERROR. */
+    /*
+     * Accesses the bus accepts (0: 1 to 4 bytes, aligned or not).  Smaller or misaligned
+     * (aligned_only) ones give MEM_DECODE_ERROR; larger ones are split, as a bridge does.
+     */
     uint8_t valid_min, valid_max;
     bool aligned_only;
-    /* Accesses the callbacks implement (0: 1 to 4); the core splits and merges. */
+    /*
+     * Accesses the callbacks implement (0: 1 to 4); the core splits and merges.  A misaligned
+     * offset is passed on as it is.  A narrower access becomes one of the aligned unit of
+     * impl_min bytes: reads take their bytes out of it, writes have zeroes beside them.
+     */
     uint8_t impl_min, impl_max;
     bool big_endian;
 } RegionOps;
@@ -93,7 +107,7 @@ struct Region {
     hwaddr addr;   /* in the container */
     int priority;
     bool enabled, readonly, romd;
-    uint8_t dirty_log_mask; /* of DirtyClient bits */
+    uint8_t dirty_log_mask; /* of DirtyClient bits; DIRTY_CODE is watched in all RAM anyway */
     const RegionOps *ops;
     void *opaque;
     MemOwner *owner;
@@ -101,9 +115,9 @@ struct Region {
     Region *alias;
     hwaddr alias_offset;
     Region *container;
-    GList *subregions; /* by descending priority, newest first within one */
-    MemorySystem *sys; /* set once the region is below an address space's root */
-    GArray *ioeventfds;
+    GList *subregions;  /* by descending priority, newest first within one */
+    MemorySystem *sys;  /* set once the region is below an address space's root */
+    GArray *ioeventfds; /* replaced under RCU, never changed */
     bool coalesced;
 };
 
@@ -194,27 +208,59 @@ struct RamBlock {
     uint64_t fd_offset;
     bool shared, mergeable, resizeable;
     int refs;
-    uint64_t *dirty[DIRTY_CLIENTS]; /* one bit a page; 1: dirty */
-    void *engine;                   /* the engine's own (TCG: its code map) */
+    uint64_t *dirty[DIRTY_CLIENTS]; /* one bit a page, atomic; 1: dirty; all are at first */
+    size_t page_size;               /* of the mapping: larger for hugetlbfs */
+    bool discard;
+    RcuHead rcu;
+    void *engine; /* the engine's own (TCG: its code map) */
     MemorySystem *sys;
 };
 typedef struct RamOptions {
     const char *path; /* file or directory (hugetlbfs, tmpfs), or NULL */
     bool memfd, share, prealloc, merge, dump, huge;
-    uint64_t huge_page_size;
+    bool seal;     /* memfd: its size can no longer change */
+    bool readonly; /* the file is opened read-only; with `rom`, the mapping is, too */
+    bool rom;
+    bool reserve;   /* swap space is reserved (or hugetlb pages), so that use cannot fail later */
+    bool discard;   /* file: its pages are freed at the end */
+    uint64_t align; /* of the mapping; 0: the page size */
+    uint64_t fd_offset;
+    unsigned prealloc_threads;  /* 0: 1 */
+    uint64_t huge_page_size;    /* 0: the host's default */
     const uint16_t *host_nodes; /* NUMA nodes, ends with 0xffff; NULL: none */
     int numa_policy;            /* MPOL_* */
-    bool zero_fd_readonly;
 } RamOptions;
+/*
+ * `sys` NULL: for now of no system (a backend not yet used); see ram_block_attach().
+ * `o` NULL: anonymous, private, transparent huge pages, dumped.  Reads as zeroes.
+ */
 RamBlock *ram_block_new(MemorySystem *sys, const char *name, uint64_t size, const RamOptions *o,
                         Error **errp);
+/* Makes a block that was created without a system a member of `sys`; once. */
+void ram_block_attach(RamBlock *b, MemorySystem *sys);
 RamBlock *ram_block_ref(RamBlock *b);
 void ram_block_unref(RamBlock *b);
 GList *memory_ram_blocks(MemorySystem *sys); /* RamBlock*, borrowed */
 
-/* Marks [offset, offset+len) dirty for every client; tells the engine about code. */
+#define RAM_DIRTY_PAGE_BITS 12
+/*
+ * Marks [offset, offset+len) dirty for every client.  Where DIRTY_CODE was clean (translated
+ * code may be there), the listeners' code_written is told afterwards; it drops all code of
+ * these pages, or clears the bit again for what it keeps.  Any thread.
+ */
 void ram_mark_dirty(RamBlock *b, uint64_t offset, uint64_t len);
-/* Tests, and clears, the bit; a cleared page makes the engine watch its next write. */
+static inline bool ram_page_dirty(const RamBlock *b, DirtyClient c, uint64_t offset)
+{
+    uint64_t page = offset >> RAM_DIRTY_PAGE_BITS;
+
+    return __atomic_load_n(&b->dirty[c][page / 64], __ATOMIC_RELAXED) >> (page % 64) & 1;
+}
+/* Marks for one client only, telling nobody. */
+void ram_set_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t len);
+/*
+ * Is any page of the span dirty?  _clear_ also makes them clean and tells the listeners'
+ * `clean`, so that the engine watches the next write.  Any thread.
+ */
 bool ram_test_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t len);
 bool ram_test_clear_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t len);
 void region_set_dirty_log(Region *r, DirtyClient c, bool on);
@@ -249,6 +295,7 @@ struct MemoryListener {
     int priority;
 };
 void memory_listener_add(MemorySystem *sys, MemoryListener *l); /* replays what exists */
+/* Waits until no callback runs: not with a loop's lock held, nor from a callback. */
 void memory_listener_del(MemorySystem *sys, MemoryListener *l);
 
 /* A write of `size` at `addr` of an I/O region becomes an eventfd signal. */
