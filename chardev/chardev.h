@@ -38,7 +38,9 @@ typedef struct CharFrontend {
     const CharHandlers *handlers;
     void *opaque;
     EventLoop *loop;
-    unsigned tag; /* the mux's */
+    unsigned tag;                   /* the mux's */
+    void (*writable)(void *opaque); /* of char_when_writable() */
+    void *writable_opaque;
 } CharFrontend;
 
 /* Connects; fails if the backend already has its (only) frontend. */
@@ -47,7 +49,7 @@ bool char_attach(CharFrontend *fe, Chardev *chr, const CharHandlers *h, void *op
 void char_detach(CharFrontend *fe);
 /*
  * Writes what fits without blocking; returns the number of bytes taken, 0 when
- * the other side is full (call again from the char_when_writable callback).
+ * the other side is full (call again from the char_when_writable() callback, which comes once).
  * Without a backend, and while nobody is connected, everything is taken and lost.
  * Any thread.
  */
@@ -58,6 +60,8 @@ void char_when_writable(CharFrontend *fe, void (*fn)(void *opaque), void *opaque
 void char_accept_input(CharFrontend *fe);
 bool char_connected(const CharFrontend *fe);
 void char_send_break(CharFrontend *fe);
+/* On a mux: gives this frontend the keyboard. Control loop. */
+void chardev_mux_take_focus(CharFrontend *fe);
 /* Serial line parameters and modem lines; ignored by backends without them. */
 typedef struct CharSerialParams {
     int speed, data_bits, stop_bits;
@@ -81,6 +85,11 @@ void chardev_cleanup_terminal(void);
 /* "disconnected:unix:/x,server=on": for info chardev and query-chardev. Owned by chr. */
 const char *chardev_filename(const Chardev *chr);
 /* Guest exits by `Ctrl-A x`: what stdio's mux calls. Set by system/. */
+void chardev_set_escape(Object *root, uint8_t escape); /* -echr; default Ctrl-A */
+/* Reads and empties a ringbuf; NULL if `chr` is none. Caller frees. */
+GByteArray *chardev_ringbuf_read(Chardev *chr, size_t max);
+/* The backends' names ("socket"), NULL-terminated, for help; g_free it. */
+const char **chardev_backends(void);
 void chardev_set_exit_handler(Object *root, void (*quit)(void *opaque), void *opaque);
 
 #endif
