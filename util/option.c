@@ -156,7 +156,7 @@ static void add_span(OptionText *o, const char *key, size_t start, size_t len)
     g_array_append_val(o->spans, s);
 }
 
-static bool parse_keyval(OptionText *o, const char *implied)
+static bool parse_keyval(OptionText *o, const char *implied, const char *const *lists)
 {
     const char *p = o->text;
     bool first = true;
@@ -190,6 +190,13 @@ static bool parse_keyval(OptionText *o, const char *implied)
             g_str_has_suffix(key, ".")) {
             json_unref(v);
             option_mistake(o, key, *key && *key != '=' ? "malformed key" : "a key is missing here");
+        } else if (lists && g_strv_contains(lists, key)) {
+            Json *list = json_get(o->values, key);
+            if (!list) {
+                list = json_array();
+                json_put(o->values, key, list);
+            }
+            json_append(list, v);
         } else if (!put_dotted(o->values, key, v)) {
             option_mistake(o, key, "contradicts an earlier key");
         }
@@ -204,6 +211,12 @@ static bool parse_keyval(OptionText *o, const char *implied)
 
 OptionText *option_parse(const char *option, const char *text, const char *implied, Error **errp)
 {
+    return option_parse_lists(option, text, implied, NULL, errp);
+}
+
+OptionText *option_parse_lists(const char *option, const char *text, const char *implied,
+                               const char *const *lists, Error **errp)
+{
     OptionText *o = option_new(option, text);
     if (*text == '{') {
         o->values = json_parse(text, errp);
@@ -214,7 +227,7 @@ OptionText *option_parse(const char *option, const char *text, const char *impli
         }
         return o;
     }
-    if (!parse_keyval(o, implied)) {
+    if (!parse_keyval(o, implied, lists)) {
         option_check(o, errp);
         option_free(o);
         return NULL;

@@ -27,6 +27,9 @@ typedef struct OptionText OptionText;
  * NULL on a syntax error.
  */
 OptionText *option_parse(const char *option, const char *text, const char *implied, Error **errp);
+/* The same; the (NULL-terminated) keys in `lists` may be repeated and become arrays of strings. */
+OptionText *option_parse_lists(const char *option, const char *text, const char *implied,
+                               const char *const *lists, Error **errp);
 void option_free(OptionText *o);
 
 /* The parsed object; borrowed. */
