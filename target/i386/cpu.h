@@ -275,6 +275,7 @@ struct CPUX86 {
     Segment ldtr, tr;
     TableReg gdtr, idtr;
     uint64_t cr0, cr2, cr3, cr4;
+    uint64_t pdpte[4]; /* PAE paging: loaded with CR3 */
     uint64_t xcr0, xss;
     uint64_t dr[8]; /* 0-3, 6, 7 */
 
@@ -308,6 +309,7 @@ struct CPUX86 {
     int32_t exception_vector; /* being delivered; -1: none */
     uint32_t exception_error;
     bool exception_has_error;
+    bool saved_inhibit; /* HF_INHIBIT while the state is saved or loaded (cpu-state.c) */
 
     /* ---- not architectural ---- */
     unsigned index; /* 0 … */

@@ -26,9 +26,13 @@ typedef enum EventKind { EVENT_EXTERNAL, EVENT_EXCEPTION, EVENT_SOFT_INT, EVENT_
  */
 bool x86_deliver(CPUX86 *cpu, EventKind kind, int vector, bool has_error, uint32_t error,
                  uint64_t return_rip);
-/* INT n / INT3 / INTO with all VM86 (IOPL, VME) rules; control is transferred. */
+/*
+ * INT n with all VM86 (IOPL, VME) rules; INT3 and INTO know no such rules. Control
+ * is transferred (INTO with OF = 0 goes on at next_rip).
+ */
 void helper_int(CPUX86 *cpu, int vector, uint64_t next_rip);
 void helper_int3(CPUX86 *cpu, uint64_t next_rip);
+void helper_into(CPUX86 *cpu, uint64_t next_rip);
 void helper_icebp(CPUX86 *cpu, uint64_t next_rip);
 void helper_iret(CPUX86 *cpu, unsigned opsize, uint64_t next_rip);
 
