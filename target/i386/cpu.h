@@ -223,10 +223,22 @@ typedef enum CpuFeatureWord {
     FEAT_SVM,
     FEAT_KVM,
     FEAT_ARCH_CAPABILITIES,
+    FEAT_ARCH_CAPABILITIES_HIGH,
+    FEAT_CORE_CAPABILITY,
+    FEAT_7_1_EDX,
+    FEAT_7_2_EDX,
+    FEAT_1E_1_EAX,
+    FEAT_24_0_EBX,
+    FEAT_24_1_ECX,
+    FEAT_29_0_EBX,
+    FEAT_80000007_EBX,
+    FEAT_80000021_EAX,
+    FEAT_80000022_EAX,
+    FEAT_C0000001_EDX,
     FEATURE_WORDS,
 } CpuFeatureWord;
 
-/* CPUID as configured: made by cpu_model_apply() (target/i386/model.h). */
+/* CPUID as configured: made by cpu_model_parse() (target/i386/model.h). */
 typedef struct CpuConfig {
     char vendor[13];
     char model_id[49];
@@ -363,6 +375,11 @@ static inline bool cpu_has(const CPUX86 *cpu, CpuFeatureWord w, uint32_t bits)
 uint64_t cpu_tsc(const CPUX86 *cpu);
 /* CPUID with the state's dynamic bits (OSXSAVE, APIC enable …). */
 void cpu_cpuid(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32_t out[4]);
+/* The XCR0 bits that XSETBV accepts, and IA32_XSS's; from the features. */
+uint64_t cpu_xcr0_supported(const CPUX86 *cpu);
+uint64_t cpu_xss_supported(const CPUX86 *cpu);
+/* Size and standard-format offset of XSAVE component `i` (2 ...); 0 if there is none. */
+uint32_t cpu_xsave_component(const CPUX86 *cpu, unsigned i, uint32_t *offset);
 /* `info registers`: QEMU's layout. */
 void cpu_print(const CPUX86 *cpu, GString *out, bool fpu);
 
