@@ -6,6 +6,7 @@
 
 #include "qom/internal.h"
 #include "util/bits.h"
+#include "util/rcu.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -116,6 +117,19 @@ static void object_free_children(Object *obj)
     }
 }
 
+typedef struct Grave {
+    RcuHead rcu;
+    Object *obj;
+} Grave;
+
+static void bury(RcuHead *head)
+{
+    Grave *grave = container_of(head, Grave, rcu);
+
+    free(grave->obj);
+    g_free(grave);
+}
+
 static void object_end(Object *obj)
 {
     const TypeInfo *chain[TYPE_DEPTH_MAX];
@@ -130,7 +144,15 @@ static void object_end(Object *obj)
         property_release(obj, chain[n]);
     }
     g_clear_pointer(&obj->name, g_free);
-    if (!obj->embedded) {
+    if (obj->was_set) {
+        g_ptr_array_free(g_steal_pointer(&obj->was_set), TRUE);
+    }
+    if (obj->rcu_free && !obj->embedded) {
+        Grave *grave = g_new(Grave, 1);
+
+        grave->obj = obj;
+        rcu_call(&grave->rcu, bury);
+    } else if (!obj->embedded) {
         free(obj);
     }
 }

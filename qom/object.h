@@ -32,7 +32,9 @@ struct Object {
     GHashTable *children;   /* name -> Object*, created when needed; owns a reference */
     GPtrArray *child_order; /* the same children, oldest first */
     Object *scope;          /* where an orphan's links are looked up: object_set_scope() */
+    GPtrArray *was_set;     /* const Property*: set before completion, not left at the default */
     int refs;               /* atomic */
+    bool rcu_free;          /* the memory is freed after an RCU grace period */
     bool embedded;          /* made by object_init_at(): the memory belongs to somebody else */
     bool completed;         /* complete()/realize() has succeeded: most properties are fixed now */
 };
@@ -190,15 +192,20 @@ struct Property {
  */
 bool object_set(Object *obj, const char *name, const Json *v, Error **errp);
 bool object_set_string(Object *obj, const char *name, const char *v, Error **errp);
+/* Was it set from outside before completion (else it has its default)? */
+bool object_was_set(const Object *obj, const char *name);
 /* For code that knows the property exists and fits (asserts otherwise). */
 void object_set_uint(Object *obj, const char *name, uint64_t v);
 void object_set_bool(Object *obj, const char *name, bool v);
+void object_set_str(Object *obj, const char *name, const char *v);
 void object_set_link(Object *obj, const char *name, Object *target);
 Json *object_get(Object *obj, const char *name, Error **errp); /* caller owns */
 /* The value an untouched property has, as object_get() would give it; NULL if none is declared. */
 Json *property_default(const Property *p);
 /* Printable type for introspection: "uint32", "bool", "str", "link<chardev>"… */
 const char *property_type_name(const Property *p);
+/* What device-list-properties and qom-list-properties say: name, type, description, default. */
+Json *type_properties_json(const TypeInfo *t);
 /* One line for `help`: "  mtu=<uint16>  - … (default: 0)". */
 char *property_describe(const Property *p);
 

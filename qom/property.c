@@ -467,6 +467,19 @@ static const char *nearest_property(const TypeInfo *t, const char *name)
     return nearest_word(name, (const char *const *)names->pdata);
 }
 
+static void note_set(Object *obj, const Property *p)
+{
+    if (obj->completed) {
+        return;
+    }
+    if (!obj->was_set) {
+        obj->was_set = g_ptr_array_new();
+    }
+    if (!g_ptr_array_find(obj->was_set, p, NULL)) {
+        g_ptr_array_add(obj->was_set, (void *)p);
+    }
+}
+
 /* object_set() with a message that names neither object nor property. */
 static bool set_reason(Object *obj, const char *name, const Json *v, const Property **which,
                        Error **errp)
@@ -491,7 +504,11 @@ static bool set_reason(Object *obj, const char *name, const Json *v, const Prope
         return false;
     }
     if (p->kind == PROP_CUSTOM) {
-        return p->set(obj, p, v, errp);
+        if (!p->set(obj, p, v, errp)) {
+            return false;
+        }
+        note_set(obj, p);
+        return true;
     }
     if (!parse_value(obj, p, v, &value, errp)) {
         return false;
@@ -505,7 +522,13 @@ static bool set_reason(Object *obj, const char *name, const Json *v, const Prope
         return false;
     }
     value_release(p, &value);
+    note_set(obj, p);
     return true;
+}
+
+bool object_was_set(const Object *obj, const char *name)
+{
+    return obj->was_set && g_ptr_array_find(obj->was_set, type_property(obj->type, name), NULL);
 }
 
 bool object_set(Object *obj, const char *name, const Json *v, Error **errp)
@@ -554,6 +577,11 @@ void object_set_bool(Object *obj, const char *name, bool v)
     set_surely(obj, name, json_bool(v));
 }
 
+void object_set_str(Object *obj, const char *name, const char *v)
+{
+    set_surely(obj, name, json_string(v));
+}
+
 void object_set_link(Object *obj, const char *name, Object *target)
 {
     const Property *p = type_property(obj->type, name);
@@ -567,6 +595,7 @@ void object_set_link(Object *obj, const char *name, Object *target)
     old = *field;
     *field = target ? object_ref(target) : NULL;
     object_unref(old);
+    note_set(obj, p);
 }
 
 bool object_set_from(Object *obj, const Json *values, const char *const *ignore, void *text,
@@ -815,4 +844,29 @@ char *property_describe(const Property *p)
         g_string_append_printf(s, "%s(default: %s)", s->str[s->len - 1] == ' ' ? "" : " ", text);
     }
     return g_string_free(s, FALSE);
+}
+
+static bool property_to_json(const Property *p, void *list)
+{
+    Json *entry = json_object();
+    Json *def = property_default(p);
+
+    json_put_string(entry, "name", p->name);
+    json_put_string(entry, "type", property_type_name(p));
+    if (p->help) {
+        json_put_string(entry, "description", p->help);
+    }
+    if (def) {
+        json_put(entry, "default-value", def);
+    }
+    json_append(list, entry);
+    return true;
+}
+
+Json *type_properties_json(const TypeInfo *t)
+{
+    Json *list = json_array();
+
+    type_each_property(t, property_to_json, list);
+    return list;
 }

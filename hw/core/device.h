@@ -48,8 +48,9 @@ struct Device {
     bool realized;
     bool hotplugged;
     bool unplug_pending;
-    int32_t bootindex; /* -1: none; a property of bootable types */
-    bool user;         /* made by -device / device_add */
+    int32_t bootindex;  /* -1: none; a property of bootable types */
+    bool user;          /* made by -device / device_add */
+    GPtrArray *globals; /* while realizing: properties that a -global set */
 };
 
 /* TypeInfo.klass of every device type; bus families extend it (first member). */
@@ -88,9 +89,16 @@ Device *device_new(const char *type);
 bool device_realize(Device *dev, Machine *machine, Bus *bus, Error **errp);
 /* The same, for devices embedded in their parent object and named there. */
 bool device_realize_child(Device *dev, Device *parent, const char *name, Bus *bus, Error **errp);
-/* For the machine's own devices, which can only fail by Rhea's mistake or lack of memory. */
 void device_unrealize(Device *dev); /* and out of the tree */
 void device_reset(Device *dev);     /* it, then what sits on its buses */
+/*
+ * Makes a device as -device and device_add say it: "driver", "id", "bus", and properties.
+ * `text` (or NULL) is the option the values came from, for underlined mistakes.
+ * The tree owns what is returned.
+ */
+Device *device_add(Machine *m, const Json *values, void *text, Error **errp);
+/* What `-device help` (driver NULL) and `-device NAME,help` print. */
+bool device_print_help(const char *driver, GString *out, Error **errp);
 /* Asks the bus to unplug; the guest may have to agree first. */
 bool device_unplug(Device *dev, Error **errp);
 Device *device_find(Machine *machine, const char *id_or_path, Error **errp);
@@ -135,10 +143,17 @@ void bus_init(Bus *bus, size_t size, const char *type, Device *parent, Machine *
 void bus_fini(Bus *bus); /* its devices are unrealized first */
 /* By id or path; or, NULL id, the first of `type` with room. */
 Bus *bus_find(Machine *machine, const char *id, const char *type, Error **errp);
+/* Calls fn for each bus of the machine, controllers first. */
+void bus_each(Machine *machine, void (*fn)(Bus *bus, void *opaque), void *opaque);
 /* Root buses of the machine, for `info qtree`. */
 void device_print_qtree(Machine *machine, GString *out);
 
-/* Full firmware path of a device for fw_cfg's bootorder; NULL if not bootable. */
+/*
+ * Full firmware path of a device for fw_cfg's bootorder, made of the fw_name of its class (or
+ * else its bus' fw_path) and those of the controllers above it; NULL if it has none itself.
+ */
 char *device_fw_path(Device *dev);
+/* The bus's controller's bus …, up to the device without one: what it sits on. */
+Device *device_parent(const Device *dev);
 
 #endif

@@ -51,6 +51,12 @@ typedef struct NicConfig {
     bool made;
 } NicConfig;
 
+/* One -global driver.property=value. */
+typedef struct GlobalProperty {
+    char *driver, *property, *value;
+    bool used;
+} GlobalProperty;
+
 typedef enum ResetReason { RESET_GUEST, RESET_HOST, RESET_PANIC } ResetReason;
 typedef enum ShutdownReason {
     SHUTDOWN_GUEST,
@@ -94,7 +100,7 @@ struct Machine {
     SmpTopology smp;
     GArray *numa; /* NumaNode */
     BootConfig boot;
-    char *cpu_type; /* "-cpu" text: model[,features] */
+    char *cpu_type;   /* "-cpu" text: model[,features] */
     char *firmware;   /* -bios; NULL: the default */
     char **data_dirs; /* -L, NULL-terminated, or NULL: hw/core/datafile.h */
     char *kernel, *initrd, *append;
@@ -106,8 +112,9 @@ struct Machine {
     /* What -serial, -parallel and -nic/-net nic (or their defaults) ask of the board. */
     GPtrArray *serials, *parallels; /* Chardev* by port number; a NULL entry: no such port */
     GPtrArray *nics;                /* NicConfig*; the board makes each and sets `made` */
-    Json *smbios, *acpitables; /* arrays of option objects */
-    int64_t rtc_offset_ns;     /* guest wall clock = CLOCK_HOST + this, from -rtc base= */
+    GPtrArray *globals;             /* GlobalProperty*, in order: machine_add_global() */
+    Json *smbios, *acpitables;      /* arrays of option objects */
+    int64_t rtc_offset_ns;          /* guest wall clock = CLOCK_HOST + this, from -rtc base= */
     ClockType rtc_clock;
     bool rtc_driftfix_slew, rtc_localtime;
 
@@ -160,7 +167,22 @@ Machine *machine_of(Object *any_object); /* by way of the root; NULL if none */
 void machine_request_reset(Machine *m, ResetReason why);
 void machine_request_shutdown(Machine *m, ShutdownReason why, int exit_code);
 void machine_event(Machine *m, const char *name, Json *data);
-/* Stops the world for init, reset and load: runs every device's reset. */
+/*
+ * A default for a property of every device of type `driver` (or below it), which gives way to
+ * what is set on the device itself.
+ */
+void machine_add_global(Machine *m, const char *driver, const char *property, const char *value);
+/* Warns of globals whose driver no device type has, or that no device took. */
+void machine_check_globals(Machine *m);
+/*
+ * System reset: the class's order, or the devices from the roots down, then the CPUs.  On the
+ * control thread, vCPUs paused, platform loop's lock held.
+ */
 void machine_reset(Machine *m);
+/* The two halves of the default order, for classes with an order of their own. */
+void machine_reset_devices(Machine *m);
+void machine_reset_cpus(Machine *m);
+/* Unrealizes every device, the last one made first. */
+void machine_unrealize_all(Machine *m);
 
 #endif
