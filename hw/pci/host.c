@@ -5,23 +5,37 @@
 
 #define CONF_ENABLE BIT(31)
 
+/* Only whole dwords reach the latch. */
 static uint64_t conf_read(void *opaque, hwaddr off, unsigned size)
 {
-    return ((PciHost *)opaque)->address;
+    PciHost *h = opaque;
+
+    if (off == 0 && size == 4) {
+        return h->address;
+    }
+    if (off == 1 && size == 1 && h->reset_read) {
+        return h->reset_read(h->reset_opaque);
+    }
+    return ~0ull;
 }
 
 static void conf_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
 {
-    ((PciHost *)opaque)->address = (uint32_t)v & 0x80fffffc;
+    PciHost *h = opaque;
+
+    if (off == 0 && size == 4) {
+        h->address = (uint32_t)v & 0x80fffffc;
+    } else if (off == 1 && size == 1 && h->reset_write) {
+        h->reset_write(h->reset_opaque, (uint8_t)v);
+    }
 }
 
-/* Only whole dwords reach the latch; 0xcf9 and friends belong to others. */
 static const RegionOps conf_ops = {
     .read = conf_read,
     .write = conf_write,
-    .valid_min = 4,
+    .valid_min = 1,
     .valid_max = 4,
-    .impl_min = 4,
+    .impl_min = 1,
     .impl_max = 4,
     .aligned_only = true,
 };

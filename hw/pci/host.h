@@ -13,6 +13,10 @@ typedef struct PciHost {
     Device dev;
     PciBus bus;
     uint32_t address; /* the latch at 0xcf8 */
+    /* The byte at 0xcf9, in the middle of the latch: the south bridge's reset control. */
+    uint8_t (*reset_read)(void *opaque);
+    void (*reset_write)(void *opaque, uint8_t v);
+    void *reset_opaque;
     Region conf, data;
     Region ecam;        /* zero-sized container until pci_host_set_ecam() */
     uint64_t ecam_base; /* PCI_UNMAPPED: off */

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hw/i386/gsi.h: the board's 24 interrupt wires, to the 8259 pair and the I/O
+ * APIC.  Several sources may hold up one wire; it is high while any does.  A
+ * leaf of the lock order.
+ */
+#ifndef RHEA_HW_I386_GSI_H
+#define RHEA_HW_I386_GSI_H
+
+#include "hw/core/irq.h"
+
+#include <pthread.h>
+#include <stdint.h>
+
+#define GSI_COUNT 24
+
+typedef enum GsiSource { GSI_ISA, GSI_PIRQ, GSI_SCI, GSI_HPET, GSI_SOURCES } GsiSource;
+
+typedef struct Gsi {
+    pthread_mutex_t lock;
+    uint8_t held[GSI_COUNT]; /* bit per source */
+    IrqLine pic[16];         /* unconnected without 8259s */
+    IrqLine ioapic[GSI_COUNT];
+} Gsi;
+
+void gsi_init(Gsi *g);
+void gsi_fini(Gsi *g);
+/* The end of wire n that belongs to a source. Any thread. */
+IrqLine gsi_line(Gsi *g, unsigned n, GsiSource source);
+
+#endif

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hw/i386/pc.h: what the machines `pc` and `q35` have in common: memory below
+ * and above 4 GiB, processors, the chips of the ISA bus, firmware, and what
+ * firmware is told about all that.
+ */
+#ifndef RHEA_HW_I386_PC_H
+#define RHEA_HW_I386_PC_H
+
+#include "hw/acpi/pm.h"
+#include "hw/block/fdc.h"
+#include "hw/core/machine.h"
+#include "hw/i386/gsi.h"
+#include "hw/intc/apic.h"
+#include "hw/intc/i8259.h"
+#include "hw/intc/ioapic.h"
+#include "hw/isa/isa.h"
+#include "hw/nvram/fw_cfg.h"
+#include "hw/pci/host.h"
+#include "hw/timer/hpet.h"
+#include "hw/timer/mc146818.h"
+
+#define PC_ACPI_SCI_IRQ 9
+
+typedef struct PcMachine {
+    Machine m;
+
+    /* properties */
+    int smm; /* OnOffAuto */
+    bool acpi, hpet, pit, pic, i8042, sata, smbus, fd_bootchk;
+    uint64_t max_ram_below_4g; /* 0: the board's own */
+    char *oem_id, *oem_table_id;
+    int smbios_entry_point;
+
+    /* memory */
+    uint64_t below_4g, above_4g;
+    Region ram_below, ram_above;
+    RamBlock *bios;
+    Region bios_rom, bios_isa, bios_isa_target;
+    /*
+     * What CPUs see in system-management mode: everything, with SMRAM open. `smram` holds what
+     * the host bridge opens there.
+     */
+    Region smm_root, smm_memory, smram;
+    AddressSpace *as_smm;
+
+    /* the board's parts */
+    Gsi gsi;
+    ApicBus *apics;
+    I8259 *i8259;
+    IoApic *ioapic;
+    Hpet *hpet_dev;
+    Mc146818 *rtc;
+    IsaFdc *fdc;
+    PciHost *host;
+    AcpiPm *pm;
+    PciDevice *ide; /* PIIX3 IDE or ICH9 AHCI */
+    PciDevice *isa_bridge;
+    uint8_t pci_gsi[4]; /* unused by q35 */
+
+    /* what the tables describe */
+    uint16_t pm_base, gpe0_base;
+    uint64_t ecam_base, ecam_size; /* 0: none */
+    uint8_t acpi_enable, acpi_disable;
+    uint16_t sci_irq;
+    uint64_t acpi_tables_size; /* the blob's, to notice when it outgrows what firmware read */
+} PcMachine;
+#define TYPE_PC_MACHINE "generic-pc-machine"
+#define PC_MACHINE(o) OBJECT_CAST(PcMachine, o, TYPE_PC_MACHINE)
+
+typedef struct PcMachineClass {
+    MachineClass machine;
+    bool q35;
+} PcMachineClass;
+
+/* pc.c: in this order, from a board's init. */
+bool pc_cpus_init(PcMachine *pc, Error **errp);
+/* `limit`: where RAM below 4 GiB ends at most; `big`: the limit if there is more than that. */
+bool pc_memory_init(PcMachine *pc, uint64_t limit, uint64_t big, Error **errp);
+bool pc_firmware_init(PcMachine *pc, Region *pci, Error **errp);
+bool pc_intc_init(PcMachine *pc, Error **errp);
+/* The chips of the ISA bus; with the bus and the host bridge there. */
+bool pc_isa_init(PcMachine *pc, Error **errp);
+/* Network cards, PCI disks and the display adapter that the command line asks of the board. */
+bool pc_pci_devices_init(PcMachine *pc, Error **errp);
+/* MachineClass.done. */
+void pc_machine_done(Machine *m);
+void pc_machine_fini(PcMachine *pc);
+bool pc_smm_enabled(const PcMachine *pc);
+/* An SMI from the south bridge: to the CPU that caused it, or to all. */
+void pc_smi(PcMachine *pc, bool all);
+
+/* cpus.c: the APIC ID of CPU `index`, from the topology (SDM vol. 3, 9.9). */
+uint32_t pc_apic_id(const SmpTopology *t, unsigned index);
+
+/* cmos.c */
+void pc_cmos_init(PcMachine *pc);
+/* fwcfg.c */
+bool pc_fw_cfg_init(PcMachine *pc, Error **errp);
+void pc_fw_cfg_done(PcMachine *pc);
+
+#endif
