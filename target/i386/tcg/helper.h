@@ -140,6 +140,7 @@ typedef struct SimdCtl {
     uint8_t len;
     uint8_t imm;
     uint8_t w; /* REX.W / VEX.W */
+    bool soft; /* software arithmetic even where the host's would do: for tests */
 } SimdCtl;
 typedef void SimdFn(CPUX86 *cpu, Vec *dst, const Vec *a, const Vec *b, SimdCtl ctl);
 /* The forms that write flags or general registers are declared in simd.h. */

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * target/i386/tcg/simd.h: the vector instructions as functions; how they are called:
+ * SimdFn in helper.h and the head of decode.h.
+ *
+ * A function serves every vector length: lengths above 16 are worked on in blocks of 16
+ * as the VEX forms do.  Floating-point functions use the host's SSE unit where it can
+ * give the guest's answer (an x86-64 host, all exceptions masked), else softfloat.c;
+ * ctl.soft forces the latter.  They raise #XM (or #UD without CR4.OSXMMEXCPT) with
+ * MXCSR's flags set and the destination unchanged.
+ */
+#ifndef RHEA_TARGET_I386_TCG_SIMD_H
+#define RHEA_TARGET_I386_TCG_SIMD_H
+
+#include "target/i386/tcg/helper.h"
+
+/* ---- integers (simd_arith.c) ---- */
+SimdFn simd_paddb, simd_paddw, simd_paddd, simd_paddq, simd_paddsb, simd_paddsw, simd_paddusb,
+    simd_paddusw, simd_psubb, simd_psubw, simd_psubd, simd_psubq, simd_psubsb, simd_psubsw,
+    simd_psubusb, simd_psubusw, simd_pmullw, simd_pmulhw, simd_pmulhuw, simd_pmaddwd, simd_pmuludq,
+    simd_pmuldq, simd_pmulld, simd_psadbw, simd_pavgb, simd_pavgw, simd_pand, simd_pandn, simd_por,
+    simd_pxor, simd_pcmpeqb, simd_pcmpeqw, simd_pcmpeqd, simd_pcmpeqq, simd_pcmpgtb, simd_pcmpgtw,
+    simd_pcmpgtd, simd_pcmpgtq, simd_pmaxub, simd_pmaxuw, simd_pmaxud, simd_pmaxsb, simd_pmaxsw,
+    simd_pmaxsd, simd_pminub, simd_pminuw, simd_pminud, simd_pminsb, simd_pminsw, simd_pminsd,
+    simd_pabsb, simd_pabsw, simd_pabsd, simd_psignb, simd_psignw, simd_psignd, simd_phaddw,
+    simd_phaddd, simd_phaddsw, simd_phsubw, simd_phsubd, simd_phsubsw, simd_pmaddubsw,
+    simd_pmulhrsw, simd_mpsadbw, simd_phminposuw;
+/* Shifts: the count is b's low 64 bits (xmm forms) or ctl.imm (_i forms). */
+SimdFn simd_psllw, simd_pslld, simd_psllq, simd_psrlw, simd_psrld, simd_psrlq, simd_psraw,
+    simd_psrad, simd_psllw_i, simd_pslld_i, simd_psllq_i, simd_psrlw_i, simd_psrld_i, simd_psrlq_i,
+    simd_psraw_i, simd_psrad_i, simd_pslldq_i, simd_psrldq_i;
+/* Writes ZF and CF in cpu->rflags. */
+SimdFn simd_ptest;
+
+/* ---- moving elements about (simd_shuffle.c) ---- */
+SimdFn simd_packsswb, simd_packssdw, simd_packuswb, simd_packusdw, simd_punpcklbw, simd_punpcklwd,
+    simd_punpckldq, simd_punpcklqdq, simd_punpckhbw, simd_punpckhwd, simd_punpckhdq,
+    simd_punpckhqdq, simd_pshufw, simd_pshufd, simd_pshuflw, simd_pshufhw, simd_pshufb,
+    simd_palignr, simd_shufps, simd_shufpd, simd_unpcklps, simd_unpcklpd, simd_unpckhps,
+    simd_unpckhpd, simd_movss, simd_movsd, simd_movlps, simd_movhps, simd_movhlps, simd_store_high,
+    simd_movsldup, simd_movshdup, simd_movddup, simd_blendps, simd_blendpd, simd_pblendw,
+    simd_blendvps, simd_blendvpd, simd_pblendvb, simd_insertps, simd_insertps_m, simd_extractps,
+    simd_movmskps, simd_movmskpd, simd_pmovmskb, simd_pinsrb, simd_pinsrw, simd_pinsrd, simd_pextrb,
+    simd_pextrw, simd_pextrd, simd_pmovsxbw, simd_pmovsxbd, simd_pmovsxbq, simd_pmovsxwd,
+    simd_pmovsxwq, simd_pmovsxdq, simd_pmovzxbw, simd_pmovzxbd, simd_pmovzxbq, simd_pmovzxwd,
+    simd_pmovzxwq, simd_pmovzxdq;
+
+/* ---- floating point (simd_fp.c) ---- */
+#define SIMD_FP_DECLARE(op) SimdFn simd_##op##ps, simd_##op##pd, simd_##op##ss, simd_##op##sd
+SIMD_FP_DECLARE(add);
+SIMD_FP_DECLARE(sub);
+SIMD_FP_DECLARE(mul);
+SIMD_FP_DECLARE(div);
+SIMD_FP_DECLARE(min);
+SIMD_FP_DECLARE(max);
+SIMD_FP_DECLARE(sqrt);
+SIMD_FP_DECLARE(cmp); /* predicate in ctl.imm: 0-7 */
+SIMD_FP_DECLARE(round);
+SimdFn simd_rcpps, simd_rcpss, simd_rsqrtps, simd_rsqrtss, simd_haddps, simd_haddpd, simd_hsubps,
+    simd_hsubpd, simd_addsubps, simd_addsubpd, simd_dpps, simd_dppd;
+/* Write ZF, PF, CF and clear OF, SF, AF in cpu->rflags; a and b are compared. */
+SimdFn simd_comiss, simd_comisd, simd_ucomiss, simd_ucomisd;
+
+/* ---- conversions (simd_cvt.c) ---- */
+SimdFn simd_cvtdq2ps, simd_cvtdq2pd, simd_cvtps2dq, simd_cvttps2dq, simd_cvtpd2dq, simd_cvttpd2dq,
+    simd_cvtps2pd, simd_cvtpd2ps, simd_cvtss2sd, simd_cvtsd2ss, simd_cvtpi2ps, simd_cvtps2pi,
+    simd_cvttps2pi, simd_cvtpi2pd, simd_cvtpd2pi, simd_cvttpd2pi;
+/* General register side: 8 bytes with ctl.w, else 4. */
+SimdFn simd_cvtsi2ss, simd_cvtsi2sd, simd_cvtss2si, simd_cvtsd2si, simd_cvttss2si, simd_cvttsd2si;
+
+/* ---- strings (simd_str.c); the explicit-length forms read RAX and RDX ---- */
+/* …I write RCX, …M write XMM0, in the CPU state; all write the arithmetic flags. */
+SimdFn simd_pcmpestri, simd_pcmpestrm, simd_pcmpistri, simd_pcmpistrm;
+
+#endif
