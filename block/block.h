@@ -76,6 +76,8 @@ typedef struct BlockDevOps {
     void (*eject_request)(void *dev, bool force);
     bool (*tray_open)(void *dev);
     void (*resized)(void *dev);
+    /* After BLK_ERROR_STOP and `cont`: submit again what was kept. Loop's lock held. */
+    void (*retry)(void *dev);
 } BlockDevOps;
 /* By drive id or node name, for `drive=`; an unnamed backend is made for a node. */
 BlockBackend *blk_find(BlockGraph *g, const char *name, Error **errp);
@@ -130,6 +132,8 @@ typedef enum BlkErrorAction { BLK_ERROR_REPORT, BLK_ERROR_IGNORE, BLK_ERROR_STOP
 BlkErrorAction blk_error_action(BlockBackend *blk, bool is_read, int error);
 /* Sets what blk_error_action() does besides: stop the VM, emit BLOCK_IO_ERROR. */
 typedef void BlkErrorHook(void *opaque, BlockBackend *blk, BlkErrorAction a, bool is_read, int err);
+/* The machine continues: every attached device's `retry`. Control thread. */
+void block_retry_all(BlockGraph *g);
 void block_graph_set_error_hook(BlockGraph *g, BlkErrorHook *hook, void *opaque);
 
 /* Geometry for disks of BIOS times: from the partition table, else by size. */
