@@ -3,11 +3,12 @@
  * qapi/qapi.h: the management interface.
  *
  * The JSON files here are the schema, in QEMU's schema language (enum, struct, union,
- * alternate, command, event); qapi/gen.py turns it into
- *   - C types, `TYPE *TYPE_from_json(const Json *, Error **)`, `TYPE_to_json()`,
- *     `TYPE_free()`, with every member checked and all mistakes reported at once;
+ * command, event); qapi/gen.py turns it into
+ *   - C types named QTYPE, `QTYPE *QTYPE_from_json(const Json *, Error **)`,
+ *     `QTYPE_to_json()`, `QTYPE_free()` over constant tables (qapi/visit.h), with every
+ *     member checked and all mistakes reported at once;
  *   - one prototype for each command,
- *         bool qmp_NAME(Object *root, <arguments>, <ret> **out, Error **errp);
+ *         bool qmp_NAME(Object *root, <arguments>, <ret> *out, Error **errp);
  *     implemented in the room that owns the work;
  *   - constant tables for dispatch and introspection (query-qmp-schema);
  *   - docs/qmp.md.
