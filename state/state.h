@@ -29,7 +29,7 @@ typedef enum StateKind {
     STATE_BUFFER,  /* uint8_t* of uint32_t length at `count_offset`, at most `max` */
     STATE_STRUCT,  /* embedded struct described by `desc` */
     STATE_TIMER,   /* Timer: its expiry */
-    STATE_POINTER, /* pointer to a struct described by `desc`; not NULL */
+    STATE_POINTER, /* pointer to a struct of `size` bytes described by `desc`; not NULL */
     STATE_QUEUE,   /* FIFO8-like: struct by `desc`; alias of STRUCT for readability */
 } StateKind;
 
@@ -42,7 +42,7 @@ typedef struct StateField {
     size_t count_offset; /* VARRAY: offset of the uint32_t that says how many are used */
     bool counted;        /* VARRAY: only that many (<= count) travel */
     const StateDesc *desc;
-    uint64_t min, max; /* UINT/INT/count: inclusive bounds checked on load; max 0: none */
+    uint64_t min, max;                /* UINT/INT: inclusive bounds checked on load; both 0: none */
     bool (*present)(const void *obj); /* optional field */
 } StateField;
 
@@ -97,13 +97,27 @@ struct StateDesc {
         .stride = sizeof(((T *)0)->f[0]), .count_offset = offsetof(T, n), .counted = true,     \
         .desc = &(d)                                                                           \
     }
+/* Pointer to one struct, made at realize, whose contents travel. */
+#define STATE_F_POINTER(T, f, d)                                                                   \
+    {                                                                                              \
+        .name = #f, .kind = STATE_POINTER, .offset = offsetof(T, f), .size = sizeof(*((T *)0)->f), \
+        .stride = sizeof(((T *)0)->f), .desc = &(d)                                                \
+    }
+/* The length is written and read with the bytes: it is no field of its own. */
 #define STATE_F_BUFFER(T, f, len, m)                                           \
     {                                                                          \
         .name = #f, .kind = STATE_BUFFER, .offset = offsetof(T, f), .size = 1, \
         .count_offset = offsetof(T, len), .max = (m)                           \
     }
 
-/* Serializes `obj`; the caller frees the bytes. */
+/*
+ * The encoding, all little-endian: "RST1"; length and text of the schema; length and bytes of
+ * the values in the schema's order (optional parts after a byte that says whether they are
+ * there); CRC-32 of all that.  A stream whose schema differs from ours is refused by the name of
+ * the first field that differs.
+ *
+ * Serializes `obj` (its loop's lock held); the caller frees the bytes.
+ */
 GByteArray *state_save(const StateDesc *d, void *obj);
 /*
  * Restores; on failure nothing of `obj` has changed.  `obj_size` is the size of
