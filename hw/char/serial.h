@@ -24,10 +24,12 @@ typedef struct Serial {
     const char *name; /* of the device, for messages */
     IrqLine irq;
     uint32_t baudbase;
+    void (*wakeup)(void *opaque); /* a byte has come: for machines asleep; or NULL */
+    void *wakeup_opaque;
 
-    uint8_t rbr, thr, tsr, ier, iir, lcr, mcr, lsr, msr, scr, fcr;
+    uint8_t rbr, thr, ier, iir, lcr, mcr, lsr, msr, scr, fcr;
     uint16_t divider;
-    bool thr_ipending, timeout_ipending, tsr_full;
+    bool thr_ipending, timeout_ipending;
     uint8_t rx[SERIAL_FIFO], tx[SERIAL_FIFO];
     uint32_t rx_head, rx_len, tx_head, tx_len;
     uint8_t rx_trigger;

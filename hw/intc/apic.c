@@ -762,15 +762,15 @@ static void print_vectors(GString *out, const char *name, const uint32_t *words)
 
 void apic_print(Apic *a, GString *out)
 {
-    static const char *const names[LVT_COUNT] = {"LVTT",  "LVTTHMR", "LVTPC",
+    static const char *const names[LVT_COUNT] = {"LVTT", "LVTTHMR", "LVTPC",
                                                  "LVT0", "LVT1",    "LVTERR"};
 
     g_string_append_printf(out, "dumping local APIC state for CPU %u\n\n", a->index);
     for (int i = 0; i < LVT_COUNT; i++) {
         g_string_append_printf(out, "%s\t 0x%08x\n", names[i], a->lvt[i]);
     }
-    g_string_append_printf(out, "Timer\t DCR=0x%x initial_count = %u current_count = %u\n", a->divide,
-                           a->initial_count, apic_timer_count(a));
+    g_string_append_printf(out, "Timer\t DCR=0x%x initial_count = %u current_count = %u\n",
+                           a->divide, a->initial_count, apic_timer_count(a));
     g_string_append_printf(out, "SPIV\t 0x%08x APIC %s, focus=%s, spurious vec %u\n", a->svr,
                            a->svr & SVR_ENABLE ? "enabled" : "disabled",
                            a->svr & SVR_FOCUS ? "off" : "on", a->svr & 0xff);

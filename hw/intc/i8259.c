@@ -325,8 +325,7 @@ static void elcr_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
     pthread_mutex_unlock(s->lock);
 }
 
-static const RegionOps io_ops = {
-    .read = io_read, .write = io_write, .impl_min = 1, .impl_max = 1};
+static const RegionOps io_ops = {.read = io_read, .write = io_write, .impl_min = 1, .impl_max = 1};
 static const RegionOps elcr_ops = {
     .read = elcr_read, .write = elcr_write, .impl_min = 1, .impl_max = 1};
 

@@ -194,8 +194,7 @@ static void io_write(void *opaque, hwaddr off, uint64_t value, unsigned size)
     pthread_mutex_unlock(&s->lock);
 }
 
-static const RegionOps io_ops = {
-    .read = io_read, .write = io_write, .impl_min = 1, .impl_max = 4};
+static const RegionOps io_ops = {.read = io_read, .write = io_write, .impl_min = 1, .impl_max = 4};
 
 static void ioapic_reset(Device *dev)
 {
@@ -296,7 +295,7 @@ IrqLine ioapic_input(IoApic *s, unsigned n)
 
 void ioapic_print(IoApic *s, GString *out)
 {
-    static const char *const modes[] = {"fixed", "lowest", "SMI",  "...",
+    static const char *const modes[] = {"fixed", "lowest", "SMI", "...",
                                         "NMI",   "INIT",   "...", "ExtINT"};
 
     pthread_mutex_lock(&s->lock);
@@ -305,13 +304,12 @@ void ioapic_print(IoApic *s, GString *out)
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
         uint64_t e = s->table[n];
 
-        g_string_append_printf(out, "  pin %-2u 0x%016llx dest=%llx vec=%-3llu %s %-5s %s %s %s\n", n,
-                               (unsigned long long)e, (unsigned long long)(e >> 56),
-                               (unsigned long long)(e & 0xff),
-                               e & RTE_ACTIVE_LOW ? "active-lo" : "active-hi",
-                               e & RTE_LEVEL ? "level" : "edge",
-                               e & RTE_MASKED ? "masked" : "      ", modes[e >> 8 & 7],
-                               e & RTE_REMOTE_IRR ? "remote IRR" : "");
+        g_string_append_printf(
+            out, "  pin %-2u 0x%016llx dest=%llx vec=%-3llu %s %-5s %s %s %s\n", n,
+            (unsigned long long)e, (unsigned long long)(e >> 56), (unsigned long long)(e & 0xff),
+            e & RTE_ACTIVE_LOW ? "active-lo" : "active-hi", e & RTE_LEVEL ? "level" : "edge",
+            e & RTE_MASKED ? "masked" : "      ", modes[e >> 8 & 7],
+            e & RTE_REMOTE_IRR ? "remote IRR" : "");
     }
     g_string_append_printf(out, "  IRR      0x%06x\n", s->lines);
     pthread_mutex_unlock(&s->lock);

@@ -61,7 +61,7 @@ struct Hpet {
     uint32_t intcap;
 
     uint64_t config, status;
-    int64_t offset;  /* counter = CLOCK_VIRTUAL / 10 + offset, when enabled */
+    int64_t offset;   /* counter = CLOCK_VIRTUAL / 10 + offset, when enabled */
     uint64_t counter; /* when halted */
     uint8_t legacy_in[2];
     HpetTimer t[MAX_TIMERS];
@@ -449,7 +449,8 @@ static bool hpet_realize(Device *dev, Error **errp)
     Hpet *s = HPET(dev);
 
     if (s->timers < 3 || s->timers > MAX_TIMERS) {
-        error_set(errp, "hpet: timers=%u is not possible: there are 3 to %d", s->timers, MAX_TIMERS);
+        error_set(errp, "hpet: timers=%u is not possible: there are 3 to %d", s->timers,
+                  MAX_TIMERS);
         return false;
     }
     for (unsigned i = 0; i < s->timers; i++) {

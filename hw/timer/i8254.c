@@ -17,17 +17,17 @@ TRACE_EVENT(i8254_load, "counter %u count %u mode %u")
 #define NEVER INT64_MAX
 
 typedef struct Counter {
-    uint32_t n;       /* ticks of one period or shot, 1-65536; 0: nothing loaded yet */
-    uint32_t next_n;  /* waits for the end of the period (modes 2 and 3); 0: none */
-    int64_t start;    /* when counting began or went on */
-    int64_t base;     /* ticks that had passed by then */
-    bool counting;    /* the gate lets it, and it was loaded or triggered */
-    uint8_t mode;     /* 0-5 */
-    uint8_t rw;       /* 1 LSB, 2 MSB, 3 both */
+    uint32_t n;      /* ticks of one period or shot, 1-65536; 0: nothing loaded yet */
+    uint32_t next_n; /* waits for the end of the period (modes 2 and 3); 0: none */
+    int64_t start;   /* when counting began or went on */
+    int64_t base;    /* ticks that had passed by then */
+    bool counting;   /* the gate lets it, and it was loaded or triggered */
+    uint8_t mode;    /* 0-5 */
+    uint8_t rw;      /* 1 LSB, 2 MSB, 3 both */
     bool bcd, gate;
-    bool null_count;  /* written, not yet in the counting element */
-    bool write_high;  /* rw 3: the next write is the high byte */
-    bool read_high;   /* rw 3: likewise for reads */
+    bool null_count; /* written, not yet in the counting element */
+    bool write_high; /* rw 3: the next write is the high byte */
+    bool read_high;  /* rw 3: likewise for reads */
     uint8_t write_low;
     bool latched, status_latched;
     uint16_t latch;
@@ -357,8 +357,7 @@ static uint64_t io_read(void *opaque, hwaddr off, unsigned size)
     return high ? v >> 8 & 0xff : v & 0xff;
 }
 
-static const RegionOps io_ops = {
-    .read = io_read, .write = io_write, .impl_min = 1, .impl_max = 1};
+static const RegionOps io_ops = {.read = io_read, .write = io_write, .impl_min = 1, .impl_max = 1};
 
 /* Data sheet, figure "Gate Pin Operations Summary". */
 void i8254_set_gate(I8254 *s, unsigned i, bool level)

@@ -4,7 +4,7 @@
  *
  * Motorola MC146818A data sheet; century at 32h as in PIIX/ICH.  Type
  * "mc146818rtc" (properties irq, iobase, base_year, lost_tick_policy, date).
- * Ports iobase+0…1 (and iobase+2…3 as a mirror, as south bridges have it).
+ * Ports iobase (index) and iobase+1 (data).
  * Guest time is the machine's rtc_clock + rtc_offset_ns (`-rtc`).
  */
 #ifndef RHEA_HW_TIMER_MC146818_H
