@@ -151,7 +151,8 @@ struct MachineClass {
     const char *default_disk_if; /* "ide" */
     bool pcie;
     bool (*init)(Machine *m, Error **errp);
-    void (*done)(Machine *m);  /* after all -device: ACPI tables, boot order, kernel */
+    /* After all -device: ACPI tables, boot order, kernel; before the first reset. */
+    bool (*done)(Machine *m, Error **errp);
     void (*reset)(Machine *m); /* order of the devices' reset; NULL: tree order, then CPUs */
 };
 

@@ -26,17 +26,17 @@ typedef struct PcMachine {
     Machine m;
 
     /* properties */
-    int smm; /* OnOffAuto */
-    bool acpi, hpet, pit, pic, i8042, sata, smbus, fd_bootchk;
+    int smm, acpi, pit, pic, vmport; /* OnOffAuto */
+    bool hpet, i8042, sata, smbus, fd_bootchk;
     uint64_t max_ram_below_4g; /* 0: the board's own */
     char *oem_id, *oem_table_id;
-    int smbios_entry_point;
+    int smbios_entry_point; /* index in pc_smbios_entry_points */
 
     /* memory */
     uint64_t below_4g, above_4g;
-    Region ram_below, ram_above;
+    Region ram_all, ram_below, ram_above; /* the latter are aliases of parts of the first */
     RamBlock *bios;
-    Region bios_rom, bios_isa, bios_isa_target;
+    Region bios_rom, bios_isa;
     /*
      * What CPUs see in system-management mode: everything, with SMRAM open. `smram` holds what
      * the host bridge opens there.
@@ -54,16 +54,16 @@ typedef struct PcMachine {
     IsaFdc *fdc;
     PciHost *host;
     AcpiPm *pm;
-    PciDevice *ide; /* PIIX3 IDE or ICH9 AHCI */
-    PciDevice *isa_bridge;
+    PciDevice *ide;        /* PIIX3 IDE or ICH9 AHCI */
+    PciDevice *isa_bridge; /* PIIX3 or ICH9-LPC */
+    /* pc: disks (not CD-ROMs) that if=ide placed on ide.0 and ide.1, for the CMOS */
+    BlockBackend *ide_disks[4];
     uint8_t pci_gsi[4]; /* unused by q35 */
 
     /* what the tables describe */
-    uint16_t pm_base, gpe0_base;
-    uint64_t ecam_base, ecam_size; /* 0: none */
-    uint8_t acpi_enable, acpi_disable;
+    uint16_t pm_base;              /* where firmware put it; 0: not yet */
+    uint64_t ecam_base, ecam_size; /* size 0: off */
     uint16_t sci_irq;
-    uint64_t acpi_tables_size; /* the blob's, to notice when it outgrows what firmware read */
 } PcMachine;
 #define TYPE_PC_MACHINE "generic-pc-machine"
 #define PC_MACHINE(o) OBJECT_CAST(PcMachine, o, TYPE_PC_MACHINE)
@@ -81,22 +81,28 @@ bool pc_firmware_init(PcMachine *pc, Region *pci, Error **errp);
 bool pc_intc_init(PcMachine *pc, Error **errp);
 /* The chips of the ISA bus; with the bus and the host bridge there. */
 bool pc_isa_init(PcMachine *pc, Error **errp);
+/* pc_drives.c: the floppy controller with its drives, where the board has one or -fda asks. */
+bool pc_floppy_init(PcMachine *pc, Error **errp);
 /* Network cards, PCI disks and the display adapter that the command line asks of the board. */
 bool pc_pci_devices_init(PcMachine *pc, Error **errp);
-/* MachineClass.done. */
-void pc_machine_done(Machine *m);
+/* pc_done.c, MachineClass.done: tables, boot order, kernel. */
+bool pc_machine_done(Machine *m, Error **errp);
 void pc_machine_fini(PcMachine *pc);
 bool pc_smm_enabled(const PcMachine *pc);
+bool pc_is_q35(const PcMachine *pc);
 /* An SMI from the south bridge: to the CPU that caused it, or to all. */
 void pc_smi(PcMachine *pc, bool all);
 
-/* cpus.c: the APIC ID of CPU `index`, from the topology (SDM vol. 3, 9.9). */
+static inline bool pc_auto(int on_off_auto, bool when_auto)
+{
+    return on_off_auto == ON_OFF_AUTO ? when_auto : on_off_auto == ON_OFF_ON;
+}
+/* The APIC ID of CPU `index`, from the topology (SDM vol. 3, 9.9). */
 uint32_t pc_apic_id(const SmpTopology *t, unsigned index);
 
 /* cmos.c */
 void pc_cmos_init(PcMachine *pc);
-/* fwcfg.c */
+/* fwcfg.c: what does not depend on devices; and what does. */
 bool pc_fw_cfg_init(PcMachine *pc, Error **errp);
-void pc_fw_cfg_done(PcMachine *pc);
 
 #endif
