@@ -309,6 +309,8 @@ struct CPUX86 {
     uint64_t debugctl, perf_global_ctrl, feature_control;
     uint64_t kvm_system_time, kvm_wall_clock, kvm_steal_time, kvm_async_pf, kvm_eoi;
     uint64_t vm_hsave_pa, vm_cr;
+    uint64_t clock_modulation, therm_interrupt;
+    uint64_t hwcr, amd_config[8]; /* AMD: HWCR; chip configuration without visible effect */
 
     /* activity */
     bool halted;
@@ -321,6 +323,11 @@ struct CPUX86 {
     int32_t exception_vector; /* being delivered; -1: none */
     uint32_t exception_error;
     bool exception_has_error;
+    /*
+     * B0-B3 of data and I/O breakpoints hit by the running instruction: a #DB trap
+     * that is due after it (x86_single_step).
+     */
+    uint8_t debug_pending;
     bool saved_inhibit; /* HF_INHIBIT while the state is saved or loaded (cpu-state.c) */
 
     /* ---- not architectural ---- */

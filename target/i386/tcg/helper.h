@@ -106,8 +106,12 @@ void helper_enter(CPUX86 *cpu, unsigned opsize, uint16_t frame, unsigned level);
 void x86_check_code_bp(CPUX86 *cpu, uint64_t linear_rip); /* may raise (fault) */
 void x86_check_data_bp(CPUX86 *cpu, uint64_t linear, unsigned len, bool write); /* sets pending */
 void x86_check_io_bp(CPUX86 *cpu, uint16_t port, unsigned len);
-/* After each instruction when TF or a pending data breakpoint: raises the trap. */
-void x86_single_step(CPUX86 *cpu);
+/*
+ * After an instruction, rip being the next one's: raises the trap if TF was set when
+ * it began (trap_flag) or cpu->debug_pending is not 0; else returns.  Not to be
+ * called in the shadow of MOV SS.
+ */
+void x86_single_step(CPUX86 *cpu, bool trap_flag);
 
 /* ---- x87 (x87.c) ---- */
 /*
