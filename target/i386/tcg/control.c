@@ -86,7 +86,7 @@ static void write_cr3(CPUX86 *cpu, uint64_t v)
 }
 
 /* Each CR4 bit exists if a CPUID feature does. */
-static uint64_t cr4_known(const CPUX86 *cpu)
+uint64_t x86_cr4_known(const CPUX86 *cpu)
 {
     static const struct {
         uint32_t cr4;
@@ -118,7 +118,7 @@ static void write_cr4(CPUX86 *cpu, uint64_t v)
     const uint64_t translation =
         CR4_PSE | CR4_PAE | CR4_PGE | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_LA57 | CR4_PKE;
 
-    if (v & ~cr4_known(cpu)) {
+    if (v & ~x86_cr4_known(cpu)) {
         gp0(cpu);
     }
     if (cpu->efer & EFER_LMA) {
@@ -205,16 +205,23 @@ void helper_clts(CPUX86 *cpu)
     cpu_update_hflags(cpu);
 }
 
-bool x86_write_efer(CPUX86 *cpu, uint64_t v)
+uint64_t x86_efer_known(const CPUX86 *cpu)
 {
-    uint64_t known = 0, old = cpu->efer;
+    uint64_t known = 0;
 
     known |= cpu_has(cpu, FEAT_80000001_EDX, 1u << 11) ? EFER_SCE : 0;
     known |= cpu_has(cpu, FEAT_80000001_EDX, 1u << 20) ? EFER_NXE : 0;
     known |= cpu_has(cpu, FEAT_80000001_EDX, 1u << 29) ? EFER_LME | EFER_LMA : 0;
     known |= cpu_has(cpu, FEAT_80000001_EDX, 1u << 25) ? EFER_FFXSR : 0;
     known |= cpu_has(cpu, FEAT_80000001_ECX, 1u << 2) ? EFER_SVME : 0;
-    if ((v & ~known) || (((v ^ old) & EFER_LME) && (cpu->cr0 & CR0_PG))) {
+    return known;
+}
+
+bool x86_write_efer(CPUX86 *cpu, uint64_t v)
+{
+    uint64_t old = cpu->efer;
+
+    if ((v & ~x86_efer_known(cpu)) || (((v ^ old) & EFER_LME) && (cpu->cr0 & CR0_PG))) {
         return false;
     }
     cpu->efer = (v & ~(uint64_t)EFER_LMA) | (old & EFER_LMA);

@@ -8,5 +8,8 @@
 /* WRMSR to EFER; XSETBV of XCR0. false: #GP, nothing changed. */
 bool x86_write_efer(CPUX86 *cpu, uint64_t v);
 bool x86_write_xcr0(CPUX86 *cpu, uint64_t v);
+/* The bits of EFER and CR4 that the configured features bring. */
+uint64_t x86_efer_known(const CPUX86 *cpu);
+uint64_t x86_cr4_known(const CPUX86 *cpu);
 
 #endif
