@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The protocols "file" and "host_device": an image in a file or on a block device. */
+#include "block/lock.h"
+#include "block/node.h"
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct FileState {
+    int fd;
+    bool is_device;
+    bool locking;
+    ImageLock lock;
+    AioEngine engine;
+    bool no_discard, no_zero; /* the file system said it cannot */
+    bool flush_failed;        /* written data may be lost: no later flush may claim success */
+} FileState;
+
+/* ---- opening ---- */
+
+static int open_path(BlockNode *n, const char *path, Error **errp)
+{
+    int flags = O_CLOEXEC | O_NOCTTY | (n->flags.read_only ? O_RDONLY : O_RDWR);
+    if (n->flags.direct) {
+        flags |= O_DIRECT;
+    }
+    int fd = open(path, flags);
+    if (fd < 0 && !n->flags.read_only && n->flags.auto_read_only &&
+        (errno == EACCES || errno == EROFS || errno == EPERM)) {
+        fd = open(path, (flags & ~O_ACCMODE) | O_RDONLY);
+        if (fd >= 0) {
+            n->flags.read_only = true;
+        }
+    }
+    if (fd >= 0) {
+        return fd;
+    }
+    int err = errno;
+    error_set_errno(errp, err, "cannot open '%s'%s", path,
+                    n->flags.read_only ? "" : " for reading and writing");
+    if (err == ENOENT) {
+        error_hint(errp, "qemu-img create makes new images");
+    } else if ((err == EACCES || err == EROFS) && !n->flags.read_only) {
+        error_hint(errp, "with read-only=on (or snapshot=on) reading is enough");
+    } else if (err == EINVAL && n->flags.direct) {
+        error_hint(errp, "the file system may lack O_DIRECT; use a cache= mode other than none "
+                         "and directsync");
+    }
+    return -1;
+}
+
+static bool check_kind(BlockNode *n, int fd, const char *path, Error **errp)
+{
+    struct stat st;
+    if (fstat(fd, &st) < 0) {
+        error_set_errno(errp, errno, "cannot examine '%s'", path);
+        return false;
+    }
+    bool device = S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode);
+    if (S_ISDIR(st.st_mode)) {
+        error_set(errp, "'%s' is a folder, not a disk image", path);
+        return false;
+    }
+    if (n->drv == &block_driver_host_device && !device) {
+        error_set(errp, "driver 'host_device' needs a device, and '%s' is a file", path);
+        error_hint(errp, "use the driver 'file'");
+        return false;
+    }
+    if (n->drv == &block_driver_file && !S_ISREG(st.st_mode)) {
+        error_set(errp, "driver 'file' needs a regular file, and '%s' is none", path);
+        if (device) {
+            error_hint(errp, "use the driver 'host_device'");
+        }
+        return false;
+    }
+    return true;
+}
+
+static int64_t file_size(int fd)
+{
+    off_t end = lseek(fd, 0, SEEK_END);
+    return end < 0 ? -errno : end;
+}
+
+/* What O_DIRECT asks for: the kernel says, or reads of growing size find out. */
+static void probe_alignment(BlockNode *n, int fd)
+{
+    FileState *s = n->s;
+    n->limits.request_align = 1;
+    n->limits.mem_align = 1;
+    if (!n->flags.direct) {
+        return;
+    }
+    uint32_t align = 0;
+    int sector;
+    if (s->is_device && ioctl(fd, BLKSSZGET, &sector) == 0 && sector >= 512) {
+        align = (uint32_t)sector;
+    }
+#ifdef STATX_DIOALIGN
+    struct statx sx;
+    if (!align && statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &sx) == 0 &&
+        (sx.stx_mask & STATX_DIOALIGN) && sx.stx_dio_offset_align) {
+        n->limits.request_align = sx.stx_dio_offset_align;
+        n->limits.mem_align = MAX(sx.stx_dio_mem_align, 1);
+        return;
+    }
+#endif
+    void *buf = NULL;
+    if (!align && posix_memalign(&buf, 8192, 8192) == 0) {
+        for (align = 512; align < 4096; align *= 2) {
+            if (pread(fd, (char *)buf + align, align, 0) >= 0) {
+                break;
+            }
+        }
+        free(buf);
+    }
+    n->limits.request_align = align && IS_POWER_OF_2(align) ? align : 4096;
+    n->limits.mem_align = n->limits.request_align;
+}
+
+static bool choose_engine(BlockNode *n, int aio, bool given, Error **errp)
+{
+    static const AioEngine engines[] = {AIO_ENGINE_IO_URING, AIO_ENGINE_THREADS, AIO_ENGINE_NATIVE};
+    FileState *s = n->s;
+    s->engine = engines[aio];
+    if (s->engine == AIO_ENGINE_NATIVE && !n->flags.direct) {
+        error_set(errp, "aio=native needs cache.direct=on (cache=none or cache=directsync)");
+        return false;
+    }
+    if (given && n->loop && !loop_aio_available(n->loop, s->engine, errp)) {
+        return false;
+    }
+    if (!given && n->loop && !loop_aio_available(n->loop, s->engine, NULL)) {
+        s->engine = AIO_ENGINE_THREADS;
+    }
+    return true;
+}
+
+static bool file_open(BlockNode *n, BlockOpts *o, Error **errp)
+{
+    static const char *const aio_names[] = {"io_uring", "threads", "native", NULL};
+    static const char *const lock_names[] = {"auto", "on", "off", NULL};
+    FileState *s = n->s;
+    s->fd = -1;
+    const char *path = block_opts_string(o, "filename", NULL);
+    bool aio_given = block_opts_has(o, "aio");
+    int aio = block_opts_enum(o, "aio", aio_names, 0);
+    int locking = block_opts_enum(o, "locking", lock_names, 0);
+    if (!path || !*path) {
+        block_opts_mistake(o, "'filename' is missing");
+    }
+    if (!block_opts_finish(o, errp) || !choose_engine(n, aio, aio_given, errp)) {
+        return false;
+    }
+    n->filename = g_strdup(path);
+    s->is_device = n->drv == &block_driver_host_device;
+    s->fd = open_path(n, path, errp);
+    if (s->fd < 0 || !check_kind(n, s->fd, path, errp)) {
+        return false;
+    }
+    int64_t size = file_size(s->fd);
+    if (size < 0) {
+        error_set_errno(errp, (int)-size, "cannot find out the size of '%s'", path);
+        return false;
+    }
+    n->length = (uint64_t)size;
+    probe_alignment(n, s->fd);
+    s->locking = locking != 2 && image_lock_supported(s->fd);
+    if (locking == 1 && !s->locking) {
+        error_set(errp, "locking=on: the file system of '%s' has no locks", path);
+        return false;
+    }
+    return true;
+}
+
+static void file_close(BlockNode *n)
+{
+    FileState *s = n->s;
+    if (s->fd >= 0) {
+        close(s->fd); /* the locks go with the description */
+    }
+}
+
+static bool file_set_permissions(BlockNode *n, bool used, bool write, bool share_writes,
+                                 Error **errp)
+{
+    FileState *s = n->s;
+    if (!s->locking) {
+        return true;
+    }
+    uint32_t perms = 0, denied = 0;
+    if (used) {
+        perms = IMAGE_PERM_READ | (write ? IMAGE_PERM_WRITE | IMAGE_PERM_RESIZE : 0);
+        if (!share_writes && !n->flags.force_share) {
+            denied = IMAGE_PERM_WRITE | IMAGE_PERM_RESIZE;
+        }
+    }
+    return image_lock_set(&s->lock, s->fd, n->filename, perms, denied, errp);
+}
+
+/* ---- requests ---- */
+
+/* The control thread's way: blocking calls. Bytes moved, or -errno. */
+static int64_t move_blocking(int fd, bool write, const IoVec *v, uint64_t off)
+{
+    struct iovec *iov = g_memdup2(v->iov, v->n * sizeof(*v->iov));
+    unsigned first = 0;
+    int64_t moved = 0;
+    while ((size_t)moved < v->size) {
+        int count = (int)MIN(v->n - first, 1024u);
+        off_t pos = (off_t)off + moved;
+        ssize_t got = write ? pwritev(fd, iov + first, count, pos)
+                            : preadv(fd, iov + first, count, pos);
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            moved = -errno;
+            break;
+        }
+        if (got == 0) {
+            break;
+        }
+        moved += got;
+        while (first < v->n && (size_t)got >= iov[first].iov_len) {
+            got -= (ssize_t)iov[first].iov_len;
+            first++;
+        }
+        if (first < v->n) {
+            iov[first].iov_base = (char *)iov[first].iov_base + got;
+            iov[first].iov_len -= (size_t)got;
+        }
+    }
+    g_free(iov);
+    return moved;
+}
+
+static bool asynchronous(const BlockNode *n)
+{
+    return n->loop && fiber_in();
+}
+
+static int file_preadv(BlockNode *n, uint64_t off, const IoVec *v)
+{
+    FileState *s = n->s;
+    int64_t got = asynchronous(n)
+                      ? loop_aio(n->loop, s->engine, AIO_READ, s->fd, v->iov, v->n, off, v->size, 0)
+                      : move_blocking(s->fd, false, v, off);
+    if (got < 0) {
+        return (int)got;
+    }
+    if ((size_t)got < v->size) {
+        iov_memset(v->iov, v->n, (size_t)got, 0, v->size - (size_t)got); /* beyond the end */
+    }
+    return 0;
+}
+
+static int file_flush(BlockNode *n)
+{
+    FileState *s = n->s;
+    if (s->flush_failed) {
+        return -EIO;
+    }
+    int64_t ret;
+    if (asynchronous(n)) {
+        ret = loop_aio(n->loop, s->engine, AIO_FSYNC, s->fd, NULL, 0, 0, 0, 0);
+    } else {
+        ret = fdatasync(s->fd) < 0 ? -errno : 0;
+    }
+    if (ret < 0) {
+        /* The kernel forgets the lost pages once it has reported them. */
+        s->flush_failed = !n->flags.direct;
+    }
+    return (int)ret;
+}
+
+static int file_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
+{
+    FileState *s = n->s;
+    bool fua = flags & BLK_FUA;
+    int64_t put;
+    if (asynchronous(n)) {
+        put = loop_aio(n->loop, s->engine, AIO_WRITE, s->fd, v->iov, v->n, off, v->size,
+                       fua ? AIO_FLAG_FUA : 0);
+        return put < 0 ? (int)put : (size_t)put < v->size ? -ENOSPC : 0;
+    }
+    put = move_blocking(s->fd, true, v, off);
+    if (put < 0 || (size_t)put < v->size) {
+        return put < 0 ? (int)put : -ENOSPC;
+    }
+    return fua ? file_flush(n) : 0;
+}
+
+static int64_t punch_or_zero(BlockNode *n, bool zero, uint64_t off, uint64_t len, bool unmap)
+{
+    FileState *s = n->s;
+    if (asynchronous(n)) {
+        return loop_aio(n->loop, s->engine, zero ? AIO_ZERO : AIO_DISCARD, s->fd, NULL, 0, off, len,
+                        unmap ? AIO_FLAG_UNMAP : 0);
+    }
+    int mode = zero && !unmap ? FALLOC_FL_ZERO_RANGE
+                              : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    return fallocate(s->fd, mode, (off_t)off, (off_t)len) < 0 ? -errno : 0;
+}
+
+static bool means_unsupported(int64_t ret)
+{
+    return ret == -EOPNOTSUPP || ret == -ENOSYS || ret == -ENOTTY || ret == -ENODEV ||
+           ret == -EINVAL;
+}
+
+static int file_discard(BlockNode *n, uint64_t off, uint64_t len)
+{
+    FileState *s = n->s;
+    if (s->no_discard) {
+        return -ENOTSUP;
+    }
+    int64_t ret = punch_or_zero(n, false, off, len, false);
+    if (means_unsupported(ret)) {
+        s->no_discard = true;
+        return -ENOTSUP;
+    }
+    return (int)ret;
+}
+
+static int file_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
+{
+    FileState *s = n->s;
+    if (s->no_zero) {
+        return -ENOTSUP;
+    }
+    /* A hole beyond the end would not make the file longer. */
+    bool unmap = (flags & BLK_MAY_UNMAP) && off + len <= n->length;
+    int64_t ret = punch_or_zero(n, true, off, len, unmap);
+    if (means_unsupported(ret)) {
+        s->no_zero = !unmap;
+        return -ENOTSUP;
+    }
+    if (ret == 0 && (flags & BLK_FUA)) {
+        return file_flush(n);
+    }
+    return (int)ret;
+}
+
+static int file_truncate(BlockNode *n, uint64_t size, Error **errp)
+{
+    FileState *s = n->s;
+    if (s->is_device) {
+        int64_t now = file_size(s->fd);
+        if (now < 0 || (uint64_t)now < size) {
+            error_set(errp, "cannot make the device '%s' larger", n->filename);
+            return -ENOTSUP;
+        }
+        return 0;
+    }
+    if (ftruncate(s->fd, (off_t)size) < 0) {
+        int err = errno;
+        error_set_errno(errp, err, "cannot resize '%s'", n->filename);
+        return -err;
+    }
+    n->length = size;
+    return 0;
+}
+
+static int file_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
+{
+    FileState *s = n->s;
+    *out = (BlockMap){BLOCK_MAP_DATA | BLOCK_MAP_OFFSET, len, off};
+    if (off >= n->length) {
+        *out = (BlockMap){BLOCK_MAP_ZERO, len, 0};
+        return 0;
+    }
+    off_t data = lseek(s->fd, (off_t)off, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) {
+        *out = (BlockMap){BLOCK_MAP_ZERO | BLOCK_MAP_OFFSET, len, off};
+    } else if (data > (off_t)off) {
+        *out = (BlockMap){BLOCK_MAP_ZERO | BLOCK_MAP_OFFSET, MIN(len, (uint64_t)data - off), off};
+    } else if (data == (off_t)off) {
+        off_t hole = lseek(s->fd, (off_t)off, SEEK_HOLE);
+        if (hole > (off_t)off) {
+            out->len = MIN(len, (uint64_t)hole - off);
+        }
+    }
+    return 0;
+}
+
+static int64_t file_allocated(BlockNode *n)
+{
+    FileState *s = n->s;
+    struct stat st;
+    return fstat(s->fd, &st) < 0 ? -1 : (int64_t)st.st_blocks * 512;
+}
+
+#define FILE_CALLBACKS                                                                     \
+    .state_size = sizeof(FileState), .protocol = true, .open = file_open,                  \
+    .close = file_close, .preadv = file_preadv, .pwritev = file_pwritev,                   \
+    .flush = file_flush, .discard = file_discard, .zero = file_zero,                       \
+    .truncate = file_truncate, .map = file_map, .allocated = file_allocated,               \
+    .set_permissions = file_set_permissions
+
+const BlockDriver block_driver_file = {
+    .name = "file",
+    .help = "a regular file",
+    FILE_CALLBACKS,
+};
+
+const BlockDriver block_driver_host_device = {
+    .name = "host_device",
+    .help = "a block device of the host",
+    .alias = "host_cdrom",
+    FILE_CALLBACKS,
+};

@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * block/node.h: nodes of the block graph, for those who implement one.
+ *
+ * A node is an instance of a BlockDriver: a protocol (bytes of a file or host
+ * device), a format (raw, qcow2) or a test's own.  It reaches its children
+ * through node_preadv() and friends, which check bounds, align and bounce as the
+ * child asks for.
+ *
+ * Threads: open, close and reopen run on the control thread outside of any fiber;
+ * there, leaves use blocking system calls.  Requests run in fibers under the lock
+ * of the node's loop; leaves use loop_aio().  A driver's callbacks therefore work
+ * in both surroundings as long as they only do I/O through this header.
+ *
+ * Results are 0 or a negative errno.
+ */
+#ifndef RHEA_BLOCK_NODE_H
+#define RHEA_BLOCK_NODE_H
+
+#include "block/block.h"
+#include "util/bits.h"
+
+typedef struct BlockDriver BlockDriver;
+typedef struct BlockOpts BlockOpts;
+
+/* What a node needs of those who talk to it; set by its open(). */
+typedef struct BlockLimits {
+    uint32_t request_align; /* offset and length of requests; power of two, 0: 1 */
+    uint32_t mem_align;     /* addresses of buffers; power of two, 0: any */
+    uint32_t discard_align; /* smaller discards are dropped; 0: request_align */
+    uint32_t max_iov;       /* elements of one request; 0: any */
+    uint64_t max_transfer;  /* bytes of one request; 0: any */
+    uint32_t opt_io;        /* preferred unit of writes (cluster size); 0: none */
+} BlockLimits;
+
+/* Answer of map(): what lies at an offset. */
+#define BLOCK_MAP_DATA (1u << 0)   /* bytes are stored here */
+#define BLOCK_MAP_ZERO (1u << 1)   /* reads as zeroes */
+#define BLOCK_MAP_OFFSET (1u << 2) /* `host` is valid */
+typedef struct BlockMap {
+    unsigned flags; /* none: not allocated here, the backing node decides */
+    uint64_t len;   /* bytes for which this holds, at least 1, at most what was asked */
+    uint64_t host;  /* offset in the child `file` */
+} BlockMap;
+
+/* How a node is opened: what -drive and its parent say about it. */
+typedef struct BlockOpenFlags {
+    bool read_only;
+    bool auto_read_only; /* fall back to read-only if writing is not permitted */
+    bool direct;         /* cache.direct: O_DIRECT */
+    bool no_flush;       /* cache.no-flush: flushes do nothing (cache=unsafe) */
+    bool force_share;    /* do not lock, tolerate writers */
+    bool discard_unmap;  /* discard=unmap */
+    bool probed;         /* the format was guessed, not given */
+    bool temporary;      /* snapshot=on: the file is unlinked after opening */
+    bool no_backing;     /* do not open a backing file */
+    unsigned depth;      /* of the chain, to stop loops */
+} BlockOpenFlags;
+
+typedef struct NodeUser {
+    const void *user;
+    char *name;
+    bool write;        /* it writes */
+    bool share_writes; /* it tolerates that others write */
+} NodeUser;
+
+struct BlockNode {
+    char *name; /* node-name, given or "#block012" */
+    char *filename;
+    const BlockDriver *drv;
+    void *s; /* the driver's state */
+    BlockGraph *graph;
+    EventLoop *loop;
+    BlockNode *file, *backing; /* referenced */
+    int refs;
+    bool by_user; /* made by -blockdev/blockdev-add, which holds a reference */
+    BlockOpenFlags flags;
+    enum { DETECT_ZEROES_OFF, DETECT_ZEROES_ON, DETECT_ZEROES_UNMAP } detect_zeroes;
+    uint64_t length; /* bytes */
+    BlockLimits limits;
+    GArray *users;    /* NodeUser */
+    GList *tracked;   /* writes under way, for read-modify-write (io.c) */
+    FiberQueue waits; /* for overlapping ones to end */
+};
+
+struct BlockDriver {
+    const char *name;
+    const char *help;
+    size_t state_size;
+    bool protocol;     /* a leaf: no `file` child; writes may extend it */
+    bool no_file;      /* a protocol without a file name (null-co) */
+    bool filter;       /* permissions of its users are handed on to `file` */
+    const char *alias; /* other accepted name, or NULL */
+    /* 0 (no) to 100 (sure) for the first bytes of an image; formats only. */
+    int (*probe)(const uint8_t *buf, size_t len);
+    /*
+     * Takes its own options out of `o`, opens and validates.  n->file is there
+     * already (formats), n->flags are set; sets n->length and n->limits.
+     */
+    bool (*open)(BlockNode *n, BlockOpts *o, Error **errp);
+    void (*close)(BlockNode *n); /* writes back what it must; cannot fail */
+    int (*preadv)(BlockNode *n, uint64_t off, const IoVec *v);
+    int (*pwritev)(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags);
+    int (*flush)(BlockNode *n);
+    int (*discard)(BlockNode *n, uint64_t off, uint64_t len);
+    /* -ENOTSUP: the caller writes zeroes instead. */
+    int (*zero)(BlockNode *n, uint64_t off, uint64_t len, unsigned flags);
+    int (*truncate)(BlockNode *n, uint64_t size, Error **errp);
+    int (*map)(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out);
+    /* Bytes the host stores for it, or -1. */
+    int64_t (*allocated)(BlockNode *n);
+    /* The users' needs changed: `write`: somebody writes; `share`: all share. */
+    bool (*set_permissions)(BlockNode *n, bool used, bool write, bool share_writes, Error **errp);
+    /* Adds members to the ImageInfo of query-block. */
+    void (*info)(BlockNode *n, Json *image);
+};
+
+extern const BlockDriver block_driver_file, block_driver_host_device, block_driver_raw,
+    block_driver_qcow2, block_driver_null;
+
+/* ---- graph.c: life ---- */
+struct BlockGraph {
+    Object *root;
+    EventLoop *loop;
+    GList *nodes;         /* BlockNode*, all of them */
+    GList *backends;      /* BlockBackend*, all of them (weak) */
+    GPtrArray *drives;    /* DriveInfo* */
+    GPtrArray *drivers;   /* const BlockDriver*: built in, and tests' own */
+    unsigned next_name;   /* for "#block012" */
+    unsigned in_flight;   /* requests of all backends */
+    BlkErrorHook *error_hook;
+    void *error_hook_opaque;
+    GMutex idle_lock; /* guards in_flight for those who wait for it */
+    GCond idle_cond;
+};
+/* Tests add drivers of their own (fault injection). */
+void block_graph_add_driver(BlockGraph *g, const BlockDriver *drv);
+const BlockDriver *block_driver_find(BlockGraph *g, const char *name);
+/* A reference is returned; `what` names the node in messages. */
+BlockNode *node_open(BlockGraph *g, const Json *options, const BlockOpenFlags *inherit,
+                     Error **errp);
+/*
+ * A file name as users write it ("file:", "json:{…}" or plain), opened by the
+ * protocol it names; NULL format: it is probed.
+ */
+BlockNode *node_open_filename(BlockGraph *g, const char *filename, const char *format,
+                              const BlockOpenFlags *flags, Error **errp);
+/* The options object for the protocol node of a file name; NULL on error. */
+Json *filename_to_options(const char *filename, Error **errp);
+/* `name` relative to the folder of `base`, as backing file names are. Caller frees. */
+char *filename_combine(const char *base, const char *name);
+BlockNode *node_ref(BlockNode *n);
+void node_unref(BlockNode *n);
+/* The loop's requests come from, for the node and its children. */
+void node_set_loop(BlockNode *n, EventLoop *loop);
+/* Name of the best matching format: never NULL ("raw"). */
+const BlockDriver *node_probe(BlockNode *file, Error **errp);
+/* Down to the protocol: the name users know the image by. */
+const char *node_filename(const BlockNode *n);
+
+/* Users and their permissions; a conflict names the other user. */
+bool node_take(BlockNode *n, const void *user, const char *user_name, bool write,
+               bool share_writes, Error **errp);
+void node_release(BlockNode *n, const void *user);
+
+/* ---- io.c: requests among nodes ---- */
+int node_preadv(BlockNode *n, uint64_t off, const IoVec *v);
+int node_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags);
+int node_pread(BlockNode *n, uint64_t off, void *buf, size_t len);
+int node_pwrite(BlockNode *n, uint64_t off, const void *buf, size_t len, unsigned flags);
+int node_flush(BlockNode *n);
+int node_discard(BlockNode *n, uint64_t off, uint64_t len);
+int node_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags);
+int node_truncate(BlockNode *n, uint64_t size, Error **errp);
+int node_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out);
+/* Runs work(opaque) on a worker thread, or directly outside of a fiber. */
+int node_run_blocking(BlockNode *n, int (*work)(void *opaque), void *opaque);
+/* Only zero bytes? */
+bool buffer_is_zero(const void *buf, size_t len);
+bool iovec_is_zero(const IoVec *v);
+/* A list of the bytes [off, off + len) of v; iovec_free() it. */
+void iovec_slice(IoVec *out, const IoVec *v, size_t off, size_t len);
+
+/* ---- opts.c: options of a node, with every mistake reported at once ---- */
+/* `what` for messages: "-drive", "blockdev". Borrowed; must outlive. */
+BlockOpts *block_opts_new(const Json *options, const char *what);
+void block_opts_free(BlockOpts *o);
+bool block_opts_has(const BlockOpts *o, const char *key);
+Json *block_opts_take(BlockOpts *o, const char *key); /* borrowed, NULL if absent */
+const char *block_opts_string(BlockOpts *o, const char *key, const char *def);
+bool block_opts_bool(BlockOpts *o, const char *key, bool def);
+uint64_t block_opts_uint(BlockOpts *o, const char *key, uint64_t def, uint64_t min, uint64_t max);
+uint64_t block_opts_size(BlockOpts *o, const char *key, uint64_t def);
+int block_opts_enum(BlockOpts *o, const char *key, const char *const *names, int def);
+void block_opts_mistake(BlockOpts *o, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+/* Notes what nobody took; false and one error if there was any mistake. */
+bool block_opts_finish(BlockOpts *o, Error **errp);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlockOpts, block_opts_free)
+
+#endif
