@@ -20,6 +20,7 @@ struct BlockBackend {
     BlockGraph *graph;
     char *id;        /* NULL: anonymous */
     bool implicit;   /* stands for a node made by -blockdev */
+    bool owned;      /* the graph holds a reference; else whoever made it does */
     BlockNode *node; /* NULL: no medium */
     EventLoop *loop;
     bool attached;
@@ -45,6 +46,5 @@ void blk_insert_node(BlockBackend *blk, BlockNode *n); /* takes a reference of i
 void blk_close(BlockBackend *blk);
 const char *blk_user(const BlockBackend *blk); /* the device's name, or NULL */
 void blk_set_on_error(BlockBackend *blk, BlkOnError rerror, BlkOnError werror);
-extern const char *const blk_on_error_names[];
 
 #endif

@@ -90,13 +90,17 @@ BlockNode *blk_node(const BlockBackend *blk);
 bool blk_attach(BlockBackend *blk, void *dev, const char *dev_name, const BlockDevOps *ops,
                 bool writable, bool share_rw, EventLoop *loop, Error **errp);
 void blk_detach(BlockBackend *blk);
+/* An empty drive that no -drive made, for a device without `drive=`; unref it at the end. */
+BlockBackend *blk_new_anonymous(BlockGraph *g);
 bool blk_present(const BlockBackend *blk); /* a medium is in */
 bool blk_writable(const BlockBackend *blk);
 int64_t blk_length(const BlockBackend *blk); /* bytes; <0: -errno */
 uint32_t blk_request_alignment(const BlockBackend *blk);
+uint32_t blk_discard_granularity(const BlockBackend *blk); /* bytes */
 bool blk_write_cache(const BlockBackend *blk);
 void blk_set_write_cache(BlockBackend *blk, bool on);
 void blk_set_locked(BlockBackend *blk, bool locked); /* tray lock by the guest */
+/* The device says that the guest opened or closed the tray. */
 void blk_eject(BlockBackend *blk, bool open);
 
 /*
@@ -136,6 +140,24 @@ typedef void BlkErrorHook(void *opaque, BlockBackend *blk, BlkErrorAction a, boo
 void block_retry_all(BlockGraph *g);
 void block_graph_set_error_hook(BlockGraph *g, BlkErrorHook *hook, void *opaque);
 
+/* Called when the guest moves a tray: emits DEVICE_TRAY_MOVED. */
+typedef void BlkTrayHook(void *opaque, BlockBackend *blk, bool open);
+void block_graph_set_tray_hook(BlockGraph *g, BlkTrayHook *hook, void *opaque);
+/* `cont` after an error: the device will try again. */
+void blk_iostatus_reset(BlockBackend *blk);
+
+/* ---- media and size: monitors, on the control thread ---- */
+bool blk_has_tray(const BlockBackend *blk);
+/* A tray locked by the guest is asked to open and refused, unless forced. */
+bool blk_open_tray(BlockBackend *blk, bool force, Error **errp);
+bool blk_close_tray(BlockBackend *blk, Error **errp);
+void blk_remove_medium(BlockBackend *blk); /* the tray is open */
+bool blk_insert_medium(BlockBackend *blk, BlockNode *n, Error **errp);
+/* All of these in order; format NULL: probed; read_only -1: as the medium before. */
+bool blk_change_medium(BlockBackend *blk, const char *filename, const char *format, int read_only,
+                       bool force, Error **errp);
+bool blk_resize(BlockBackend *blk, uint64_t size, Error **errp); /* bytes */
+
 /* Geometry for disks of BIOS times: from the partition table, else by size. */
 typedef struct DiskGeometry {
     uint32_t cylinders, heads, sectors;
@@ -147,7 +169,8 @@ typedef struct BlockConf {
     Object *drive; /* link<block-backend> */
     uint16_t logical_block_size, physical_block_size;
     uint32_t min_io_size, opt_io_size, discard_granularity;
-    int share_rw, write_cache;
+    bool share_rw;
+    int write_cache;
     uint32_t cyls, heads, secs;
     int rerror, werror;
 } BlockConf;
@@ -163,11 +186,17 @@ typedef struct BlockConf {
                      "bytes; 4294967295: the backend's"),                                          \
         PROPERTY_ON_OFF_AUTO("write-cache", T, f.write_cache, ON_OFF_AUTO,                         \
                              "volatile write cache"),                                              \
-        PROP_FIELD(T, f.share_rw, PROP_BOOL, "share-rw", "others may write the image too")
+        PROP_FIELD(T, f.share_rw, PROP_BOOL, "share-rw", "others may write the image too"),        \
+        PROPERTY_ENUM("rerror", T, f.rerror, blk_on_error_names, 0, "what a read error does"),     \
+        PROPERTY_ENUM("werror", T, f.werror, blk_on_error_names, 0, "what a write error does")
+extern const char *const blk_on_error_names[]; /* auto report ignore stop enospc */
+/* Gives the backend what the device's properties say (error policy, write cache). */
+bool blk_apply_conf(BlockBackend *blk, const BlockConf *conf, Error **errp);
 
 /* ---- information for monitors ---- */
 Json *block_query(BlockGraph *g);             /* query-block */
 Json *block_query_named_nodes(BlockGraph *g); /* query-named-block-nodes */
+Json *block_query_stats(BlockGraph *g);       /* query-blockstats */
 void block_print_info(BlockGraph *g, GString *out, bool verbose);
 
 #endif

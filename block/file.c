@@ -215,8 +215,8 @@ static int64_t move_blocking(int fd, bool write, const IoVec *v, uint64_t off)
     while ((size_t)moved < v->size) {
         int count = (int)MIN(v->n - first, 1024u);
         off_t pos = (off_t)off + moved;
-        ssize_t got = write ? pwritev(fd, iov + first, count, pos)
-                            : preadv(fd, iov + first, count, pos);
+        ssize_t got =
+            write ? pwritev(fd, iov + first, count, pos) : preadv(fd, iov + first, count, pos);
         if (got < 0 && errno == EINTR) {
             continue;
         }
@@ -304,8 +304,7 @@ static int64_t punch_or_zero(BlockNode *n, bool zero, uint64_t off, uint64_t len
         return loop_aio(n->loop, s->engine, zero ? AIO_ZERO : AIO_DISCARD, s->fd, NULL, 0, off, len,
                         unmap ? AIO_FLAG_UNMAP : 0);
     }
-    int mode = zero && !unmap ? FALLOC_FL_ZERO_RANGE
-                              : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    int mode = zero && !unmap ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     return fallocate(s->fd, mode, (off_t)off, (off_t)len) < 0 ? -errno : 0;
 }
 
@@ -397,11 +396,10 @@ static int64_t file_allocated(BlockNode *n)
     return fstat(s->fd, &st) < 0 ? -1 : (int64_t)st.st_blocks * 512;
 }
 
-#define FILE_CALLBACKS                                                                     \
-    .state_size = sizeof(FileState), .protocol = true, .open = file_open,                  \
-    .close = file_close, .preadv = file_preadv, .pwritev = file_pwritev,                   \
-    .flush = file_flush, .discard = file_discard, .zero = file_zero,                       \
-    .truncate = file_truncate, .map = file_map, .allocated = file_allocated,               \
+#define FILE_CALLBACKS                                                                            \
+    .state_size = sizeof(FileState), .protocol = true, .open = file_open, .close = file_close,    \
+    .preadv = file_preadv, .pwritev = file_pwritev, .flush = file_flush, .discard = file_discard, \
+    .zero = file_zero, .truncate = file_truncate, .map = file_map, .allocated = file_allocated,   \
     .set_permissions = file_set_permissions
 
 const BlockDriver block_driver_file = {

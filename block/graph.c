@@ -54,7 +54,6 @@ Object *block_graph_container(BlockGraph *g)
 
 static void drive_free(DriveInfo *d)
 {
-    object_unref((Object *)d->blk);
     g_free(d->id);
     g_free(d->serial);
     g_free(d);
@@ -225,8 +224,8 @@ static void clear_user(gpointer p)
     g_free(((NodeUser *)p)->name);
 }
 
-bool node_take(BlockNode *n, const void *user, const char *user_name, bool write,
-               bool share_writes, Error **errp)
+bool node_take(BlockNode *n, const void *user, const char *user_name, bool write, bool share_writes,
+               Error **errp)
 {
     if (write && n->flags.read_only) {
         error_set(errp, "'%s' is open read-only and cannot be written by '%s'", node_filename(n),
@@ -380,8 +379,7 @@ static void take_generic(BlockNode *n, BlockOpts *o, const BlockOpenFlags *inher
     f->read_only = block_opts_bool(o, "read-only", f->read_only);
     f->auto_read_only = block_opts_bool(o, "auto-read-only", f->auto_read_only);
     f->force_share = block_opts_bool(o, "force-share", f->force_share);
-    f->discard_unmap =
-        block_opts_enum(o, "discard", discards, f->discard_unmap ? 2 : 0) >= 2;
+    f->discard_unmap = block_opts_enum(o, "discard", discards, f->discard_unmap ? 2 : 0) >= 2;
     take_cache(o, f);
     n->detect_zeroes = (unsigned)block_opts_enum(o, "detect-zeroes", zeroes, 0);
     if (n->detect_zeroes == DETECT_ZEROES_UNMAP && !f->discard_unmap) {
@@ -400,8 +398,9 @@ static bool take_name(BlockNode *n, BlockOpts *o, Error **errp)
         return true;
     }
     if (!valid_node_name(name)) {
-        block_opts_mistake(o, "node-name '%s' is not a name: letters, digits, '-', '.', '_', at "
-                              "most 31, a letter first",
+        block_opts_mistake(o,
+                           "node-name '%s' is not a name: letters, digits, '-', '.', '_', at "
+                           "most 31, a letter first",
                            name);
     } else if (name_taken(n->graph, name, errp)) {
         n->name = g_strdup("");
@@ -435,8 +434,8 @@ static bool open_file_child(BlockNode *n, BlockOpts *o, Error **errp)
         n->flags.read_only = true;
     }
     /* A format keeps its file to itself as long as it is open. */
-    return n->drv->filter || node_take(n->file, n, n->name, !n->flags.read_only,
-                                       n->flags.force_share, errp);
+    return n->drv->filter ||
+           node_take(n->file, n, n->name, !n->flags.read_only, n->flags.force_share, errp);
 }
 
 static BlockNode *open_object(BlockGraph *g, const Json *options, const BlockOpenFlags *inherit,
@@ -522,6 +521,43 @@ const BlockDriver *node_probe(BlockNode *file, Error **errp)
     return best;
 }
 
+/* What the first bytes say; looking needs no writing, and takes no lock. */
+static const char *probe_format(BlockGraph *g, const Json *file, const BlockOpenFlags *flags,
+                                Error **errp)
+{
+    BlockOpenFlags f = *flags;
+    f.read_only = true;
+    BlockNode *n = node_open(g, file, &f, errp);
+    if (!n) {
+        return NULL;
+    }
+    const BlockDriver *found = node_probe(n, errp);
+    if (found == &block_driver_raw && !flags->read_only) {
+        report_warning("the format of '%s' was not given and looks raw; writes that would make it "
+                       "look like another format are refused (format=raw lifts this)",
+                       node_filename(n));
+    }
+    node_unref(n);
+    return found ? found->name : NULL;
+}
+
+BlockNode *node_open_format(BlockGraph *g, const Json *file, const char *format, const Json *extra,
+                            const BlockOpenFlags *flags, Error **errp)
+{
+    BlockOpenFlags f = *flags;
+    g_autoptr(Json) o = extra ? json_copy(extra) : json_object();
+    if (!format) {
+        format = probe_format(g, file, flags, errp);
+        if (!format) {
+            return NULL;
+        }
+        f.probed = !strcmp(format, "raw") && !f.read_only;
+    }
+    json_put_string(o, "driver", format);
+    json_put(o, "file", json_copy(file));
+    return node_open(g, o, &f, errp);
+}
+
 BlockNode *node_open_filename(BlockGraph *g, const char *filename, const char *format,
                               const BlockOpenFlags *flags, Error **errp)
 {
@@ -534,31 +570,7 @@ BlockNode *node_open_filename(BlockGraph *g, const char *filename, const char *f
     if (!format && drv && !drv->protocol) {
         return node_open(g, file, flags, errp); /* json: with a format */
     }
-    BlockOpenFlags f = *flags;
-    if (!format) {
-        BlockOpenFlags pf = *flags;
-        pf.read_only = true; /* looking needs no more, and takes no lock */
-        BlockNode *probe = node_open(g, file, &pf, errp);
-        if (!probe) {
-            return NULL;
-        }
-        const BlockDriver *found = node_probe(probe, errp);
-        node_unref(probe);
-        if (!found) {
-            return NULL;
-        }
-        format = found->name;
-        f.probed = found == &block_driver_raw && !f.read_only;
-        if (f.probed) {
-            report_warning("the format of '%s' was not given and looks raw; writes that would "
-                           "make it look like another format are refused (format=raw lifts this)",
-                           filename);
-        }
-    }
-    g_autoptr(Json) o = json_object();
-    json_put_string(o, "driver", format);
-    json_put(o, "file", json_ref(file));
-    return node_open(g, o, &f, errp);
+    return node_open_format(g, file, format, NULL, flags, errp);
 }
 
 BlockNode *block_open(BlockGraph *g, const Json *options, Error **errp)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "block/lock.h"
+
 #include "util/bits.h"
 
 #include <errno.h>

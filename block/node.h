@@ -53,7 +53,6 @@ typedef struct BlockOpenFlags {
     bool discard_unmap;  /* discard=unmap */
     bool probed;         /* the format was guessed, not given */
     bool temporary;      /* snapshot=on: the file is unlinked after opening */
-    bool no_backing;     /* do not open a backing file */
     unsigned depth;      /* of the chain, to stop loops */
 } BlockOpenFlags;
 
@@ -122,14 +121,16 @@ extern const BlockDriver block_driver_file, block_driver_host_device, block_driv
 struct BlockGraph {
     Object *root;
     EventLoop *loop;
-    GList *nodes;         /* BlockNode*, all of them */
-    GList *backends;      /* BlockBackend*, all of them (weak) */
-    GPtrArray *drives;    /* DriveInfo* */
-    GPtrArray *drivers;   /* const BlockDriver*: built in, and tests' own */
-    unsigned next_name;   /* for "#block012" */
-    unsigned in_flight;   /* requests of all backends */
+    GList *nodes;       /* BlockNode*, all of them */
+    GList *backends;    /* BlockBackend*, all of them (weak) */
+    GPtrArray *drives;  /* DriveInfo* */
+    GPtrArray *drivers; /* const BlockDriver*: built in, and tests' own */
+    unsigned next_name; /* for "#block012" */
+    unsigned in_flight; /* requests of all backends */
     BlkErrorHook *error_hook;
     void *error_hook_opaque;
+    BlkTrayHook *tray_hook;
+    void *tray_hook_opaque;
     GMutex idle_lock; /* guards in_flight for those who wait for it */
     GCond idle_cond;
 };
@@ -145,6 +146,9 @@ BlockNode *node_open(BlockGraph *g, const Json *options, const BlockOpenFlags *i
  */
 BlockNode *node_open_filename(BlockGraph *g, const char *filename, const char *format,
                               const BlockOpenFlags *flags, Error **errp);
+/* The same for a described protocol node; `extra`: more options of the format, or NULL. */
+BlockNode *node_open_format(BlockGraph *g, const Json *file, const char *format, const Json *extra,
+                            const BlockOpenFlags *flags, Error **errp);
 /* The options object for the protocol node of a file name; NULL on error. */
 Json *filename_to_options(const char *filename, Error **errp);
 /* `name` relative to the folder of `base`, as backing file names are. Caller frees. */
@@ -159,8 +163,8 @@ const BlockDriver *node_probe(BlockNode *file, Error **errp);
 const char *node_filename(const BlockNode *n);
 
 /* Users and their permissions; a conflict names the other user. */
-bool node_take(BlockNode *n, const void *user, const char *user_name, bool write,
-               bool share_writes, Error **errp);
+bool node_take(BlockNode *n, const void *user, const char *user_name, bool write, bool share_writes,
+               Error **errp);
 void node_release(BlockNode *n, const void *user);
 
 /* ---- io.c: requests among nodes ---- */

@@ -20,8 +20,9 @@ static bool raw_refresh(BlockNode *n, uint64_t size, Error **errp)
         return true;
     }
     if (s->offset > have) {
-        error_set(errp, "'%s' has %" G_GUINT64_FORMAT " bytes: offset=%" G_GUINT64_FORMAT
-                        " lies beyond its end",
+        error_set(errp,
+                  "'%s' has %" G_GUINT64_FORMAT " bytes: offset=%" G_GUINT64_FORMAT
+                  " lies beyond its end",
                   node_filename(n), have, s->offset);
         return false;
     }
@@ -30,8 +31,9 @@ static bool raw_refresh(BlockNode *n, uint64_t size, Error **errp)
         return true;
     }
     if (size > have - s->offset) {
-        error_set(errp, "'%s' has %" G_GUINT64_FORMAT " bytes: offset=%" G_GUINT64_FORMAT
-                        " with size=%" G_GUINT64_FORMAT " passes its end",
+        error_set(errp,
+                  "'%s' has %" G_GUINT64_FORMAT " bytes: offset=%" G_GUINT64_FORMAT
+                  " with size=%" G_GUINT64_FORMAT " passes its end",
                   node_filename(n), have, s->offset, size);
         return false;
     }

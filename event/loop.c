@@ -561,3 +561,8 @@ EventLoop *loop_current(void)
 {
     return running_loop;
 }
+
+bool loop_is_served(const EventLoop *loop)
+{
+    return __atomic_load_n(&loop->serving, __ATOMIC_SEQ_CST);
+}

@@ -42,6 +42,8 @@ void loop_quit(EventLoop *loop); /* any thread */
 /* Starts a thread that runs the loop; stop waits for its end. */
 bool loop_start_thread(EventLoop *loop, Error **errp);
 void loop_stop_thread(EventLoop *loop);
+/* Does some thread run it (loop_run(), or a thread of its own)?  Else nobody would come. */
+bool loop_is_served(const EventLoop *loop);
 /* Does the calling thread run this loop right now? */
 bool loop_is_current(const EventLoop *loop);
 /* The loop the calling thread runs, or NULL (vCPU threads, workers). */

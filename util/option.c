@@ -100,6 +100,16 @@ static bool put_dotted(Json *root, const char *key, Json *v)
     return true;
 }
 
+/*
+ * "-drive file=NAME,file.locking=off": the one place where QEMU lets a value and
+ * keys below it stand side by side.  Such keys keep their dots.
+ */
+static bool beside_file_name(const OptionText *o, const char *key)
+{
+    return !strcmp(o->option, "-drive") && g_str_has_prefix(key, "file.") &&
+           json_get_str(o->values, "file");
+}
+
 /* Turns {"0": a, "1": b} into [a, b], bottom-up; the root stays an object. */
 static Json *fold_arrays(Json *v, bool root)
 {
@@ -197,6 +207,8 @@ static bool parse_keyval(OptionText *o, const char *implied, const char *const *
                 json_put(o->values, key, list);
             }
             json_append(list, v);
+        } else if (beside_file_name(o, key)) {
+            json_put(o->values, key, v);
         } else if (!put_dotted(o->values, key, v)) {
             option_mistake(o, key, "contradicts an earlier key");
         }

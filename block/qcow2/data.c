@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Reading and writing of the guest's bytes. */
+#include "block/qcow2/qcow2.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+/* A write is cut into pieces of at most this many bytes of new clusters. */
+#define MAX_PIECE (4ull << 20)
+
+static int map_locked(Qcow2 *s, uint64_t off, uint64_t len, Qcow2Map *m)
+{
+    fiber_mutex_lock(&s->lock);
+    int ret = qcow2_map(s, off, len, m);
+    fiber_mutex_unlock(&s->lock);
+    return ret;
+}
+
+/* ---- reading ---- */
+
+static int read_backing(Qcow2 *s, uint64_t off, const IoVec *v)
+{
+    BlockNode *b = s->n->backing;
+    if (!b || off >= b->length) {
+        iov_memset(v->iov, v->n, 0, 0, v->size);
+        return 0;
+    }
+    if (v->size <= b->length - off) {
+        return node_preadv(b, off, v);
+    }
+    /* The backing file ends here: zeroes follow. */
+    size_t have = (size_t)(b->length - off);
+    IoVec part;
+    iovec_slice(&part, v, 0, have);
+    int ret = node_preadv(b, off, &part);
+    iovec_free(&part);
+    iov_memset(v->iov, v->n, have, 0, v->size - have);
+    return ret;
+}
+
+static int read_packed(Qcow2 *s, uint64_t entry, uint64_t in_cluster, const IoVec *v)
+{
+    const uint8_t *data;
+    int ret = qcow2_unpack(s, entry, &data);
+    if (ret == 0) {
+        iov_from_buf(v->iov, v->n, 0, data + in_cluster, v->size);
+    }
+    return ret;
+}
+
+/* The bytes that mapping `m` (as looked up for guest offset `off`) stands for. */
+static int read_mapped(Qcow2 *s, uint64_t off, const Qcow2Map *m, const IoVec *v)
+{
+    switch (m->kind) {
+    case QCOW2_UNALLOCATED:
+        return read_backing(s, off, v);
+    case QCOW2_ZERO_PLAIN:
+    case QCOW2_ZERO_ALLOC:
+        iov_memset(v->iov, v->n, 0, 0, v->size);
+        return 0;
+    case QCOW2_NORMAL:
+        return node_preadv(s->n->file, m->host, v);
+    case QCOW2_PACKED:
+        return read_packed(s, m->entry, off & (s->cluster_size - 1), v);
+    }
+    return -EIO;
+}
+
+/* Reads while the caller holds a claim on the range. */
+static int read_claimed(Qcow2 *s, uint64_t off, const IoVec *v)
+{
+    int ret = 0;
+    for (size_t pos = 0; ret == 0 && pos < v->size;) {
+        Qcow2Map m;
+        ret = map_locked(s, off + pos, v->size - pos, &m);
+        if (ret < 0) {
+            break;
+        }
+        if (m.len == v->size) {
+            return read_mapped(s, off, &m, v);
+        }
+        IoVec part;
+        iovec_slice(&part, v, pos, (size_t)m.len);
+        ret = read_mapped(s, off + pos, &m, &part);
+        iovec_free(&part);
+        pos += (size_t)m.len;
+    }
+    return ret;
+}
+
+int qcow2_preadv(BlockNode *n, uint64_t off, const IoVec *v)
+{
+    Qcow2 *s = n->s;
+    Qcow2Range r;
+    qcow2_range_begin(s, &r, off, v->size, false);
+    int ret = read_claimed(s, off, v);
+    qcow2_range_end(s, &r);
+    return ret;
+}
+
+/* ---- writing to new clusters ---- */
+
+typedef struct NewClusters {
+    uint64_t guest; /* offset of the first cluster */
+    uint64_t host;  /* where it goes */
+    uint64_t n;     /* clusters in a row */
+    bool own;       /* they were ours all the time (preallocated zeroes) */
+    bool fresh;     /* never used: they read as zeroes */
+    uint64_t *old;  /* the entries they replace */
+} NewClusters;
+
+static bool needs_new(const Qcow2 *s, uint64_t entry)
+{
+    return qcow2_entry_kind(s, entry) != QCOW2_NORMAL || !(entry & QCOW2_COPIED);
+}
+
+static bool is_own_zero(const Qcow2 *s, uint64_t entry)
+{
+    return qcow2_entry_kind(s, entry) == QCOW2_ZERO_ALLOC && (entry & QCOW2_COPIED) &&
+           IS_ALIGNED(entry & QCOW2_L2_OFFSET_MASK, s->cluster_size);
+}
+
+/* Counts the entries that get new clusters together, and saves them. Under `lock`. */
+static uint64_t collect(Qcow2 *s, NewClusters *c, const uint64_t *slice, uint64_t max)
+{
+    uint64_t n = 0, first = BITS_BE64(slice[0]);
+    c->own = is_own_zero(s, first);
+    while (n < max) {
+        uint64_t e = BITS_BE64(slice[n]);
+        if (!needs_new(s, e) || is_own_zero(s, e) != c->own) {
+            break;
+        }
+        if (c->own &&
+            (e & QCOW2_L2_OFFSET_MASK) != (first & QCOW2_L2_OFFSET_MASK) + (n << s->cluster_bits)) {
+            break;
+        }
+        n++;
+    }
+    return n;
+}
+
+/* Own: clusters for as much of [off, off + len) as goes in one piece. Under `lock`. */
+static int own_clusters(Qcow2 *s, uint64_t off, uint64_t len, NewClusters *c)
+{
+    uint64_t *slice, where;
+    unsigned index, room;
+    int ret = qcow2_l2_for_write(s, off, &slice, &index, &room, &where);
+    if (ret < 0) {
+        return ret;
+    }
+    c->guest = qcow2_cluster_start(s, off);
+    uint64_t want = qcow2_clusters(s, off + len - c->guest);
+    want = MIN(want, MAX(MAX_PIECE >> s->cluster_bits, 1));
+    c->n = collect(s, c, slice + index, MIN(want, room));
+    c->old = g_new(uint64_t, c->n);
+    for (uint64_t i = 0; i < c->n; i++) {
+        c->old[i] = BITS_BE64(slice[index + i]);
+    }
+    if (c->own) {
+        c->host = c->old[0] & QCOW2_L2_OFFSET_MASK;
+        return qcow2_check_overlap(s, c->host, c->n << s->cluster_bits, 0, "guest data");
+    }
+    uint64_t unused_from = s->high_water, got;
+    int64_t host = qcow2_alloc(s, c->n, &got);
+    if (host < 0) {
+        return (int)host;
+    }
+    c->host = (uint64_t)host;
+    c->n = got;
+    c->fresh = c->host >> s->cluster_bits >= unused_from;
+    return 0;
+}
+
+/* Bytes of the guest that share a cluster with the write; `entry` is what held them. */
+static int read_edge(Qcow2 *s, uint64_t entry, uint64_t off, uint8_t *buf, size_t len)
+{
+    struct iovec one = {buf, len};
+    IoVec v = {.iov = &one, .n = 1, .size = len};
+    Qcow2Map m = {.kind = qcow2_entry_kind(s, entry), .entry = entry, .len = len};
+    m.host = (entry & QCOW2_L2_OFFSET_MASK) + (off & (s->cluster_size - 1));
+    return len ? read_mapped(s, off, &m, &v) : 0;
+}
+
+/* Does that part of an old cluster read as zeroes without looking? */
+static bool edge_is_zero(const Qcow2 *s, uint64_t entry, uint64_t off)
+{
+    switch (qcow2_entry_kind(s, entry)) {
+    case QCOW2_UNALLOCATED:
+        return !s->n->backing || off >= s->n->backing->length;
+    case QCOW2_ZERO_PLAIN:
+    case QCOW2_ZERO_ALLOC:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Fill: writes `v` (guest offset `off`), with the rest of the outer clusters around it. */
+static int fill_clusters(Qcow2 *s, const NewClusters *c, uint64_t off, const IoVec *v)
+{
+    uint64_t end = off + v->size, c_end = c->guest + (c->n << s->cluster_bits);
+    size_t head = (size_t)(off - c->guest), tail = (size_t)(c_end - end);
+    uint64_t last = c->old[c->n - 1];
+    bool skip_head = c->fresh && edge_is_zero(s, c->old[0], c->guest);
+    bool skip_tail = c->fresh && edge_is_zero(s, last, end);
+    if (skip_head) {
+        head = 0;
+    }
+    if (skip_tail) {
+        tail = 0;
+    }
+    uint64_t at = c->host + (off - c->guest) - head;
+    if (!head && !tail) {
+        return node_pwritev(s->n->file, at, v, 0);
+    }
+    uint8_t *edges = g_malloc(head + tail);
+    int ret = read_edge(s, c->old[0], off - head, edges, head);
+    if (ret == 0) {
+        ret = read_edge(s, last, end, edges + head, tail);
+    }
+    if (ret == 0) {
+        IoVec all = IOVEC_INIT;
+        if (head) {
+            iovec_add(&all, edges, head);
+        }
+        iovec_concat(&all, v, 0, v->size);
+        if (tail) {
+            iovec_add(&all, edges + head, tail);
+        }
+        ret = node_pwritev(s->n->file, at, &all, 0);
+        iovec_free(&all);
+    }
+    g_free(edges);
+    return ret;
+}
+
+/* Publish, in memory; what they replace is released after the next sync. Under `lock`. */
+static int publish_clusters(Qcow2 *s, const NewClusters *c)
+{
+    uint64_t *slice, where;
+    unsigned index, room;
+    int ret = qcow2_l2_for_write(s, c->guest, &slice, &index, &room, &where);
+    if (ret < 0) {
+        return ret;
+    }
+    for (uint64_t i = 0; i < c->n; i++) {
+        slice[index + i] = BITS_BE64((c->host + (i << s->cluster_bits)) | QCOW2_COPIED);
+        if (!c->own) {
+            qcow2_release_entry(s, c->old[i], s->pass_other);
+        }
+    }
+    qcow2_cache_dirty(s->l2_cache, where);
+    return 0;
+}
+
+/* Writes as much of `v` as fits one piece; returns the bytes written or an error. */
+static int64_t write_new(Qcow2 *s, uint64_t off, const IoVec *v)
+{
+    NewClusters c = {0};
+    fiber_mutex_lock(&s->lock);
+    int ret = own_clusters(s, off, v->size, &c);
+    fiber_mutex_unlock(&s->lock);
+    if (ret < 0) {
+        g_free(c.old);
+        return ret;
+    }
+    size_t len = (size_t)MIN((uint64_t)v->size, c.guest + (c.n << s->cluster_bits) - off);
+    IoVec part;
+    iovec_slice(&part, v, 0, len);
+    ret = fill_clusters(s, &c, off, &part);
+    iovec_free(&part);
+    fiber_mutex_lock(&s->lock);
+    if (ret == 0) {
+        ret = publish_clusters(s, &c);
+    }
+    if (ret < 0 && !c.own) {
+        qcow2_free_unpublished(s, c.host, c.n);
+    }
+    fiber_mutex_unlock(&s->lock);
+    g_free(c.old);
+    return ret < 0 ? ret : (int64_t)len;
+}
+
+/* ---- writing ---- */
+
+/* In place, if the clusters at `off` are ours alone: bytes written; 0: they are not. */
+static int64_t write_in_place(Qcow2 *s, uint64_t off, const IoVec *v)
+{
+    Qcow2Map m;
+    fiber_mutex_lock(&s->lock);
+    int ret = qcow2_map(s, off, v->size, &m);
+    bool ours = ret == 0 && m.kind == QCOW2_NORMAL && m.copied;
+    if (ours) {
+        ret = qcow2_check_overlap(s, m.host, m.len, 0, "guest data");
+    }
+    fiber_mutex_unlock(&s->lock);
+    if (ret < 0 || !ours) {
+        return ret;
+    }
+    IoVec part;
+    iovec_slice(&part, v, 0, (size_t)m.len);
+    ret = node_pwritev(s->n->file, m.host, &part, 0);
+    iovec_free(&part);
+    return ret < 0 ? ret : (int64_t)m.len;
+}
+
+static int write_claimed(Qcow2 *s, Qcow2Range *r, uint64_t off, const IoVec *v)
+{
+    for (size_t pos = 0; pos < v->size;) {
+        IoVec rest;
+        iovec_slice(&rest, v, pos, v->size - pos);
+        int64_t done = s->corrupt ? -EIO : write_in_place(s, off + pos, &rest);
+        if (done == 0 && !r->exclusive) {
+            qcow2_range_end(s, r); /* a new claim: the mapping is looked up again after it */
+            qcow2_range_begin(s, r, off + pos, v->size - pos, true);
+        } else if (done == 0) {
+            done = write_new(s, off + pos, &rest);
+        }
+        iovec_free(&rest);
+        if (done < 0) {
+            return (int)done;
+        }
+        pos += (size_t)done;
+    }
+    return 0;
+}
+
+int qcow2_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
+{
+    Qcow2 *s = n->s;
+    Qcow2Range r;
+    if (qcow2_cache_crowded(s->l2_cache) || qcow2_cache_crowded(s->rb_cache)) {
+        int ret = qcow2_sync(s);
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    qcow2_range_begin(s, &r, off, v->size, false);
+    int ret = write_claimed(s, &r, off, v);
+    qcow2_range_end(s, &r);
+    if (ret == 0 && (flags & BLK_FUA)) {
+        ret = qcow2_sync(s);
+    }
+    return ret;
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The format "qcow2": opening, closing, size, what it says of itself. */
+#include "block/qcow2/qcow2.h"
+
+#include <errno.h>
+
+#define SLICE 4096u
+#define L2_CACHE_BYTES (8ull << 20) /* maps 64 GiB of disk with clusters of 64 KiB */
+#define REFCOUNT_CACHE_BYTES (1ull << 20)
+
+static int qcow2_probe(const uint8_t *buf, size_t len)
+{
+    return len >= 8 && ld_be32(buf) == QCOW2_MAGIC && ld_be32(buf + 4) >= 2 ? 100 : 0;
+}
+
+/* ---- opening ---- */
+
+typedef struct Qcow2Opts {
+    Json *backing;
+    uint64_t l2_cache, rb_cache, slice;
+} Qcow2Opts;
+
+static bool take_options(BlockNode *n, BlockOpts *o, Qcow2Opts *q, Error **errp)
+{
+    Qcow2 *s = n->s;
+    q->backing = block_opts_take(o, "backing");
+    uint64_t all = block_opts_size(o, "cache-size", 0);
+    q->rb_cache = block_opts_size(o, "refcount-cache-size",
+                                  all ? MIN(all / 4, REFCOUNT_CACHE_BYTES) : REFCOUNT_CACHE_BYTES);
+    q->l2_cache =
+        block_opts_size(o, "l2-cache-size", all > q->rb_cache ? all - q->rb_cache : L2_CACHE_BYTES);
+    q->slice = block_opts_size(o, "l2-cache-entry-size", SLICE);
+    if (!IS_POWER_OF_2(q->slice) || q->slice < 512) {
+        block_opts_mistake(o, "'l2-cache-entry-size' must be a power of two, at least 512");
+    }
+    if (all && q->l2_cache + q->rb_cache > all) {
+        block_opts_mistake(o, "'l2-cache-size' and 'refcount-cache-size' exceed 'cache-size'");
+    }
+    s->pass_request = block_opts_bool(o, "pass-discard-request", n->flags.discard_unmap);
+    s->pass_other = block_opts_bool(o, "pass-discard-other", false);
+    if (q->backing && json_type(q->backing) != JSON_NULL && !json_get_string(q->backing) &&
+        json_type(q->backing) != JSON_OBJECT) {
+        block_opts_mistake(o, "'backing' must be a node-name, an object or null");
+    }
+    return block_opts_finish(o, errp);
+}
+
+static bool open_backing(BlockNode *n, const Json *given, Error **errp)
+{
+    Qcow2 *s = n->s;
+    BlockOpenFlags f = n->flags;
+    f.read_only = true;
+    f.discard_unmap = false;
+    f.probed = false;
+    f.depth++;
+    if (given && json_type(given) == JSON_NULL) {
+        return true;
+    }
+    if (given) {
+        n->backing = node_open(n->graph, given, &f, errp);
+    } else if (s->backing_file) {
+        g_autofree char *name = filename_combine(node_filename(n->file), s->backing_file);
+        n->backing = node_open_filename(n->graph, name, s->backing_format, &f, errp);
+        if (!n->backing) {
+            error_prefix(errp, "the backing file of '%s': ", node_filename(n->file));
+        }
+    } else {
+        return true;
+    }
+    return n->backing && node_take(n->backing, n, n->name, false, n->flags.force_share, errp);
+}
+
+static bool load_tables(Qcow2 *s, Error **errp)
+{
+    if (!qcow2_table_load(s, &s->l1, "L1 table", errp) ||
+        !qcow2_table_load(s, &s->rt, "refcount table", errp) || !qcow2_read_snapshots(s, errp)) {
+        return false;
+    }
+    qcow2_meta_build(s);
+    s->high_water = qcow2_clusters(s, s->n->file->length);
+    return true;
+}
+
+/* Bits that writing makes untrue, and counts that a crash has left behind. */
+static bool prepare_writing(Qcow2 *s, Error **errp)
+{
+    if (s->n->flags.read_only) {
+        return true;
+    }
+    if (s->autoclear) {
+        if (s->autoclear & 1) {
+            report_warning("'%s': its dirty bitmaps are not kept up and become invalid",
+                           node_filename(s->n));
+        }
+        int ret = qcow2_write_autoclear(s, 0);
+        if (ret < 0) {
+            error_set_errno(errp, -ret, "cannot write the header of '%s'", node_filename(s->n));
+            return false;
+        }
+    }
+    return !(s->incompat & QCOW2_INCOMPAT_DIRTY) || qcow2_repair_refcounts(s, errp);
+}
+
+static bool qcow2_open(BlockNode *n, BlockOpts *o, Error **errp)
+{
+    Qcow2 *s = n->s;
+    Qcow2Opts q;
+    s->n = n;
+    fiber_mutex_init(&s->lock);
+    fiber_mutex_init(&s->sync_lock);
+    fiber_queue_init(&s->range_wait);
+    g_queue_init(&s->ranges);
+    s->release = g_array_new(FALSE, FALSE, sizeof(Qcow2Release));
+    if (!take_options(n, o, &q, errp) || !qcow2_read_header(s, errp)) {
+        return false;
+    }
+    size_t slice = (size_t)MIN(q.slice, s->cluster_size);
+    s->l2_cache = qcow2_cache_new(s, QCOW2_META_L2, slice, q.l2_cache);
+    s->rb_cache =
+        qcow2_cache_new(s, QCOW2_META_REFBLOCK, MIN(SLICE, (size_t)s->cluster_size), q.rb_cache);
+    n->limits.opt_io = (uint32_t)s->cluster_size;
+    n->limits.discard_align = MIN((uint32_t)s->cluster_size, 65536u);
+    return load_tables(s, errp) && prepare_writing(s, errp) && open_backing(n, q.backing, errp);
+}
+
+/* Two rounds: the second writes the counts of what the first released. */
+static void write_back(Qcow2 *s)
+{
+    for (int i = 0; i < 3; i++) {
+        if (!s->release->len && !s->l1.any_dirty && !s->rt.any_dirty &&
+            !qcow2_cache_any_dirty(s->l2_cache) && !qcow2_cache_any_dirty(s->rb_cache)) {
+            return;
+        }
+        int ret = qcow2_sync(s);
+        if (ret < 0) {
+            report_error("'%s': cannot write metadata while closing: %s", node_filename(s->n),
+                         g_strerror(-ret));
+            return;
+        }
+    }
+}
+
+static void qcow2_close(BlockNode *n)
+{
+    Qcow2 *s = n->s;
+    if (!s->release) {
+        return; /* open() was not reached */
+    }
+    if (s->meta && !n->flags.read_only && !s->corrupt) {
+        write_back(s);
+    }
+    qcow2_cache_free(s->l2_cache);
+    qcow2_cache_free(s->rb_cache);
+    qcow2_table_free(&s->l1);
+    qcow2_table_free(&s->rt);
+    if (s->meta) {
+        g_hash_table_destroy(s->meta);
+    }
+    g_array_free(s->release, TRUE);
+    for (uint32_t i = 0; s->snapshots && i < s->n_snapshots; i++) {
+        g_free(s->snapshots[i].id);
+        g_free(s->snapshots[i].name);
+    }
+    g_free(s->snapshots);
+    for (size_t i = 0; i < ARRAY_LEN(s->unpacked); i++) {
+        g_free(s->unpacked[i].data);
+    }
+    g_free(s->backing_file);
+    g_free(s->backing_format);
+    fiber_mutex_destroy(&s->lock);
+    fiber_mutex_destroy(&s->sync_lock);
+}
+
+static int qcow2_flush(BlockNode *n)
+{
+    return qcow2_sync(n->s);
+}
+
+/* ---- size ---- */
+
+/*
+ * A longer L1 table at `at`, which is owned already; the old one is released.
+ * Nothing else is pending: the tables on disk are those in memory.  Under `lock`.
+ */
+static int move_l1(Qcow2 *s, uint64_t entries, uint64_t at)
+{
+    uint64_t clusters = qcow2_clusters(s, entries * 8), old_n = s->l1.n, old = s->l1.offset;
+    g_autofree uint8_t *table = g_malloc0(clusters << s->cluster_bits);
+    for (uint64_t i = 0; i < s->l1.n; i++) {
+        st_be64(table + i * 8, s->l1.entries[i]);
+    }
+    int ret = node_pwrite(s->n->file, at, table, clusters << s->cluster_bits, 0);
+    ret = ret < 0 ? ret : node_flush(s->n->file);
+    if (ret < 0) {
+        qcow2_free_unpublished(s, at, clusters);
+        return ret;
+    }
+    uint8_t be[12];
+    st_be32(be, (uint32_t)entries);
+    st_be64(be + 4, at);
+    ret = node_pwrite(s->n->file, QCOW2_HDR_L1, be, sizeof(be), 0);
+    ret = ret < 0 ? ret : node_flush(s->n->file);
+    if (ret < 0) {
+        s->corrupt = true; /* which table is in use cannot be known: touch neither */
+        return ret;
+    }
+    qcow2_table_resize(&s->l1, entries);
+    s->l1.offset = at;
+    if (old_n) {
+        qcow2_meta_del(s, old, old_n * 8, QCOW2_META_L1);
+        qcow2_release(s, old, old_n * 8, s->pass_other);
+    }
+    qcow2_meta_add(s, at, entries * 8, QCOW2_META_L1);
+    return 0;
+}
+
+static int grow(Qcow2 *s, uint64_t size)
+{
+    uint64_t need = DIV_ROUND_UP(size, s->cluster_size * s->l2_entries);
+    int ret = 0;
+    if (need * 8 > QCOW2_MAX_L1_BYTES) {
+        return -EFBIG;
+    }
+    if (need > s->l1.n) {
+        fiber_mutex_lock(&s->lock);
+        int64_t at = qcow2_alloc_exact(s, qcow2_clusters(s, need * 8));
+        fiber_mutex_unlock(&s->lock);
+        ret = at < 0 ? (int)at : qcow2_sync(s);
+        if (ret == 0) {
+            fiber_mutex_lock(&s->lock);
+            ret = move_l1(s, need, (uint64_t)at);
+            fiber_mutex_unlock(&s->lock);
+        }
+    }
+    uint64_t old = s->n->length;
+    if (ret == 0 && s->n->backing && s->n->backing->length > old) {
+        /* What lies below and was out of sight must not come to light. */
+        s->n->length = MIN(size, s->n->backing->length);
+        ret = node_zero(s->n, old, s->n->length - old, BLK_MAY_UNMAP);
+        s->n->length = old;
+        ret = ret < 0 ? ret : qcow2_sync(s);
+    }
+    if (ret == 0) {
+        uint8_t be[8];
+        st_be64(be, size);
+        ret = node_pwrite(s->n->file, QCOW2_HDR_SIZE, be, sizeof(be), 0);
+        ret = ret < 0 ? ret : node_flush(s->n->file);
+    }
+    if (ret == 0) {
+        s->n->length = size;
+    }
+    return ret;
+}
+
+static int qcow2_truncate(BlockNode *n, uint64_t size, Error **errp)
+{
+    Qcow2 *s = n->s;
+    if (size % BLOCK_SECTOR) {
+        error_set(errp, "cannot resize '%s': the size must be a multiple of 512", node_filename(n));
+        return -EINVAL;
+    }
+    if (size < n->length) {
+        error_set(errp, "cannot resize '%s': making qcow2 images smaller is not supported",
+                  node_filename(n));
+        return -ENOTSUP;
+    }
+    int ret = size > n->length ? grow(s, size) : 0;
+    if (ret < 0) {
+        error_set_errno(errp, -ret, "cannot resize '%s'", node_filename(n));
+    }
+    return ret;
+}
+
+/* ---- information ---- */
+
+static int qcow2_map_node(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
+{
+    Qcow2 *s = n->s;
+    Qcow2Map m;
+    fiber_mutex_lock(&s->lock);
+    int ret = qcow2_map(s, off, len, &m);
+    fiber_mutex_unlock(&s->lock);
+    if (ret < 0) {
+        return ret;
+    }
+    *out = (BlockMap){.len = m.len, .host = m.host};
+    switch (m.kind) {
+    case QCOW2_UNALLOCATED:
+        out->flags = n->backing ? 0 : BLOCK_MAP_ZERO;
+        break;
+    case QCOW2_ZERO_PLAIN:
+        out->flags = BLOCK_MAP_ZERO;
+        break;
+    case QCOW2_ZERO_ALLOC:
+        out->flags = BLOCK_MAP_ZERO | BLOCK_MAP_OFFSET;
+        break;
+    case QCOW2_NORMAL:
+        out->flags = BLOCK_MAP_DATA | BLOCK_MAP_OFFSET;
+        break;
+    case QCOW2_PACKED:
+        out->flags = BLOCK_MAP_DATA;
+        break;
+    }
+    return 0;
+}
+
+static Json *snapshots_info(const Qcow2 *s)
+{
+    Json *a = json_array();
+    for (uint32_t i = 0; i < s->n_snapshots; i++) {
+        const Qcow2Snapshot *sn = &s->snapshots[i];
+        Json *o = json_object();
+        json_put_string(o, "id", sn->id);
+        json_put_string(o, "name", sn->name);
+        json_put_int(o, "vm-state-size", (int64_t)sn->vm_state_size);
+        json_put_int(o, "date-sec", sn->date_sec);
+        json_put_int(o, "date-nsec", sn->date_nsec);
+        json_put_int(o, "vm-clock-sec", (int64_t)(sn->vm_clock_ns / 1000000000u));
+        json_put_int(o, "vm-clock-nsec", (int64_t)(sn->vm_clock_ns % 1000000000u));
+        json_append(a, o);
+    }
+    return a;
+}
+
+static void qcow2_info(BlockNode *n, Json *image)
+{
+    Qcow2 *s = n->s;
+    json_put_int(image, "cluster-size", (int64_t)s->cluster_size);
+    json_put_bool(image, "dirty-flag", (s->incompat & QCOW2_INCOMPAT_DIRTY) != 0);
+    if (s->backing_file) {
+        json_put_string(image, "backing-filename", s->backing_file);
+    }
+    if (s->backing_format) {
+        json_put_string(image, "backing-filename-format", s->backing_format);
+    }
+    if (s->n_snapshots) {
+        json_put(image, "snapshots", snapshots_info(s));
+    }
+    Json *data = json_object(), *specific = json_object();
+    json_put_string(data, "compat", s->version >= 3 ? "1.1" : "0.10");
+    json_put_string(data, "compression-type", s->compression ? "zstd" : "zlib");
+    if (s->version >= 3) {
+        json_put_bool(data, "lazy-refcounts", (s->compat & QCOW2_COMPAT_LAZY_REFCOUNTS) != 0);
+        json_put_bool(data, "corrupt", (s->incompat & QCOW2_INCOMPAT_CORRUPT) != 0 || s->corrupt);
+        json_put_bool(data, "extended-l2", false);
+    }
+    json_put_int(data, "refcount-bits", 1 << s->refcount_order);
+    json_put_string(specific, "type", "qcow2");
+    json_put(specific, "data", data);
+    json_put(image, "format-specific", specific);
+}
+
+const BlockDriver block_driver_qcow2 = {
+    .name = "qcow2",
+    .help = "QEMU's copy-on-write format, versions 2 and 3",
+    .state_size = sizeof(Qcow2),
+    .probe = qcow2_probe,
+    .open = qcow2_open,
+    .close = qcow2_close,
+    .preadv = qcow2_preadv,
+    .pwritev = qcow2_pwritev,
+    .flush = qcow2_flush,
+    .discard = qcow2_discard,
+    .zero = qcow2_zero,
+    .truncate = qcow2_truncate,
+    .map = qcow2_map_node,
+    .info = qcow2_info,
+};

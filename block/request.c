@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Requests of devices to their backends: each is a fiber. */
+#include "block/backend.h"
+
+#include <errno.h>
+
+typedef enum BlkOp { BLK_READ, BLK_WRITE, BLK_FLUSH, BLK_DISCARD, BLK_ZERO } BlkOp;
+
+struct BlkRequest {
+    BlockBackend *blk;
+    BlkOp op;
+    uint64_t off, len;
+    IoVec v; /* borrowed elements */
+    unsigned flags;
+    BlkDone *done;
+    void *opaque;
+    int result;
+    bool submitting; /* still within the call that made it */
+    bool waiting;    /* in blk->waiting, or cancelled out of it */
+};
+
+/* ---- accounting ---- */
+
+static void in_flight_add(BlockBackend *blk)
+{
+    __atomic_add_fetch(&blk->in_flight, 1, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&blk->graph->in_flight, 1, __ATOMIC_SEQ_CST);
+}
+
+static void in_flight_sub(BlockBackend *blk)
+{
+    BlockGraph *g = blk->graph;
+    __atomic_sub_fetch(&blk->in_flight, 1, __ATOMIC_SEQ_CST);
+    __atomic_sub_fetch(&g->in_flight, 1, __ATOMIC_SEQ_CST);
+    g_mutex_lock(&g->idle_lock);
+    g_cond_broadcast(&g->idle_cond);
+    g_mutex_unlock(&g->idle_lock);
+}
+
+static void account(BlkRequest *r)
+{
+    BlockBackend *blk = r->blk;
+    switch (r->op) {
+    case BLK_READ:
+        blk->rd_ops++;
+        blk->rd_bytes += r->len;
+        break;
+    case BLK_WRITE:
+    case BLK_ZERO:
+        blk->wr_ops++;
+        blk->wr_bytes += r->len;
+        break;
+    case BLK_FLUSH:
+        blk->flush_ops++;
+        break;
+    case BLK_DISCARD:
+        break;
+    }
+    if (r->result < 0) {
+        blk->failed_ops++;
+    }
+}
+
+/* ---- running ---- */
+
+static int run_op(BlkRequest *r)
+{
+    BlockBackend *blk = r->blk;
+    BlockNode *n = blk->node;
+    if (!n) {
+        return -ENOMEDIUM;
+    }
+    if (r->op != BLK_FLUSH && (r->off > n->length || r->len > n->length - r->off)) {
+        return -EIO;
+    }
+    /* Without a volatile cache every write is durable when it completes. */
+    unsigned flags = r->flags | (blk->write_cache ? 0 : BLK_FUA);
+    switch (r->op) {
+    case BLK_READ:
+        return node_preadv(n, r->off, &r->v);
+    case BLK_WRITE:
+        return node_pwritev(n, r->off, &r->v, flags);
+    case BLK_FLUSH:
+        return node_flush(n);
+    case BLK_DISCARD:
+        return node_discard(n, r->off, r->len);
+    case BLK_ZERO:
+        return node_zero(n, r->off, r->len, flags);
+    }
+    return -EINVAL;
+}
+
+static void complete(void *opaque)
+{
+    BlkRequest *r = opaque;
+    BlockBackend *blk = r->blk;
+    bool counted = !r->waiting;
+    r->done(r->opaque, r->result);
+    if (counted) {
+        in_flight_sub(blk);
+    }
+    g_free(r);
+    object_unref(&blk->obj);
+}
+
+static void request_fiber(void *opaque)
+{
+    BlkRequest *r = opaque;
+    r->result = run_op(r);
+    account(r);
+    if (r->submitting) {
+        loop_defer(r->blk->loop, complete, r); /* never from within the submitting call */
+    } else {
+        complete(r);
+    }
+}
+
+static void start(BlkRequest *r)
+{
+    in_flight_add(r->blk);
+    r->submitting = true;
+    Fiber *f = fiber_new(request_fiber, r);
+    /* A request that ends at once is freed by a later call of the loop, not in here. */
+    fiber_enter(f);
+    r->submitting = false;
+}
+
+static BlkRequest *submit(BlockBackend *blk, BlkOp op, uint64_t off, uint64_t len, const IoVec *v,
+                          unsigned flags, BlkDone *done, void *opaque)
+{
+    BlkRequest *r = g_new0(BlkRequest, 1);
+    r->blk = blk;
+    r->op = op;
+    r->off = off;
+    r->len = len;
+    if (v) {
+        r->v = *v;
+    }
+    r->flags = flags;
+    r->done = done;
+    r->opaque = opaque;
+    object_ref(&blk->obj);
+    if (blk->quiesce) {
+        r->waiting = true;
+        g_queue_push_tail(&blk->waiting, r);
+    } else {
+        start(r);
+    }
+    return r;
+}
+
+BlkRequest *blk_aio_preadv(BlockBackend *blk, uint64_t off, const IoVec *iov, BlkDone *done,
+                           void *opaque)
+{
+    return submit(blk, BLK_READ, off, iov->size, iov, 0, done, opaque);
+}
+
+BlkRequest *blk_aio_pwritev(BlockBackend *blk, uint64_t off, const IoVec *iov, unsigned flags,
+                            BlkDone *done, void *opaque)
+{
+    return submit(blk, BLK_WRITE, off, iov->size, iov, flags, done, opaque);
+}
+
+BlkRequest *blk_aio_flush(BlockBackend *blk, BlkDone *done, void *opaque)
+{
+    return submit(blk, BLK_FLUSH, 0, 0, NULL, 0, done, opaque);
+}
+
+BlkRequest *blk_aio_discard(BlockBackend *blk, uint64_t off, uint64_t len, BlkDone *done,
+                            void *opaque)
+{
+    return submit(blk, BLK_DISCARD, off, len, NULL, 0, done, opaque);
+}
+
+BlkRequest *blk_aio_zero(BlockBackend *blk, uint64_t off, uint64_t len, unsigned flags,
+                         BlkDone *done, void *opaque)
+{
+    return submit(blk, BLK_ZERO, off, len, NULL, flags, done, opaque);
+}
+
+void blk_aio_cancel(BlkRequest *req)
+{
+    /* What has reached the nodes completes as it will; what still waits need not start. */
+    if (req->waiting && g_queue_remove(&req->blk->waiting, req)) {
+        req->result = -ECANCELED;
+        loop_defer(req->blk->loop, complete, req);
+    }
+}
+
+/* ---- waiting ---- */
+
+static void nothing(void *opaque)
+{
+}
+
+/*
+ * Waits until *counter is zero: asleep where another thread serves the loop, else
+ * by serving it here.  In a callback of the loop itself this is a nested round.
+ */
+static void wait_zero(BlockGraph *g, EventLoop *loop, unsigned *counter)
+{
+    bool polled = false;
+    while (__atomic_load_n(counter, __ATOMIC_SEQ_CST)) {
+        if (loop_is_served(loop) && !loop_is_current(loop) && !loop_lock_held(loop)) {
+            g_mutex_lock(&g->idle_lock);
+            if (__atomic_load_n(counter, __ATOMIC_SEQ_CST)) {
+                gint64 until = g_get_monotonic_time() + G_TIME_SPAN_SECOND;
+                g_cond_wait_until(&g->idle_cond, &g->idle_lock, until);
+            }
+            g_mutex_unlock(&g->idle_lock);
+        } else {
+            loop_poll(loop, 10 * NS_PER_MS);
+            polled = true;
+        }
+    }
+    if (polled && loop_is_served(loop) && !loop_is_current(loop)) {
+        /* The loop's own thread must look anew at what it waits for. */
+        loop_defer(loop, nothing, g);
+    }
+}
+
+typedef struct SyncRequest {
+    BlockGraph *graph;
+    unsigned pending;
+    int result;
+} SyncRequest;
+
+static void sync_done(void *opaque, int result)
+{
+    SyncRequest *s = opaque;
+    s->result = result;
+    g_mutex_lock(&s->graph->idle_lock);
+    __atomic_store_n(&s->pending, 0, __ATOMIC_SEQ_CST);
+    g_cond_broadcast(&s->graph->idle_cond);
+    g_mutex_unlock(&s->graph->idle_lock);
+}
+
+static int run_sync(BlockBackend *blk, BlkOp op, uint64_t off, const IoVec *v, unsigned flags)
+{
+    BlkRequest direct = {.blk = blk, .op = op, .off = off, .len = v ? v->size : 0, .flags = flags};
+    if (v) {
+        direct.v = *v;
+    }
+    bool locked = loop_lock_held(blk->loop);
+    bool idle = !__atomic_load_n(&blk->graph->in_flight, __ATOMIC_SEQ_CST);
+    /*
+     * In a fiber requests simply run.  While a device is realized its loop's lock is
+     * held, so that waiting for the loop would be for ever: if nothing is under way
+     * that could hold a lock of a node, blocking calls do.
+     */
+    if (fiber_in() || (idle && (locked || !loop_is_served(blk->loop)))) {
+        int ret = run_op(&direct);
+        direct.result = ret;
+        account(&direct);
+        return ret;
+    }
+    SyncRequest s = {.graph = blk->graph, .pending = 1};
+    loop_lock(blk->loop);
+    submit(blk, op, off, direct.len, v, flags, sync_done, &s);
+    loop_unlock(blk->loop);
+    wait_zero(blk->graph, blk->loop, &s.pending);
+    return s.result;
+}
+
+int blk_pread(BlockBackend *blk, uint64_t off, void *buf, size_t len)
+{
+    struct iovec one = {buf, len};
+    IoVec v = {.iov = &one, .n = 1, .size = len};
+    return run_sync(blk, BLK_READ, off, &v, 0);
+}
+
+int blk_pwrite(BlockBackend *blk, uint64_t off, const void *buf, size_t len, unsigned flags)
+{
+    struct iovec one = {(void *)buf, len};
+    IoVec v = {.iov = &one, .n = 1, .size = len};
+    return run_sync(blk, BLK_WRITE, off, &v, flags);
+}
+
+int blk_flush(BlockBackend *blk)
+{
+    return blk->node ? run_sync(blk, BLK_FLUSH, 0, NULL, 0) : 0;
+}
+
+/* ---- draining ---- */
+
+void blk_drain_begin(BlockBackend *blk)
+{
+    loop_lock(blk->loop);
+    blk->quiesce++;
+    loop_unlock(blk->loop);
+    if (blk->graph) {
+        wait_zero(blk->graph, blk->loop, &blk->in_flight);
+    }
+}
+
+void blk_drain_end(BlockBackend *blk)
+{
+    LOOP_LOCK_GUARD(blk->loop);
+    if (--blk->quiesce) {
+        return;
+    }
+    BlkRequest *r;
+    while (!blk->quiesce && (r = g_queue_pop_head(&blk->waiting))) {
+        r->waiting = false;
+        start(r);
+    }
+}
+
+void block_drain_all(BlockGraph *g)
+{
+    for (GList *l = g->backends; l; l = l->next) {
+        BlockBackend *blk = l->data;
+        wait_zero(g, blk->loop, &blk->in_flight);
+    }
+}
+
+int block_flush_all(BlockGraph *g)
+{
+    int first = 0;
+    for (GList *l = g->backends; l; l = l->next) {
+        int ret = blk_flush(l->data);
+        first = first ? first : ret;
+    }
+    return first;
+}
+
+void block_retry_all(BlockGraph *g)
+{
+    for (GList *l = g->backends; l; l = l->next) {
+        BlockBackend *blk = l->data;
+        blk_iostatus_reset(blk);
+        if (blk->attached && blk->ops && blk->ops->retry) {
+            LOOP_LOCK_GUARD(blk->loop);
+            blk->ops->retry(blk->dev);
+        }
+    }
+}
