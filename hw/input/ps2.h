@@ -24,7 +24,8 @@ typedef struct Ps2Queue {
 typedef struct Ps2Device Ps2Device;
 struct Ps2Device {
     Ps2Queue queue;
-    void (*ready)(void *opaque); /* there is (or no longer is) a byte to take */
+    void (*ready)(void *opaque);   /* there is (or no longer is) a byte to take */
+    void (*drained)(Ps2Device *d); /* a byte was taken; or NULL */
     void *opaque;
     const char *name;
     UiContext *ui; /* or NULL: no input ever comes */
@@ -38,10 +39,8 @@ typedef struct Ps2Keyboard {
     uint8_t scan_set; /* 1-3 */
     uint8_t leds, rate;
     bool enabled;
-    bool translated; /* the controller converts set 2 to set 1: only for `info` */
-    uint8_t modifiers;
-    uint8_t key_mode[256]; /* set 3: per key make/break/typematic */
-    bool down[256];        /* KeyCodes pressed, to know repeats */
+    uint8_t modifiers;     /* shift, control and alt keys that are down */
+    uint8_t key_mode[256]; /* set 3, by its codes: what the key sends */
 } Ps2Keyboard;
 
 typedef struct Ps2Mouse {
@@ -52,7 +51,7 @@ typedef struct Ps2Mouse {
     uint8_t wrap;
     uint8_t type; /* 0, 3 (wheel) or 4 (explorer): the ID it answers */
     uint8_t knock;
-    int32_t dx, dy, dz, dw;
+    int32_t dx, dy, dz;
     uint8_t buttons;
     bool changed; /* a button changed since the last packet */
 } Ps2Mouse;
@@ -68,6 +67,8 @@ void ps2_mouse_reset(Ps2Mouse *m);
 void ps2_keyboard_write(Ps2Keyboard *k, uint8_t v);
 void ps2_mouse_write(Ps2Mouse *m, uint8_t v);
 bool ps2_has_data(const Ps2Device *d);
+/* The byte that comes next answers a command: it needs no pause before it. */
+bool ps2_next_is_reply(const Ps2Device *d);
 uint8_t ps2_take(Ps2Device *d);
 extern const StateDesc ps2_keyboard_state, ps2_mouse_state;
 

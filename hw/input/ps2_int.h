@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * hw/input/ps2_int.h: shared by the PS/2 keyboard and mouse.  Not for others.
+ */
+#ifndef RHEA_HW_INPUT_PS2_INT_H
+#define RHEA_HW_INPUT_PS2_INT_H
+
+#include "hw/input/ps2.h"
+
+#define PS2_ACK 0xfa
+#define PS2_RESEND 0xfe
+#define PS2_SELF_TEST_OK 0xaa
+
+/* Sets up what both share and registers `d->input`, whose functions are filled in. */
+void ps2_init(Ps2Device *d, const char *name, UiContext *ui, EventLoop *loop, void (*ready)(void *),
+              void *opaque);
+/* Is there room for n more bytes that are not answers? */
+bool ps2_room(const Ps2Device *d, unsigned n);
+void ps2_put(Ps2Device *d, uint8_t v);
+void ps2_reply(Ps2Device *d, uint8_t v);
+void ps2_queue_clear(Ps2Device *d);
+/* Tells the controller, after one or more of the above. */
+void ps2_ready(Ps2Device *d);
+extern const StateDesc ps2_device_state;
+
+#endif
