@@ -5,7 +5,7 @@
  *
  * QEMU's published specification docs/specs/fw_cfg.rst: selector 510h, data 511h,
  * DMA address 514h (big-endian).  Type "fw_cfg_io" (properties dma_enabled,
- * x-file-slots).  All data are copied in; changing them is for the control
+ * x-file-slots).  Data are copied in (but for the gbytes forms); changing them is for the control
  * thread with the platform loop's lock.
  */
 #ifndef RHEA_HW_NVRAM_FW_CFG_H
@@ -63,6 +63,8 @@ FwCfg *fw_cfg_new(Machine *m, Error **errp);
 void fw_cfg_machine_done(FwCfg *f, Machine *m);
 
 /* Adding replaces what was there under the key. */
+/* Without a copy: a reference is taken (kernels and initrds that are mapped files). */
+void fw_cfg_add_gbytes(FwCfg *f, uint16_t key, GBytes *bytes);
 void fw_cfg_add_bytes(FwCfg *f, uint16_t key, const void *data, size_t len);
 void fw_cfg_add_string(FwCfg *f, uint16_t key, const char *s); /* with its NUL */
 void fw_cfg_add_u16(FwCfg *f, uint16_t key, uint16_t v);       /* little-endian */
@@ -71,6 +73,7 @@ void fw_cfg_add_u64(FwCfg *f, uint16_t key, uint64_t v);
 
 /* false if the name is too long (55), exists already or all slots are in use. */
 bool fw_cfg_add_file(FwCfg *f, const char *name, const void *data, size_t len, Error **errp);
+bool fw_cfg_add_file_gbytes(FwCfg *f, const char *name, GBytes *bytes, Error **errp);
 /*
  * With callbacks (either may be NULL): `select` before the guest reads it from the
  * start; `written` after a DMA write of [offset, offset + len) if `writable`.
