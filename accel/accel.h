@@ -52,6 +52,11 @@ struct Accel {
     void *data; /* the engine's */
 };
 #define TYPE_ACCEL "accel"
+#define ACCEL(o) OBJECT_CAST(Accel, o, TYPE_ACCEL)
+static inline const AccelClass *accel_class(const Accel *a)
+{
+    return object_class(&a->obj);
+}
 
 typedef struct VcpuHooks {
     /* On the vCPU thread, no lock held. */
@@ -71,6 +76,8 @@ struct Vcpu {
     pthread_mutex_t lock;
     pthread_cond_t wake, stopped_cond;
     bool created, failed, stop, stopped, quit;
+    bool kicked, waiting; /* atomic: something to look at; the thread sleeps (or is about to) */
+    Error *create_error;
     GQueue work;
     Object *device; /* the CPU's device, for paths */
 };
@@ -86,18 +93,25 @@ static inline void vcpu_interrupt(Vcpu *v, uint32_t irq)
     cpu_interrupt(&v->cpu, irq);
     vcpu_kick(v);
 }
-/* Runs fn on the vCPU's thread between two instructions and waits (directly if we are it). */
+/*
+ * Runs fn on the vCPU's thread between two instructions and waits (directly if we are it).
+ * Not with a loop's lock held, unless all vCPUs are paused: the vCPU may be waiting for it.
+ */
 void vcpu_run_on(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
 /* The same without waiting; `opaque` stays valid until it ran. */
 void vcpu_run_on_async(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque);
-/* Stops all and waits until none runs guest code (not from a vCPU thread). */
+/*
+ * Stops all and waits until none runs guest code; they still run queued work.  Not from a vCPU
+ * thread, nor with a loop's lock held.  Resume lets a vCPU go on whose run ended with shutdown,
+ * debug or error.
+ */
 void vcpus_pause(GPtrArray *vcpus);
 void vcpus_resume(GPtrArray *vcpus);
 Vcpu *vcpu_current(void); /* the calling thread's, or NULL */
 /* With the vCPU stopped or on its thread: state is in, goes back to, the engine. */
 bool vcpu_sync_out(Vcpu *v, Error **errp);
 bool vcpu_sync_in(Vcpu *v, Error **errp);
-/* Makes an Accel from "-accel NAME,key=value" / machine accel=. */
+/* Makes an Accel from "-accel NAME" / machine accel=; the caller sets properties and create()s. */
 Accel *accel_new(const char *name, Error **errp);
 
 #endif
