@@ -64,6 +64,7 @@ typedef struct PcMachine {
     uint16_t pm_base;              /* where firmware put it; 0: not yet */
     uint64_t ecam_base, ecam_size; /* size 0: off */
     uint16_t sci_irq;
+    GPtrArray *user_tables; /* GByteArray*: whole ACPI tables of -acpitable; or NULL */
 } PcMachine;
 #define TYPE_PC_MACHINE "generic-pc-machine"
 #define PC_MACHINE(o) OBJECT_CAST(PcMachine, o, TYPE_PC_MACHINE)

@@ -3,7 +3,7 @@
  * The last step of making a PC, when every device of the command line is there:
  * what describes them all, and what boots.
  */
-#include "hw/i386/pc.h"
+#include "hw/i386/acpi.h"
 
 bool pc_machine_done(Machine *m, Error **errp)
 {
@@ -11,5 +11,5 @@ bool pc_machine_done(Machine *m, Error **errp)
 
     pc_cmos_init(pc);
     fw_cfg_machine_done(m->fw_cfg, m);
-    return true;
+    return pc_acpi_init(pc, errp);
 }
