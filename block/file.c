@@ -42,6 +42,10 @@ static int open_path(BlockNode *n, const char *path, Error **errp)
         return fd;
     }
     int err = errno;
+    if (err == EISDIR) {
+        error_set(errp, "'%s' is a folder, not a disk image", path);
+        return -1;
+    }
     error_set_errno(errp, err, "cannot open '%s'%s", path,
                     n->flags.read_only ? "" : " for reading and writing");
     if (err == ENOENT) {

@@ -313,6 +313,7 @@ static BlockNode *node_new(BlockGraph *g, const BlockDriver *drv)
 {
     BlockNode *n = g_new0(BlockNode, 1);
     n->refs = 1;
+    n->name = g_strdup("");
     n->graph = g;
     n->loop = g->loop;
     n->drv = drv;
@@ -393,20 +394,22 @@ static void take_generic(BlockNode *n, BlockOpts *o, const BlockOpenFlags *inher
 static bool take_name(BlockNode *n, BlockOpts *o, Error **errp)
 {
     const char *name = block_opts_string(o, "node-name", NULL);
+    char *mine;
     if (!name) {
-        n->name = g_strdup_printf("#block%03u", n->graph->next_name++);
-        return true;
-    }
-    if (!valid_node_name(name)) {
+        mine = g_strdup_printf("#block%03u", n->graph->next_name++);
+    } else if (!valid_node_name(name)) {
         block_opts_mistake(o,
                            "node-name '%s' is not a name: letters, digits, '-', '.', '_', at "
                            "most 31, a letter first",
                            name);
+        return true; /* reported with the other mistakes */
     } else if (name_taken(n->graph, name, errp)) {
-        n->name = g_strdup("");
         return false;
+    } else {
+        mine = g_strdup(name);
     }
-    n->name = g_strdup(name);
+    g_free(n->name);
+    n->name = mine;
     return true;
 }
 
@@ -452,10 +455,8 @@ static BlockNode *open_object(BlockGraph *g, const Json *options, const BlockOpe
         return NULL;
     }
     BlockNode *n = node_new(g, drv);
-    n->name = NULL;
-    bool ok = true;
     take_generic(n, o, inherit);
-    ok = take_name(n, o, errp);
+    bool ok = take_name(n, o, errp);
     if (ok && !drv->protocol) {
         ok = open_file_child(n, o, errp);
     }
@@ -464,9 +465,6 @@ static BlockNode *open_object(BlockGraph *g, const Json *options, const BlockOpe
         ok = drv->open(n, o, errp);
     }
     if (!ok) {
-        if (!n->name) {
-            n->name = g_strdup("");
-        }
         node_unref(n);
         return NULL;
     }
