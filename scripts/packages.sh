@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Sourced by scripts/demo, scripts/check and configure: which Debian packages bring what,
+# and how missing ones are installed.
+
+# Needed to build; the second group is optional (configure --disable-…).
+BUILD_PACKAGES="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev \
+libpixman-1-dev zlib1g-dev"
+OPTIONAL_PACKAGES="liburing-dev libslirp-dev libpng-dev libzstd-dev nettle-dev libcapstone-dev"
+# Needed to run: firmware.
+RUN_PACKAGES="seabios"
+# What scripts/demo makes its guest from, besides the kernel.
+DEMO_PACKAGES="busybox-static cpio xz-utils"
+# What the tests use besides: judges, guests, viewers.
+TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils e2fsprogs fdisk mtools dosfstools \
+debootstrap genisoimage socat bash coreutils file procps rsync"
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+# missing_packages PACKAGE…: prints those that are not installed.
+missing_packages() {
+    for p in "$@"; do
+        dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || echo "$p"
+    done
+}
+
+# install_packages PACKAGE…: installs what is missing; quiet and quick when nothing is.
+install_packages() {
+    missing=$(missing_packages "$@")
+    [ -z "$missing" ] && return 0
+    echo "installing:" $missing >&2
+    {
+        as_root apt-get update -q &&
+            as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y \
+                --no-install-recommends $missing
+    } >&2 </dev/null
+}
