@@ -18,6 +18,9 @@ typedef struct IrqLine {
     int n;
 } IrqLine;
 
+/* Whoever watches lines for a test: input number and new level. Any thread. */
+typedef void IrqTap(void *opaque, int n, int level);
+
 static inline void irq_set(IrqLine line, int level)
 {
     if (line.set) {

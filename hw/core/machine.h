@@ -130,6 +130,9 @@ struct Machine {
     bool ready;              /* init done: from now on devices are hot-plugged */
     bool no_shutdown_on_panic;
 
+    /* Set by the board (NULL: it cannot): `tap` sees the inputs of the I/O APIC instead of it. */
+    void (*irq_intercept)(Machine *m, IrqTap *tap, void *opaque);
+
     /*
      * Set by the board's power management (NULL: it has none); platform loop's lock held.
      * power_button: system_powerdown.  wake: after suspend; sets the wake status and asks for

@@ -29,7 +29,11 @@ static void set(void *opaque, int n, int level)
         if (wire < 16) {
             irq_set(g->pic[wire], now != 0);
         }
-        irq_set(g->ioapic[wire == 0 ? 2 : wire], now != 0);
+        if (g->tap) {
+            g->tap(g->tap_opaque, wire == 0 ? 2 : (int)wire, now != 0);
+        } else {
+            irq_set(g->ioapic[wire == 0 ? 2 : wire], now != 0);
+        }
     }
     pthread_mutex_unlock(&g->lock);
 }
@@ -38,4 +42,12 @@ IrqLine gsi_line(Gsi *g, unsigned n, GsiSource source)
 {
     assert(n < GSI_COUNT && source < GSI_SOURCES);
     return (IrqLine){.set = set, .opaque = g, .n = (int)(n | (unsigned)source << 8)};
+}
+
+void gsi_intercept(Gsi *g, IrqTap *tap, void *opaque)
+{
+    pthread_mutex_lock(&g->lock);
+    g->tap = tap;
+    g->tap_opaque = opaque;
+    pthread_mutex_unlock(&g->lock);
 }

@@ -21,10 +21,14 @@ typedef struct Gsi {
     uint8_t held[GSI_COUNT]; /* bit per source */
     IrqLine pic[16];         /* unconnected without 8259s */
     IrqLine ioapic[GSI_COUNT];
+    IrqTap *tap; /* qtest: sees the inputs of the I/O APIC instead of it */
+    void *tap_opaque;
 } Gsi;
 
 void gsi_init(Gsi *g);
 void gsi_fini(Gsi *g);
+/* From now on `tap` gets what the I/O APIC would. */
+void gsi_intercept(Gsi *g, IrqTap *tap, void *opaque);
 /* The end of wire n that belongs to a source. Any thread. */
 IrqLine gsi_line(Gsi *g, unsigned n, GsiSource source);
 

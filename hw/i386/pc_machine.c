@@ -48,12 +48,18 @@ static bool add_function(PcMachine *pc, int devfn, const char *type, bool multi,
     return true;
 }
 
+static void intercept_irqs(Machine *m, IrqTap *tap, void *opaque)
+{
+    gsi_intercept(&PC_MACHINE(m)->gsi, tap, opaque);
+}
+
 /* Memory, processors, host bridge, firmware: what comes before any south bridge. */
 static bool init_north(PcMachine *pc, const char *host, uint64_t limit, uint64_t big, Error **errp)
 {
     Device *dev;
 
     gsi_init(&pc->gsi);
+    pc->m.irq_intercept = intercept_irqs;
     pc->sci_irq = PC_ACPI_SCI_IRQ;
     if (!check_options(pc, errp) || !pc_memory_init(pc, limit, big, errp) ||
         !pc_cpus_init(pc, errp)) {
