@@ -86,7 +86,6 @@ static const StateField cpu_fields[] = {
     STATE_F_UINT(CPUX86, spec_ctrl),
     STATE_F_UINT(CPUX86, tsc_aux),
     STATE_F_UINT(CPUX86, tsc_adjust),
-    STATE_F_UINT(CPUX86, tsc_deadline),
     STATE_F_INT(CPUX86, tsc_offset),
     STATE_F_UINT(CPUX86, mtrr_def_type),
     STATE_F_UINT_ARRAY(CPUX86, mtrr_fixed),

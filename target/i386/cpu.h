@@ -189,7 +189,8 @@ typedef struct ApicOps {
     void (*set_tpr)(void *apic, uint8_t tpr);
     uint64_t (*get_base)(void *apic);
     bool (*set_base)(void *apic, uint64_t base);             /* false: #GP */
-    bool (*read_msr)(void *apic, uint32_t msr, uint64_t *v); /* x2APIC 800h-8ffh */
+    /* x2APIC 800h-8ffh, and IA32_TSC_DEADLINE 6e0h; false: #GP */
+    bool (*read_msr)(void *apic, uint32_t msr, uint64_t *v);
     bool (*write_msr)(void *apic, uint32_t msr, uint64_t v);
     /* A SIPI, INIT was taken by the CPU: bring the APIC along. */
     void (*init)(void *apic);
@@ -300,7 +301,7 @@ struct CPUX86 {
     /* MSRs */
     uint64_t efer, star, lstar, cstar, sfmask, kernel_gs_base;
     uint64_t sysenter_cs, sysenter_esp, sysenter_eip;
-    uint64_t pat, misc_enable, spec_ctrl, tsc_aux, tsc_adjust, tsc_deadline;
+    uint64_t pat, misc_enable, spec_ctrl, tsc_aux, tsc_adjust;
     int64_t tsc_offset; /* TSC = cpu_host_tsc() + this */
     uint64_t mtrr_def_type, mtrr_fixed[11], mtrr_phys_base[8], mtrr_phys_mask[8];
     uint64_t mcg_cap, mcg_status, mcg_ctl, mce_banks[10 * 4];

@@ -311,7 +311,6 @@ static const PlainMsr plain_msrs[] = {
     PLAIN(MSR_CLOCK_MODULATION, clock_modulation, FEAT_1_EDX, F1_EDX_ACPI, RULE_LOW32),
     PLAIN(MSR_THERM_INTERRUPT, therm_interrupt, FEAT_1_EDX, F1_EDX_ACPI, RULE_LOW32),
     PLAIN(MSR_PAT, pat, FEAT_1_EDX, F1_EDX_PAT, RULE_PAT),
-    PLAIN(MSR_TSC_DEADLINE, tsc_deadline, FEAT_1_ECX, F1_ECX_TSC_DEADLINE, RULE_ANY),
     PLAIN(MSR_SPEC_CTRL, spec_ctrl, FEAT_7_0_EDX, F7_EDX_SPEC_CTRL, RULE_LOW32),
     PLAIN(MSR_STAR, star, FEAT_80000001_EDX, F81_EDX_SYSCALL, RULE_ANY),
     PLAIN(MSR_LSTAR, lstar, FEAT_80000001_EDX, F81_EDX_LM, RULE_CANONICAL),
@@ -355,9 +354,16 @@ static bool has_tsc_aux(const CPUX86 *cpu)
            cpu_has(cpu, FEAT_7_0_ECX, F7_ECX_RDPID);
 }
 
-static bool is_x2apic(const CPUX86 *cpu, uint32_t index)
+/* The local APIC's: its x2APIC registers, and the deadline of its timer. */
+static bool is_apic_msr(const CPUX86 *cpu, uint32_t index)
 {
-    return index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST && cpu->apic_ops &&
+    if (!cpu->apic_ops) {
+        return false;
+    }
+    if (index == MSR_TSC_DEADLINE) {
+        return cpu_has(cpu, FEAT_1_ECX, F1_ECX_TSC_DEADLINE);
+    }
+    return index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST &&
            cpu_has(cpu, FEAT_1_ECX, F1_ECX_X2APIC);
 }
 
@@ -458,7 +464,7 @@ bool x86_msr_read(CPUX86 *cpu, uint32_t index, uint64_t *v)
         *v = cpu->mce_banks[index - MSR_MC_FIRST];
         return true;
     }
-    if (is_x2apic(cpu, index)) {
+    if (is_apic_msr(cpu, index)) {
         return cpu->apic_ops->read_msr(cpu->apic, index, v);
     }
     return read_common(cpu, index, v) || (is_amd(cpu) && read_amd(cpu, index, v)) ||
@@ -557,7 +563,7 @@ bool x86_msr_write(CPUX86 *cpu, uint32_t index, uint64_t v)
     if (is_mc_bank(cpu, index)) {
         return write_mc_bank(cpu, index, v);
     }
-    if (is_x2apic(cpu, index)) {
+    if (is_apic_msr(cpu, index)) {
         return cpu->apic_ops->write_msr(cpu->apic, index, v);
     }
     return write_common(cpu, index, v) || (is_amd(cpu) && write_amd(cpu, index, v));
