@@ -4,6 +4,8 @@
  * what describes them all, and what boots.
  */
 #include "hw/i386/acpi.h"
+#include "hw/i386/kernel.h"
+#include "hw/i386/smbios.h"
 
 bool pc_machine_done(Machine *m, Error **errp)
 {
@@ -11,5 +13,5 @@ bool pc_machine_done(Machine *m, Error **errp)
 
     pc_cmos_init(pc);
     fw_cfg_machine_done(m->fw_cfg, m);
-    return pc_acpi_init(pc, errp);
+    return pc_acpi_init(pc, errp) && pc_smbios_init(pc, errp) && pc_kernel_init(pc, errp);
 }
