@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * monitor/monitor.h: sessions with managers (QMP) and people (HMP) on character
+ * backends.  Thin: the work of a command is done in the room that owns it.
+ *
+ * Everything here is for the control thread.
+ */
+#ifndef RHEA_MONITOR_MONITOR_H
+#define RHEA_MONITOR_MONITOR_H
+
+#include "chardev/chardev.h"
+#include "qom/object.h"
+#include "util/json.h"
+
+typedef struct Monitor Monitor;
+
+typedef enum MonitorMode { MONITOR_READLINE, MONITOR_CONTROL } MonitorMode;
+
+/* A session on `chr`, for as long as the machine lives; `pretty`: indented JSON. */
+Monitor *monitor_new(Object *root, Chardev *chr, MonitorMode mode, bool pretty, EventLoop *control,
+                     Error **errp);
+/* Tells every QMP session that has negotiated. Takes `data` over; may be NULL. */
+void monitor_event(Object *root, const char *name, Json *data);
+/* Flushes and ends all sessions. */
+void monitor_close_all(Object *root);
+
+/*
+ * Runs one human command and returns what it prints; `cpu` is the one whose registers
+ * and memory are looked at (-1: the first). Caller frees.
+ */
+char *monitor_human_command(Object *root, const char *line, int64_t cpu);
+
+#endif
