@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -295,7 +296,9 @@ static bool open_server(SocketChardev *s, const char *unlink_path, bool wait, Er
     if (wait) {
         report_info("waiting for a connection on %s", s->address);
         struct pollfd p = {.fd = fd, .events = POLLIN};
-        while (poll(&p, 1, -1) < 0 && errno == EINTR) {
+        sigset_t none;
+        sigemptyset(&none); /* Ctrl-C ends the waiting, and us */
+        while (ppoll(&p, 1, NULL, &none) < 0 && errno == EINTR) {
         }
         socket_accept(s);
     }
