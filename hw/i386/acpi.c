@@ -5,7 +5,7 @@
 #include "hw/i386/acpi.h"
 
 #include "hw/acpi/loader.h"
-#include "hw/core/datafile.h"
+#include "hw/acpi/user.h"
 #include "hw/i386/southbridge.h"
 
 #include <string.h>
@@ -13,7 +13,6 @@
 #define LEGACY_IRQS (BIT(5) | BIT(9) | BIT(10) | BIT(11)) /* level-triggered ones */
 #define ECAM_DEFAULT 0xb0000000u
 #define ECAM_DEFAULT_SIZE (256 * MiB)
-#define ACPI_TABLE_MAX (4 * MiB)
 
 uint16_t pc_acpi_pm_base(const PcMachine *pc)
 {
@@ -408,6 +407,15 @@ bool pc_acpi_init(PcMachine *pc, Error **errp)
 
     if (!pc->pm || !pc_auto(pc->acpi, true)) {
         return true;
+    }
+    pc->user_tables = g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
+    for (size_t i = 0; pc->m.acpitables && i < json_length(pc->m.acpitables); i++) {
+        GByteArray *t = acpi_user_table(json_at(pc->m.acpitables, i), errp);
+
+        if (!t) {
+            return false;
+        }
+        g_ptr_array_add(pc->user_tables, t);
     }
     b = build(pc);
     ok = fw_cfg_add_file_callback(f, ACPI_FILE_TABLES, refresh, NULL, pc, b->tables->data,

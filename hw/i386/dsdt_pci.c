@@ -222,7 +222,6 @@ static Aml *osc(void)
 
     aml_append(m, aml_create_dword_field(aml_arg(3), aml_int(0), "CDW1"));
     ours = aml_if(aml_equal(aml_arg(0), aml_uuid("33db4d5b-1ff7-401c-9657-7441c03dd766")));
-    aml_append(ours, aml_create_dword_field(aml_arg(3), aml_int(4), "CDW2"));
     aml_append(ours, aml_create_dword_field(aml_arg(3), aml_int(8), "CDW3"));
     aml_append(ours, aml_store(aml_ref("CDW3"), aml_local(0)));
     aml_append(ours, aml_and(aml_local(0), aml_int(0x1c), aml_local(0)));
@@ -263,7 +262,6 @@ void pc_dsdt_pci(PcMachine *pc, Aml *dsdt)
     if (q35) {
         aml_append(root, aml_name("_CID", aml_eisaid("PNP0A03")));
     }
-    aml_append(root, aml_name("_ADR", aml_int(0)));
     aml_append(root, aml_name("_UID", aml_int(0)));
     windows(pc, root);
     routing(pc, root);

@@ -60,7 +60,7 @@ static bool realize(Device *dev, Error **errp)
     d->wmask[REG_PAM] = 0x70;
     d->wmask[0x70] = 0xff; /* multi-transaction timer */
     d->wmask[0x71] = 0xff; /* CPU latency timer */
-    if (!pam_init(&s->pam, dev, pci, errp)) {
+    if (!pam_init(&s->pam, dev, pci, &PC_MACHINE(dev->machine)->ram_all, errp)) {
         pam_fini(&s->pam);
         return false;
     }

@@ -41,7 +41,7 @@ static const RegionOps copy_ops = {
     .impl_max = 8,
 };
 
-bool pam_init(Pam *p, Device *owner, Region *pci, Error **errp)
+bool pam_init(Pam *p, Device *owner, Region *pci, Region *ram, Error **errp)
 {
     Machine *m = owner->machine;
 
@@ -51,13 +51,12 @@ bool pam_init(Pam *p, Device *owner, Region *pci, Error **errp)
         return false;
     }
     region_init_romd(&p->copy_region, &owner->owner, &copy_ops, p, "pam.copy", p->copy);
-    region_init_ram(&p->ram, "pam.ram", m->ram);
     for (unsigned s = 0; s < PAM_SEGMENTS; s++) {
         hwaddr base = segment_base(s);
         uint64_t size = segment_size(s);
 
         region_init_alias(&p->to_pci[s], "pam-pci", pci, base, size);
-        region_init_alias(&p->read_only[s], "pam-rom", &p->ram, base, size);
+        region_init_alias(&p->read_only[s], "pam-rom", ram, base, size);
         region_set_readonly(&p->read_only[s], true);
         region_init_alias(&p->write_only[s], "pam-write", &p->copy_region, base - PAM_BASE, size);
         region_set_enabled(&p->read_only[s], false);
@@ -78,7 +77,6 @@ void pam_fini(Pam *p)
         region_fini(&p->write_only[s]);
     }
     region_fini(&p->copy_region);
-    region_fini(&p->ram);
     if (p->copy) {
         ram_block_unref(p->copy);
         p->copy = NULL;

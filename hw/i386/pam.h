@@ -13,7 +13,6 @@
 
 typedef struct Pam {
     Machine *machine;
-    Region ram; /* the machine's, from address 0 */
     /* Each segment has its RAM below; one of these covers it, or none does. */
     Region to_pci[PAM_SEGMENTS], read_only[PAM_SEGMENTS], write_only[PAM_SEGMENTS];
     uint8_t mode[PAM_SEGMENTS];
@@ -25,8 +24,8 @@ typedef struct Pam {
     Region copy_region;
 } Pam;
 
-/* `pci`: the PCI memory space. */
-bool pam_init(Pam *p, Device *owner, Region *pci, Error **errp);
+/* `pci`: the PCI memory space; `ram`: the machine's RAM from address 0. */
+bool pam_init(Pam *p, Device *owner, Region *pci, Region *ram, Error **errp);
 void pam_fini(Pam *p);
 /* `regs`: the seven PAM registers as they stand in config space. */
 void pam_update(Pam *p, const uint8_t regs[7]);

@@ -13,6 +13,7 @@
 #include "hw/isa/port92.h"
 #include "hw/misc/pcspk.h"
 #include "hw/timer/i8254.h"
+#include "memory/backend.h"
 #include "target/i386/model.h"
 
 #include <assert.h>
@@ -68,26 +69,99 @@ static bool ram_split(PcMachine *pc, uint64_t limit, uint64_t big, Error **errp)
     return true;
 }
 
-bool pc_memory_init(PcMachine *pc, uint64_t limit, uint64_t big, Error **errp)
+/* All RAM is one backend's, or the machine's own. */
+static bool ram_single(PcMachine *pc, Error **errp)
 {
     Machine *m = &pc->m;
     RamOptions o = {.merge = m->mem_merge, .dump = m->dump_guest_core, .huge = true};
+    MemoryBackend *b;
+
+    if (!m->ram_backend_id) {
+        m->ram = ram_block_new(m->memsys, "pc.ram", m->ram_size, &o, errp);
+        if (!m->ram) {
+            error_hint(errp, "give the guest less memory with -m, or this host more");
+        }
+    } else {
+        b = memory_backend_find(object_root(&m->obj), m->ram_backend_id, errp);
+        if (b && b->size != m->ram_size) {
+            error_set(errp,
+                      "memory-backend=%s has %" PRIu64 " bytes, but the machine has %" PRIu64
+                      " (-m)",
+                      m->ram_backend_id, b->size, m->ram_size);
+            return false;
+        }
+        m->ram = b ? memory_backend_claim(b, m->memsys, errp) : NULL;
+    }
+    if (m->ram) {
+        region_init_ram(&pc->ram_all, "pc.ram", m->ram);
+    }
+    return m->ram != NULL;
+}
+
+/* Each NUMA node has a backend of its own; they follow one another. */
+static bool ram_nodes(PcMachine *pc, Error **errp)
+{
+    Machine *m = &pc->m;
+    uint64_t at = 0;
+
+    region_init_container(&pc->ram_all, "pc.ram", m->ram_size);
+    pc->node_ram = g_new0(Region, m->numa->len);
+    for (guint i = 0; i < m->numa->len; i++) {
+        NumaNode *n = &g_array_index(m->numa, NumaNode, i);
+        MemoryBackend *b;
+        RamBlock *ram;
+
+        if (!n->memdev) {
+            continue;
+        }
+        b = memory_backend_find(object_root(&m->obj), n->memdev, errp);
+        ram = b ? memory_backend_claim(b, m->memsys, errp) : NULL;
+        if (!ram) {
+            return false;
+        }
+        region_init_ram(&pc->node_ram[i], n->memdev, ram);
+        region_add(&pc->ram_all, at, &pc->node_ram[i]);
+        n->mem = b->size;
+        at += b->size;
+        if (!m->ram) {
+            m->ram = ram_block_ref(ram);
+        }
+        ram_block_unref(ram);
+    }
+    if (at != m->ram_size || m->ram->size < 1 * MiB) {
+        error_set(errp,
+                  "the NUMA nodes' memory is %" PRIu64 " bytes together, but the machine has "
+                  "%" PRIu64 " (-m)",
+                  at, m->ram_size);
+        return false;
+    }
+    return true;
+}
+
+static bool ram_init(PcMachine *pc, Error **errp)
+{
+    for (guint i = 0; i < pc->m.numa->len; i++) {
+        if (g_array_index(pc->m.numa, NumaNode, i).memdev) {
+            return ram_nodes(pc, errp);
+        }
+    }
+    return ram_single(pc, errp);
+}
+
+bool pc_memory_init(PcMachine *pc, uint64_t limit, uint64_t big, Error **errp)
+{
+    Machine *m = &pc->m;
 
     if (!ram_split(pc, limit, big, errp)) {
         return false;
     }
-    if (!m->ram) {
-        m->ram = ram_block_new(m->memsys, "pc.ram", m->ram_size, &o, errp);
-        if (!m->ram) {
-            error_hint(errp, "give the guest less memory with -m, or this host more");
-            return false;
-        }
+    if (!ram_init(pc, errp)) {
+        return false;
     }
     region_init_container(&m->memory, "system", MEMORY_WHOLE);
     region_init_container(&m->io, "io", 64 * KiB);
     m->as_memory = address_space_new(m->memsys, &m->memory, "memory");
     m->as_io = address_space_new(m->memsys, &m->io, "I/O");
-    region_init_ram(&pc->ram_all, "pc.ram", m->ram);
     region_init_alias(&pc->ram_below, "ram-below-4g", &pc->ram_all, 0, pc->below_4g);
     region_add(&m->memory, 0, &pc->ram_below);
     if (pc->above_4g) {
@@ -141,6 +215,9 @@ bool pc_firmware_init(PcMachine *pc, Region *pci, Error **errp)
     if (!firmware_load(pc, pc->m.firmware ? pc->m.firmware : BIOS_DEFAULT, errp)) {
         return false;
     }
+    /* Where the PCI bus has nothing, reads see ones and not the RAM behind it. */
+    region_init_reserved(&pc->legacy_hole, "pci-legacy", 384 * KiB);
+    region_add_overlap(pci, 640 * KiB, &pc->legacy_hole, -10);
     size = pc->bios->size;
     low = MIN(size, 128 * KiB);
     region_init_rom(&pc->bios_rom, "pc.bios", pc->bios);
@@ -317,7 +394,7 @@ bool pc_isa_init(PcMachine *pc, Error **errp)
            (!pc->i8042 || i8042_new(m, m->isa, a20_line(m), errp)) && ports_init(pc, errp);
 }
 
-/* ---- end ---- */
+/* ---- end: every device has been unrealized ---- */
 void pc_machine_fini(PcMachine *pc)
 {
     Machine *m = &pc->m;
@@ -325,7 +402,7 @@ void pc_machine_fini(PcMachine *pc)
     if (!m->as_memory) {
         return;
     }
-    machine_unrealize_all(m);
+
     for (guint i = 0; i < m->cpus->len; i++) {
         vcpu_free(m->cpus->pdata[i]);
     }
@@ -336,9 +413,14 @@ void pc_machine_fini(PcMachine *pc)
     }
     region_fini(&pc->bios_isa);
     region_fini(&pc->bios_rom);
+    region_fini(&pc->legacy_hole);
     region_fini(&pc->ram_below);
     region_fini(&pc->ram_above);
     region_fini(&pc->ram_all);
+    for (guint i = 0; pc->node_ram && i < m->numa->len; i++) {
+        region_fini(&pc->node_ram[i]);
+    }
+    g_free(pc->node_ram);
     address_space_free(pc->as_smm);
     address_space_free(m->as_memory);
     address_space_free(m->as_io);
@@ -352,5 +434,8 @@ void pc_machine_fini(PcMachine *pc)
         ram_block_unref(pc->bios);
     }
     ram_block_unref(m->ram);
+    if (pc->user_tables) {
+        g_ptr_array_free(pc->user_tables, TRUE);
+    }
     gsi_fini(&pc->gsi);
 }

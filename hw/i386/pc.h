@@ -35,8 +35,9 @@ typedef struct PcMachine {
     /* memory */
     uint64_t below_4g, above_4g;
     Region ram_all, ram_below, ram_above; /* the latter are aliases of parts of the first */
+    Region *node_ram; /* what ram_all consists of if NUMA nodes have backends of their own */
     RamBlock *bios;
-    Region bios_rom, bios_isa;
+    Region bios_rom, bios_isa, legacy_hole;
     /*
      * What CPUs see in system-management mode: everything, with SMRAM open. `smram` holds what
      * the host bridge opens there.

@@ -110,7 +110,7 @@ static bool realize(Device *dev, Error **errp)
     st_le64(d->wmask + REG_PCIEXBAR, 0xffc000007ull);
     d->wmask[REG_PAM] = 0x30;
     memset(d->wmask + REG_PAM + 1, 0x33, 6);
-    if (!pam_init(&s->pam, dev, pci, errp)) {
+    if (!pam_init(&s->pam, dev, pci, &PC_MACHINE(dev->machine)->ram_all, errp)) {
         pam_fini(&s->pam);
         return false;
     }

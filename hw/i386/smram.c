@@ -10,16 +10,15 @@ void smram_init(Smram *s, Device *owner, PcMachine *pc, Region *pci)
     Machine *m = &pc->m;
 
     s->pc = pc;
-    region_init_ram(&s->ram, "smram.ram", m->ram);
     region_init_alias(&s->video, "smram-region", pci, SMRAM_BASE, SMRAM_SIZE);
     region_add_overlap(&m->memory, SMRAM_BASE, &s->video, 1);
-    region_init_alias(&s->low, "smram-low", &s->ram, SMRAM_BASE, SMRAM_SIZE);
+    region_init_alias(&s->low, "smram-low", &pc->ram_all, SMRAM_BASE, SMRAM_SIZE);
     region_set_enabled(&s->low, false);
     region_add_overlap(&pc->smram, SMRAM_BASE, &s->low, 1);
-    region_init_alias(&s->high, "smram-high", &s->ram, SMRAM_BASE, SMRAM_SIZE);
+    region_init_alias(&s->high, "smram-high", &pc->ram_all, SMRAM_BASE, SMRAM_SIZE);
     region_set_enabled(&s->high, false);
     region_add_overlap(&pc->smram, HIGH_BASE, &s->high, 1);
-    region_init_alias(&s->tseg, "tseg-window", &s->ram, 0, 1 * MiB);
+    region_init_alias(&s->tseg, "tseg-window", &pc->ram_all, 0, 1 * MiB);
     region_set_enabled(&s->tseg, false);
     region_add_overlap(&pc->smram, 0, &s->tseg, 1);
     region_init_reserved(&s->blackhole, "tseg-blackhole", 1 * MiB);
@@ -34,7 +33,6 @@ void smram_fini(Smram *s)
     region_fini(&s->high);
     region_fini(&s->tseg);
     region_fini(&s->blackhole);
-    region_fini(&s->ram);
 }
 
 static void set_tseg(Smram *s, uint64_t size)

@@ -20,7 +20,6 @@
 
 typedef struct Smram {
     PcMachine *pc;
-    Region ram;       /* the machine's RAM from address 0 */
     Region video;     /* PCI at A0000h over RAM, for everybody unless SMRAM is open */
     Region low;       /* RAM at A0000h in the SMM view */
     Region high;      /* the same at FEDA0000h */
