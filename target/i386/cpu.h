@@ -278,7 +278,8 @@ typedef struct CpuConfig {
 #define HF_ALIGN_CHECK (1u << 22) /* CPL 3, CR0.AM, EFLAGS.AC */
 
 struct CPUX86 {
-    uint64_t regs[16];
+    uint64_t regs[16]; /* first member: an IR register number indexes regs and engine_tmp */
+    uint64_t engine_tmp[16]; /* the engine's temporaries (accel/tcg/ir.h); not architectural */
     uint64_t rip;
     uint64_t rflags;      /* whole */
     uint32_t hflags;      /* derived by cpu_update_hflags(); never saved */

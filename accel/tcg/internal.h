@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * accel/tcg/internal.h: the engine's own structures: blocks, code cache, software
+ * TLB, per-vCPU data.
+ *
+ * LOCKS, outermost first:
+ *   Tcg.excl_lock    who runs guest code, exclusive sections
+ *   Tcg.lock         translation, the block hash, links, code maps
+ *   TcgCpu.tlb_lock  a vCPU's TLB against other threads that make pages unwritable
+ * Lookups and execution take none: blocks are only freed all at once, by
+ * tcg_flush_all(), while no vCPU executes.
+ */
+#ifndef RHEA_ACCEL_TCG_INTERNAL_H
+#define RHEA_ACCEL_TCG_INTERNAL_H
+
+#include "accel/accel.h"
+#include "accel/tcg/ir.h"
+#include "accel/tcg/softmmu.h"
+
+#define TCG_PAGE_BITS 12
+#define TCG_PAGE_SIZE 4096u
+#define TCG_PAGE_MASK (~(uint64_t)(TCG_PAGE_SIZE - 1))
+
+/* ---- blocks ---- */
+typedef struct Block Block;
+struct Block {
+    uint64_t rip;     /* as in the CPU state */
+    uint64_t cs_base; /* 0 in 64-bit mode */
+    uint64_t flags;   /* hflags and BLOCK_* */
+    Block *jump[2];   /* direct links (atomic), taken only on the block's first page */
+    uint32_t n_ops;
+    uint16_t size;    /* guest bytes */
+    uint16_t n_insns;
+    bool invalid;     /* atomic */
+    bool link_ok;     /* may be the target and source of links */
+    bool temporary;   /* never entered in the hash: code outside RAM */
+    uint8_t mmu_mode;
+    const uint8_t *code[2]; /* host address of the first byte, and of the second page's */
+    uint64_t rip2_page;     /* linear page of code[1] */
+    Block *hash_next;       /* atomic */
+    Block *page_next[2];    /* list of the blocks of a code page */
+    Block *incoming;        /* blocks whose jump[] leads here: list through link_next */
+    Block *link_next[2];
+    struct CodePage *page[2];
+    IrOp ops[];
+};
+/* Beyond hflags in the key: code segment limit below 4 GiB; translated one by one. */
+#define BLOCK_CS_LIMIT ((uint64_t)1 << 40)
+#define BLOCK_ONE_INSN ((uint64_t)1 << 41)
+#define BLOCK_MAX_INSNS 64
+#define BLOCK_MAX_OPS 640
+
+/* One guest page that holds translated code. */
+typedef struct CodePage {
+    RamBlock *ram;
+    uint64_t offset;   /* in ram */
+    Block *blocks;     /* list, through page_next[i] of the entry that is this page */
+    uint64_t granules; /* one bit for 64 bytes: some block has code here */
+} CodePage;
+
+/* RamBlock.engine */
+typedef struct CodeMap {
+    uint64_t n;
+    CodePage *pages[]; /* by page number; entries are made under Tcg.lock, never freed alone */
+} CodeMap;
+
+/* ---- software TLB ---- */
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+/* Low bits of a tag; a tag with any of them never matches on the fast path. */
+#define TLB_SLOW 1u     /* MMIO, part of a page, watchpoint: look closer */
+#define TLB_NOTDIRTY 2u /* tag_w: a write must be noted */
+#define TLB_INVALID 4u
+#define TLB_GEN_SHIFT 4 /* bits 4 to 11: the address space's generation */
+#define TLB_GEN_MAX 255u
+
+typedef struct TlbEntry {
+    uint64_t tag_r, tag_w, tag_x; /* linear page | generation << 4 | flags */
+    uintptr_t addend;             /* host = linear + addend */
+} TlbEntry;
+
+/* What the slow path wants to know of an entry. */
+typedef struct TlbInfo {
+    hwaddr phys; /* of the page */
+    RamBlock *ram;
+    uint64_t ram_offset;
+    bool global;
+} TlbInfo;
+
+typedef struct JumpEntry {
+    uint64_t rip;
+    Block *block;
+    uint32_t gen;
+} JumpEntry;
+#define JUMP_BITS 12
+#define JUMP_SIZE (1u << JUMP_BITS)
+
+#define PCID_SLOTS 16
+typedef struct PcidSlot {
+    uint16_t pcid;
+    uint8_t gen; /* 0: free */
+} PcidSlot;
+
+typedef struct Tcg Tcg;
+typedef struct TcgCpu {
+    CPUX86 *cpu;
+    Tcg *tcg;
+    /* hot */
+    uint64_t gen_bits; /* current generation << TLB_GEN_SHIFT */
+    bool leave;        /* a store asks to leave after this instruction */
+    Block *current;    /* block being interpreted */
+    Vec vtmp[4];       /* IR_VT0 … */
+    TlbEntry tlb[MMU_MODES][TLB_SIZE];
+    JumpEntry jump[JUMP_SIZE];
+    /* cold */
+    TlbInfo info[MMU_MODES][TLB_SIZE];
+    int tlb_lock; /* spin lock */
+    PcidSlot pcids[PCID_SLOTS];
+    unsigned pcid_next;
+    unsigned last_gen;
+    uint64_t large_bloom[4], huge_bloom[4]; /* 2/4 MiB and 1 GiB pages seen, by hash */
+    uint64_t ctx_cr0, ctx_cr4, ctx_efer;    /* what the cached entries were made under */
+    bool ctx_smm, ctx_a20, ctx_valid;
+    bool running;     /* executes guest code; guarded by Tcg.excl_lock */
+    unsigned excl_depth; /* this vCPU is in an exclusive section */
+    IrOp tail[64];    /* rest of an instruction after which the block is left */
+    Block *uncached;  /* block of the last instruction outside RAM */
+    /* counters for info jit */
+    uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
+} TcgCpu;
+
+static inline TcgCpu *tcg_cpu(const CPUX86 *cpu)
+{
+    return (TcgCpu *)cpu->engine;
+}
+
+/* ---- the engine ---- */
+struct Tcg {
+    Accel *accel;
+    pthread_mutex_t lock;
+    Block **hash; /* by tcg_hash(); chains are read without lock */
+    unsigned hash_bits;
+    uint8_t *arena; /* blocks, allocated upwards */
+    size_t arena_size, arena_used;
+    GPtrArray *code_maps; /* RamBlock* whose engine field is set (referenced) */
+    GPtrArray *cpus;      /* TcgCpu*; changes under excl_lock and lock */
+    MemoryListener listener;
+    bool one_insn;
+    /* exclusive sections */
+    pthread_mutex_t excl_lock;
+    pthread_cond_t excl_wait, excl_resume;
+    TcgCpu *excl_owner;
+    /* counters */
+    uint64_t n_blocks, n_insns, n_ops, n_flushes, n_invalidations;
+};
+
+/* ---- interp.c ---- */
+/* Runs from `block` until something needs the run loop; all state is in `cpu` then. */
+void tcg_interpret(CPUX86 *cpu, Block *block);
+/* Chooses the handlers of a block's operations. */
+void tcg_interp_select(IrOp *ops, unsigned n);
+
+/* ---- cache.c ---- */
+bool tcg_cache_init(Tcg *t, size_t size, Error **errp);
+void tcg_cache_fini(Tcg *t);
+/* The block for the CPU's present state; translates when needed. May raise. */
+Block *tcg_find_block(CPUX86 *cpu);
+void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to);
+/* Drops every block that has bytes in the range; `cpu` NULL: not a vCPU's own store. */
+void tcg_invalidate_range(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len, TcgCpu *self);
+/* Throws all blocks away; on a vCPU thread outside of any block, or with none existing. */
+void tcg_flush_all(Tcg *t, TcgCpu *self);
+uint64_t tcg_block_flags(const CPUX86 *cpu);
+CodePage *tcg_code_page(const RamBlock *b, uint64_t offset);
+/* Makes sure `b` has its code map (and that the engine holds a reference). */
+void tcg_watch_ram(Tcg *t, RamBlock *b);
+
+/* ---- softmmu.c ---- */
+void tcg_tlb_init(TcgCpu *tc);
+/* Downgrades entries of every vCPU that allow unnoted writes to this RAM. Any thread. */
+void tcg_protect_ram(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len);
+/* Host address of code at a linear address, or NULL: not plain RAM. May raise (#PF). */
+const uint8_t *tcg_code_ptr(CPUX86 *cpu, uint64_t linear, RamBlock **ram, uint64_t *offset);
+/* One byte of code outside RAM. */
+uint8_t tcg_code_byte(CPUX86 *cpu, uint64_t linear);
+/* Slow paths of the inline accesses; `seg` chooses #SS or #GP for bad addresses. */
+uint64_t tcg_ld_slow(CPUX86 *cpu, uint64_t linear, unsigned size, MmuMode mode, unsigned seg);
+void tcg_st_slow(CPUX86 *cpu, uint64_t linear, uint64_t v, unsigned size, MmuMode mode,
+                 unsigned seg);
+void tcg_probe_write(CPUX86 *cpu, uint64_t linear, unsigned size, MmuMode mode, unsigned seg);
+/* IRQ_TLB_FLUSH was seen. */
+void tcg_memory_changed(TcgCpu *tc);
+/* Exclusive sections of the run loop: enter and leave guest execution. */
+void tcg_cpu_enter(TcgCpu *tc);
+void tcg_cpu_leave(TcgCpu *tc);
+
+/* ---- translate.c (target/i386/tcg) ---- */
+typedef struct TranslateResult {
+    unsigned n_ops, n_insns, size;
+    bool ends_page; /* the last instruction lies on two pages */
+} TranslateResult;
+/*
+ * Translates from the CPU's rip into ops (room for BLOCK_MAX_OPS). `max_insns`
+ * is at least 1.  Reads code by tcg_code_ptr/tcg_code_byte; may raise for the
+ * first instruction only.
+ */
+void x86_translate(CPUX86 *cpu, uint64_t flags, unsigned max_insns, IrOp *ops,
+                   TranslateResult *res);
+
+#define TLB_INDEX(lin) (((lin) >> TCG_PAGE_BITS) & (TLB_SIZE - 1))
+/* Does a tag allow an access of `size` at lin that stays within its page? */
+static inline bool tlb_hit(uint64_t tag, uint64_t lin, unsigned size, uint64_t gen_bits)
+{
+    return tag == (((lin + size - 1) & TCG_PAGE_MASK) | gen_bits);
+}
+
+static inline unsigned tcg_jump_index(uint64_t rip)
+{
+    /* Blocks of one page share 64 consecutive entries, so that a page can be dropped. */
+    uint64_t page = rip >> TCG_PAGE_BITS;
+    page ^= page >> 6 ^ page >> 12;
+    return (unsigned)((page & 63) << 6 | ((rip ^ rip >> 6) & 63));
+}
+
+#endif

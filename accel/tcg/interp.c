@@ -1,0 +1,1059 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The portable interpreter of the IR: threaded code.  Each IrOp holds the place of
+ * its handler, chosen by tcg_interp_select() for the operation, its size, the kind
+ * of its operands, and whether its flags are needed.  Arithmetic flags live in the
+ * local variable `fl` (alu.h) and go to cpu->rflags before anything that may look.
+ */
+#include "accel/tcg/alu.h"
+#include "accel/tcg/interp.h"
+#include "accel/tcg/internal.h"
+#include "target/i386/paging.h"
+#include "target/i386/tcg/helper.h"
+#include "util/log.h"
+
+#include <inttypes.h>
+
+#define FOR_SIZES(M, o) M(o, 8) M(o, 16) M(o, 32) M(o, 64)
+/* Order as in IrOpcode: IR_ADD … IR_XOR. */
+#define FOR_ALU2(M)   \
+    FOR_SIZES(M, add) \
+    FOR_SIZES(M, or)  \
+    FOR_SIZES(M, adc) \
+    FOR_SIZES(M, sbb) \
+    FOR_SIZES(M, and) \
+    FOR_SIZES(M, sub) \
+    FOR_SIZES(M, xor)
+#define FOR_ALU1(M) FOR_SIZES(M, inc) FOR_SIZES(M, dec) FOR_SIZES(M, neg)
+#define FOR_SHIFT(M)  \
+    FOR_SIZES(M, rol) \
+    FOR_SIZES(M, ror) \
+    FOR_SIZES(M, rcl) \
+    FOR_SIZES(M, rcr) \
+    FOR_SIZES(M, shl) \
+    FOR_SIZES(M, shr) \
+    FOR_SIZES(M, sar)
+#define FOR_CC(M, ...)                                                                             \
+    M(0, ##__VA_ARGS__)                                                                            \
+    M(1, ##__VA_ARGS__)                                                                            \
+    M(2, ##__VA_ARGS__)                                                                            \
+    M(3, ##__VA_ARGS__)                                                                            \
+    M(4, ##__VA_ARGS__)                                                                            \
+    M(5, ##__VA_ARGS__)                                                                            \
+    M(6, ##__VA_ARGS__)                                                                            \
+    M(7, ##__VA_ARGS__)                                                                            \
+    M(8, ##__VA_ARGS__)                                                                            \
+    M(9, ##__VA_ARGS__) M(10, ##__VA_ARGS__) M(11, ##__VA_ARGS__) M(12, ##__VA_ARGS__)             \
+        M(13, ##__VA_ARGS__) M(14, ##__VA_ARGS__) M(15, ##__VA_ARGS__)
+/* Memory operand shapes: flat 64-bit base+disp, flat 64-bit any, flat 32-bit, general. */
+#define FOR_SHAPES(M, ...) M(B, ##__VA_ARGS__) M(X, ##__VA_ARGS__) M(F, ##__VA_ARGS__) \
+    M(G, ##__VA_ARGS__)
+#define FOR_MEM(M, o) FOR_SHAPES(M, o, 8) FOR_SHAPES(M, o, 16) FOR_SHAPES(M, o, 32) \
+    FOR_SHAPES(M, o, 64)
+#define FOR_CMPJ(M) FOR_CC(M, 8, R) FOR_CC(M, 8, I) FOR_CC(M, 32, R) FOR_CC(M, 32, I) \
+    FOR_CC(M, 64, R) FOR_CC(M, 64, I)
+#define FOR_SIMPLE(M)                                                                         \
+    M(nop) M(exth) M(insh) M(bswap) M(push_r) M(push_i) M(pop) M(ret) M(align) M(align_gp)    \
+    M(slow_alu) M(atomic) M(skip) M(skipz) M(jmp0) M(jmp1) M(jmpr) M(chkip) M(exit) M(exit_out) \
+    M(setip) M(trap) M(call) M(callx) M(vld) M(vst) M(vmov) M(vmov16) M(vfromg) M(gfromv)     \
+    M(vfromm) M(mfromv) M(simd) M(setcc) M(flagop) M(movzx8) M(movzx16) M(movzx32)            \
+    M(movsx) M(movi64) M(movsx8_32) M(movsx16_32) M(movsx8_64) M(movsx16_64) M(movsx32_64)
+
+#define E_ALU2(o, s) H_##o##s##RN, H_##o##s##RF, H_##o##s##IN, H_##o##s##IF,
+#define L_ALU2(o, s) &&L_##o##s##RN, &&L_##o##s##RF, &&L_##o##s##IN, &&L_##o##s##IF,
+#define E_CT(o, s) H_##o##s##R, H_##o##s##I,
+#define L_CT(o, s) &&L_##o##s##R, &&L_##o##s##I,
+#define E_ONE(o, s) H_##o##s,
+#define L_ONE(o, s) &&L_##o##s,
+#define E_MEM(sh, o, s) H_##o##s##sh,
+#define L_MEM(sh, o, s) &&L_##o##s##sh,
+#define E_LEA(sh, s) H_lea##s##sh,
+#define L_LEA(sh, s) &&L_lea##s##sh,
+#define E_CC(c, o) H_##o##c,
+#define L_CC(c, o) &&L_##o##c,
+#define E_CMPJ(c, s, f) H_cmpj##s##f##c,
+#define L_CMPJ(c, s, f) &&L_cmpj##s##f##c,
+#define E_TESTJ(c, s, f) H_testj##s##f##c,
+#define L_TESTJ(c, s, f) &&L_testj##s##f##c,
+#define E_SIMPLE(o) H_##o,
+#define L_SIMPLE(o) &&L_##o,
+#define ALL_HANDLERS(P)                                                                       \
+    FOR_ALU2(P##ALU2) FOR_SIZES(P##CT, cmp) FOR_SIZES(P##CT, test) FOR_SIZES(P##CT, mov)      \
+    FOR_ALU1(P##ONE) FOR_SIZES(P##ONE, not) FOR_SHIFT(P##CT) FOR_MEM(P##MEM, ld)              \
+    FOR_MEM(P##MEM, st) FOR_MEM(P##MEM, sti) FOR_MEM(P##MEM, ldsx) FOR_MEM(P##MEM, ldw) FOR_SHAPES(P##LEA, 64)     \
+    FOR_SHAPES(P##LEA, 32) FOR_CC(P##CC, jcc) FOR_CC(P##CC, cmov32_) FOR_CC(P##CC, cmov64_)   \
+    FOR_CMPJ(P##CMPJ) FOR_CMPJ(P##TESTJ) FOR_SIMPLE(P##SIMPLE)
+
+enum { ALL_HANDLERS(E_) H_COUNT };
+
+/* Exported once: where the handlers lie. */
+static const void *const *handler_table(void);
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+uint32_t tcg_irq_mask(const CPUX86 *cpu)
+{
+    uint32_t mask = ~0u;
+    if (!(cpu->rflags & FLAG_IF) || (cpu->hflags & HF_INHIBIT)) {
+        mask &= ~IRQ_HARD;
+    }
+    if (cpu->nmi_masked || (cpu->hflags & HF_INHIBIT)) {
+        mask &= ~IRQ_NMI;
+    }
+    if (cpu->smm || (cpu->hflags & HF_INHIBIT)) {
+        mask &= ~IRQ_SMI;
+    }
+    if (cpu->smm) {
+        mask &= ~IRQ_INIT;
+    }
+    return cpu->wait_for_sipi ? mask : mask & ~IRQ_SIPI;
+}
+
+/* The linear address of a memory operand that is not flat; checks its segment. */
+static uint64_t general_linear(CPUX86 *cpu, const IrOp *op, unsigned size, bool write)
+{
+    uint64_t ea = ir_offset(cpu, op);
+    if (op->flags & IRF_SEG) {
+        return seg_linear(cpu, op->seg, ea, size, write);
+    }
+    return op->flags & IRF_BASE ? ea + cpu->segs[op->seg].base : ea;
+}
+
+uint64_t tcg_op_linear(CPUX86 *cpu, const IrOp *op, unsigned size, bool write)
+{
+    if (op->flags & (IRF_SEG | IRF_BASE)) {
+        return general_linear(cpu, op, size, write);
+    }
+    return ir_offset(cpu, op);
+}
+
+/*
+ * After the current instruction the block must be left: the rest of the
+ * instruction's operations are copied before an exit, and executed there.
+ */
+static const IrOp *make_tail(TcgCpu *tc, const Block *b, const IrOp *op)
+{
+    const IrOp *end = b->ops + b->n_ops;
+    unsigned n = 0;
+    const IrOp *p = op + 1;
+    tc->leave = false;
+    if (op < b->ops || op >= end) {
+        return p; /* is in the tail already */
+    }
+    while (p < end && p->pc == op->pc && n < ARRAY_LEN(tc->tail) - 2) {
+        tc->tail[n++] = *p++;
+    }
+    uint64_t next = b->rip + (p < end ? p->pc : b->size);
+    tc->tail[n] = (IrOp){.op = IR_SETIP, .pc = op->pc, .imm = (int64_t)next};
+    tc->tail[n + 1] = (IrOp){.op = IR_EXIT, .pc = op->pc};
+    tcg_interp_select(tc->tail + n, 2);
+    return tc->tail;
+}
+
+static void raise_trap(CPUX86 *cpu, const IrOp *op)
+{
+    if (op->flags & IRF_ERROR) {
+        x86_raise_error(cpu, op->sub, (uint32_t)op->imm);
+    }
+    x86_raise(cpu, op->sub);
+}
+
+static void check_ip(CPUX86 *cpu, uint64_t ip)
+{
+    bool bad = cpu->hflags & HF_CS64 ? !x86_is_canonical(cpu, ip) : ip > cpu->segs[SEG_CS].limit;
+    if (bad) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+}
+
+static void check_align(CPUX86 *cpu, const IrOp *op)
+{
+    uint64_t lin = tcg_op_linear(cpu, op, op->size, false);
+    if (lin & (op->size - 1u)) {
+        if (op->op == IR_ALIGN_GP) {
+            x86_raise_error(cpu, EXC_GP, 0);
+        }
+        x86_raise_error(cpu, EXC_AC, 0);
+    }
+}
+
+static Vec *vreg(TcgCpu *tc, unsigned n)
+{
+    return n < IR_VT0 ? &tc->cpu->vec[n] : &tc->vtmp[n - IR_VT0];
+}
+
+static void vec_load(TcgCpu *tc, const IrOp *op)
+{
+    CPUX86 *cpu = tc->cpu;
+    Vec v = {0};
+    mmu_ld_bytes(cpu, tcg_op_linear(cpu, op, op->size, false), &v, op->size,
+                 (MmuMode)tc->current->mmu_mode);
+    memcpy(vreg(tc, op->d), &v, op->size > 16 ? op->size : 16);
+}
+
+static void log_block(CPUX86 *cpu, const Block *b)
+{
+    if (log_enabled(LOG_EXEC)) {
+        log_printf("Trace %u: %p [%08" PRIx64 "/%016" PRIx64 "/%08x]\n", cpu->index,
+                   (const void *)b, b->cs_base, b->rip, (unsigned)b->flags);
+    }
+    if (log_enabled(LOG_CPU)) {
+        GString *s = g_string_new(NULL);
+        cpu_print(cpu, s, log_enabled(LOG_FPU));
+        log_printf("%s", s->str);
+        g_string_free(s, TRUE);
+    }
+}
+
+#define GUEST_IP (b->rip + op->pc)
+#define SYNC()                                             \
+    do {                                                   \
+        cpu->rip = GUEST_IP;                               \
+        cpu->rflags = fl_to_rflags(cpu->rflags, fl);       \
+    } while (0)
+#define DISPATCH() goto *((const char *)base + op->handler)
+#define NEXT()      \
+    do {            \
+        op++;       \
+        DISPATCH(); \
+    } while (0)
+#define OP(name) L_##name:
+#define CHECK_LEAVE()            \
+    if (unlikely(tc->leave)) {   \
+        goto leave_block;        \
+    }
+/* Follows a direct link, or finds the target and links it. */
+#define TAKE(slot_, o)                                                              \
+    do {                                                                            \
+        Block *to_ = __atomic_load_n(&b->jump[slot_], __ATOMIC_RELAXED);            \
+        if (likely(to_)) {                                                          \
+            b = to_;                                                                \
+            tc->current = to_;                                                      \
+            op = to_->ops;                                                          \
+            if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) &     \
+                         irq_mask)) {                                               \
+                cpu->rip = b->rip;                                                  \
+                goto out;                                                           \
+            }                                                                       \
+            DISPATCH();                                                             \
+        }                                                                           \
+        cpu->rip = (uint64_t)(o)->imm;                                              \
+        slot = slot_;                                                               \
+        goto lookup_link;                                                           \
+    } while (0)
+
+#define EA_B (R[op->base] + (uint64_t)(int64_t)op->disp)
+#define EA_X (R[op->base] + (R[op->index] << op->scale) + (uint64_t)(int64_t)op->disp)
+#define EA_F ((uint64_t)(uint32_t)EA_X)
+#define LIN_B(bytes, w) EA_B
+#define LIN_X(bytes, w) EA_X
+#define LIN_F(bytes, w) EA_F
+#define LIN_G(bytes, w) (cpu->rip = GUEST_IP, cpu->rflags = fl_to_rflags(cpu->rflags, fl), \
+                         general_linear(cpu, op, bytes, w))
+
+#define LOAD(dst, bits, lin)                                                        \
+    do {                                                                            \
+        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                        \
+        if (likely(tlb_hit(e_->tag_r, lin, bits / 8, gen))) {                       \
+            uint##bits##_t v_;                                                      \
+            __builtin_memcpy(&v_, (const void *)((lin) + e_->addend), bits / 8);    \
+            (dst) = v_;                                                             \
+        } else {                                                                    \
+            SYNC();                                                                 \
+            (dst) = (uint##bits##_t)tcg_ld_slow(cpu, lin, bits / 8, mode, op->seg); \
+        }                                                                           \
+    } while (0)
+/* A load that a store to the same place follows: nothing may fault after it. */
+#define LOADW(dst, bits, lin)                                                       \
+    do {                                                                            \
+        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                        \
+        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {                       \
+            uint##bits##_t v_;                                                      \
+            __builtin_memcpy(&v_, (const void *)((lin) + e_->addend), bits / 8);    \
+            (dst) = v_;                                                             \
+        } else {                                                                    \
+            SYNC();                                                                 \
+            tcg_probe_write(cpu, lin, bits / 8, mode, op->seg);                     \
+            (dst) = (uint##bits##_t)tcg_ld_slow(cpu, lin, bits / 8, mode, op->seg); \
+        }                                                                           \
+    } while (0)
+/* `fin`: what else the operation does, before the block may be left. */
+#define STORE(val, bits, lin, fin)                                                  \
+    do {                                                                            \
+        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                        \
+        uint##bits##_t v_ = (uint##bits##_t)(val);                                  \
+        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {                       \
+            __builtin_memcpy((void *)((lin) + e_->addend), &v_, bits / 8);          \
+        } else {                                                                    \
+            SYNC();                                                                 \
+            tcg_st_slow(cpu, lin, v_, bits / 8, mode, op->seg);                     \
+            fin;                                                                    \
+            CHECK_LEAVE();                                                          \
+        }                                                                           \
+    } while (0)
+
+/* Writing a register: 1 and 2 bytes leave the rest, 4 zero-extend. */
+#define SET8(r, v) (*(uint8_t *)&R[r] = (v))
+#define SET16(r, v) (*(uint16_t *)&R[r] = (v))
+#define SET32(r, v) (R[r] = (uint32_t)(v))
+#define SET64(r, v) (R[r] = (v))
+
+#define NF_add(a, b) ((a) + (b))
+#define NF_or(a, b) ((a) | (b))
+#define NF_adc(a, b) ((a) + (b) + ((fl >> 8) & 1))
+#define NF_sbb(a, b) ((a) - (b) - ((fl >> 8) & 1))
+#define NF_and(a, b) ((a) & (b))
+#define NF_sub(a, b) ((a) - (b))
+#define NF_xor(a, b) ((a) ^ (b))
+#define T_(s) uint##s##_t
+#define S_(s) int##s##_t
+
+#define I_ALU2(o, s)                                                                      \
+    OP(o##s##RN)                                                                          \
+    {                                                                                     \
+        T_(s) r = (T_(s))NF_##o((T_(s))R[op->d], (T_(s))R[op->b]);                        \
+        SET##s(op->d, r);                                                                 \
+        NEXT();                                                                           \
+    }                                                                                     \
+    OP(o##s##RF)                                                                          \
+    {                                                                                     \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], (T_(s))R[op->b], &fl);                      \
+        SET##s(op->d, r);                                                                 \
+        NEXT();                                                                           \
+    }                                                                                     \
+    OP(o##s##IN)                                                                          \
+    {                                                                                     \
+        T_(s) r = (T_(s))NF_##o((T_(s))R[op->d], (T_(s))op->imm);                         \
+        SET##s(op->d, r);                                                                 \
+        NEXT();                                                                           \
+    }                                                                                     \
+    OP(o##s##IF)                                                                          \
+    {                                                                                     \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], (T_(s))op->imm, &fl);                       \
+        SET##s(op->d, r);                                                                 \
+        NEXT();                                                                           \
+    }
+#define I_CMP(o, s)                                                       \
+    OP(cmp##s##R)                                                         \
+    {                                                                     \
+        (void)alu_sub##s((T_(s))R[op->d], (T_(s))R[op->b], &fl);          \
+        NEXT();                                                           \
+    }                                                                     \
+    OP(cmp##s##I)                                                         \
+    {                                                                     \
+        (void)alu_sub##s((T_(s))R[op->d], (T_(s))op->imm, &fl);           \
+        NEXT();                                                           \
+    }                                                                     \
+    OP(test##s##R)                                                        \
+    {                                                                     \
+        (void)alu_and##s((T_(s))R[op->d], (T_(s))R[op->b], &fl);          \
+        NEXT();                                                           \
+    }                                                                     \
+    OP(test##s##I)                                                        \
+    {                                                                     \
+        (void)alu_and##s((T_(s))R[op->d], (T_(s))op->imm, &fl);           \
+        NEXT();                                                           \
+    }                                                                     \
+    OP(mov##s##R)                                                         \
+    {                                                                     \
+        SET##s(op->d, (T_(s))R[op->a]);                                   \
+        NEXT();                                                           \
+    }                                                                     \
+    OP(mov##s##I)                                                         \
+    {                                                                     \
+        SET##s(op->d, (T_(s))op->imm);                                    \
+        NEXT();                                                           \
+    }                                                                     \
+    OP(not##s)                                                            \
+    {                                                                     \
+        SET##s(op->d, (T_(s))~R[op->d]);                                  \
+        NEXT();                                                           \
+    }
+#define I_ALU1(o, s)                                              \
+    OP(o##s)                                                      \
+    {                                                             \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], &fl);               \
+        SET##s(op->d, r);                                         \
+        NEXT();                                                   \
+    }
+#define I_SHIFT(o, s)                                                     \
+    OP(o##s##R)                                                           \
+    {                                                                     \
+        unsigned n = (unsigned)R[op->b] & (s == 64 ? 63 : 31);            \
+        if (n) {                                                          \
+            T_(s) r = alu_##o##s((T_(s))R[op->d], n, &fl);                \
+            SET##s(op->d, r);                                             \
+        } else if (s == 32) {                                             \
+            SET##s(op->d, (T_(s))R[op->d]);                               \
+        }                                                                 \
+        NEXT();                                                           \
+    }                                                                     \
+    OP(o##s##I)                                                           \
+    {                                                                     \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], (unsigned)op->imm, &fl);    \
+        SET##s(op->d, r);                                                 \
+        NEXT();                                                           \
+    }
+#define I_MEM(sh, s)                                      \
+    OP(ld##s##sh)                                         \
+    {                                                     \
+        uint64_t lin = LIN_##sh(s / 8, false);            \
+        LOAD(R[op->d], s, lin);                           \
+        NEXT();                                           \
+    }                                                     \
+    OP(ldw##s##sh)                                        \
+    {                                                     \
+        uint64_t lin = LIN_##sh(s / 8, true);             \
+        LOADW(R[op->d], s, lin);                          \
+        NEXT();                                           \
+    }                                                     \
+    OP(st##s##sh)                                         \
+    {                                                     \
+        uint64_t lin = LIN_##sh(s / 8, true);             \
+        STORE(R[op->a], s, lin, (void)0);                          \
+        NEXT();                                           \
+    }                                                     \
+    OP(sti##s##sh)                                        \
+    {                                                     \
+        uint64_t lin = LIN_##sh(s / 8, true);             \
+        STORE(op->imm, s, lin, (void)0);                           \
+        NEXT();                                           \
+    }                                                     \
+    OP(ldsx##s##sh)                                       \
+    {                                                     \
+        uint64_t lin = LIN_##sh(s / 8, false);            \
+        uint64_t v;                                       \
+        LOAD(v, s, lin);                                  \
+        v = (uint64_t)(int64_t)(S_(s))v;                  \
+        R[op->d] = op->sub == 8 ? v : (uint32_t)v;        \
+        NEXT();                                           \
+    }
+#define I_LEA(sh)                        \
+    OP(lea64##sh)                        \
+    {                                    \
+        R[op->d] = EA_L##sh;             \
+        NEXT();                          \
+    }                                    \
+    OP(lea32##sh)                        \
+    {                                    \
+        R[op->d] = (uint32_t)EA_L##sh;   \
+        NEXT();                          \
+    }
+#define EA_LB EA_B
+#define EA_LX EA_X
+#define EA_LF EA_F
+#define EA_LG ir_offset(cpu, op)
+#define I_CC(c)                                                \
+    OP(jcc##c)                                                 \
+    {                                                          \
+        if (fl_cond(c, fl)) {                                  \
+            TAKE(0, op);                                       \
+        }                                                      \
+        NEXT();                                                \
+    }                                                          \
+    OP(cmov32_##c)                                             \
+    {                                                          \
+        R[op->d] = (uint32_t)(fl_cond(c, fl) ? R[op->b] : R[op->d]); \
+        NEXT();                                                \
+    }                                                          \
+    OP(cmov64_##c)                                             \
+    {                                                          \
+        R[op->d] = fl_cond(c, fl) ? R[op->b] : R[op->d];       \
+        NEXT();                                                \
+    }
+/* Condition of a comparison, without looking at its flags where C can say it. */
+#define CMP_COND(c, s, x, y)                                                                  \
+    ((c) == 2    ? (x) < (y)                                                                  \
+     : (c) == 3  ? (x) >= (y)                                                                 \
+     : (c) == 4  ? (x) == (y)                                                                 \
+     : (c) == 5  ? (x) != (y)                                                                 \
+     : (c) == 6  ? (x) <= (y)                                                                 \
+     : (c) == 7  ? (x) > (y)                                                                  \
+     : (c) == 8  ? (S_(s))((x) - (y)) < 0                                                     \
+     : (c) == 9  ? (S_(s))((x) - (y)) >= 0                                                    \
+     : (c) == 12 ? (S_(s))(x) < (S_(s))(y)                                                    \
+     : (c) == 13 ? (S_(s))(x) >= (S_(s))(y)                                                   \
+     : (c) == 14 ? (S_(s))(x) <= (S_(s))(y)                                                   \
+     : (c) == 15 ? (S_(s))(x) > (S_(s))(y)                                                    \
+                 : fl_cond(c, fl))
+#define TEST_COND(c, s, r)                                                                    \
+    ((c) == 4    ? (r) == 0                                                                   \
+     : (c) == 5  ? (r) != 0                                                                   \
+     : (c) == 8  ? (S_(s))(r) < 0                                                             \
+     : (c) == 9  ? (S_(s))(r) >= 0                                                            \
+                 : fl_cond(c, fl))
+#define SRC_R(s) ((T_(s))R[op->b])
+#define SRC_I(s) ((T_(s))op->imm)
+#define I_CMPJ(c, s, f)                                            \
+    OP(cmpj##s##f##c)                                              \
+    {                                                              \
+        T_(s) x = (T_(s))R[op->d], y = SRC_##f(s);                 \
+        (void)alu_sub##s(x, y, &fl);                               \
+        if (CMP_COND(c, s, x, y)) {                                \
+            TAKE(0, op + 1);                                       \
+        }                                                          \
+        TAKE(1, op + 2);                                           \
+    }                                                              \
+    OP(testj##s##f##c)                                             \
+    {                                                              \
+        T_(s) x = (T_(s))R[op->d], y = SRC_##f(s);                 \
+        T_(s) r = alu_and##s(x, y, &fl);                           \
+        if (TEST_COND(c, s, r)) {                                  \
+            TAKE(0, op + 1);                                       \
+        }                                                          \
+        TAKE(1, op + 2);                                           \
+    }
+
+/* cpu == NULL: only tells where the handlers are. */
+static const void *const *run(CPUX86 *cpu, Block *b)
+{
+    static const void *const labels[] = {ALL_HANDLERS(L_)};
+    const void *const base = &&L_add8RN;
+    if (!cpu) {
+        return labels;
+    }
+    TcgCpu *tc = tcg_cpu(cpu);
+    uint64_t *R = ir_reg(cpu, 0);
+    uint32_t fl = fl_from_rflags(cpu->rflags);
+    uint32_t irq_mask = tcg_irq_mask(cpu);
+    uint64_t gen = tc->gen_bits;
+    MmuMode mode = (MmuMode)b->mmu_mode;
+    TlbEntry *tlb = tc->tlb[mode];
+    const IrOp *op = b->ops;
+    int slot;
+    tc->current = b;
+    DISPATCH();
+
+    FOR_ALU2(I_ALU2)
+    FOR_SIZES(I_CMP, cmp)
+    FOR_ALU1(I_ALU1)
+    FOR_SHIFT(I_SHIFT)
+    FOR_SHAPES(I_MEM, 8)
+    FOR_SHAPES(I_MEM, 16)
+    FOR_SHAPES(I_MEM, 32)
+    FOR_SHAPES(I_MEM, 64)
+    FOR_SHAPES(I_LEA)
+    FOR_CC(I_CC)
+    FOR_CMPJ(I_CMPJ)
+
+    OP(nop)
+    {
+        NEXT();
+    }
+    OP(movi64)
+    {
+        R[op->d] = (uint64_t)op->imm;
+        NEXT();
+    }
+    OP(exth)
+    {
+        R[op->d] = (uint8_t)(R[op->a] >> 8);
+        NEXT();
+    }
+    OP(insh)
+    {
+        R[op->d] = (R[op->d] & ~(uint64_t)0xff00) | (R[op->a] & 0xff) << 8;
+        NEXT();
+    }
+    OP(movzx8)
+    {
+        R[op->d] = (uint8_t)R[op->a];
+        NEXT();
+    }
+    OP(movzx16)
+    {
+        R[op->d] = (uint16_t)R[op->a];
+        NEXT();
+    }
+    OP(movzx32)
+    {
+        R[op->d] = (uint32_t)R[op->a];
+        NEXT();
+    }
+    OP(movsx8_32)
+    {
+        R[op->d] = (uint32_t)(int8_t)R[op->a];
+        NEXT();
+    }
+    OP(movsx16_32)
+    {
+        R[op->d] = (uint32_t)(int16_t)R[op->a];
+        NEXT();
+    }
+    OP(movsx8_64)
+    {
+        R[op->d] = (uint64_t)(int8_t)R[op->a];
+        NEXT();
+    }
+    OP(movsx16_64)
+    {
+        R[op->d] = (uint64_t)(int16_t)R[op->a];
+        NEXT();
+    }
+    OP(movsx32_64)
+    {
+        R[op->d] = (uint64_t)(int32_t)R[op->a];
+        NEXT();
+    }
+    OP(movsx)
+    {
+        interp_movsx(R, op);
+        NEXT();
+    }
+    OP(bswap)
+    {
+        R[op->d] = op->size == 8   ? __builtin_bswap64(R[op->d])
+                   : op->size == 4 ? __builtin_bswap32((uint32_t)R[op->d])
+                                   : (R[op->d] & ~(uint64_t)0xffff) |
+                                       __builtin_bswap16((uint16_t)R[op->d]);
+        NEXT();
+    }
+    OP(push_r)
+    {
+        uint64_t lin = R[R_RSP] - 8;
+        STORE(R[op->a], 64, lin, R[R_RSP] = lin);
+        R[R_RSP] = lin;
+        NEXT();
+    }
+    OP(push_i)
+    {
+        uint64_t lin = R[R_RSP] - 8;
+        STORE(op->imm, 64, lin, R[R_RSP] = lin);
+        R[R_RSP] = lin;
+        NEXT();
+    }
+    OP(pop)
+    {
+        uint64_t lin = R[R_RSP], v;
+        LOAD(v, 64, lin);
+        R[R_RSP] = lin + 8;
+        R[op->d] = v;
+        NEXT();
+    }
+    OP(ret)
+    {
+        uint64_t lin = R[R_RSP], v;
+        LOAD(v, 64, lin);
+        if (unlikely((uint64_t)((int64_t)(v << 16) >> 16) != v)) {
+            SYNC();
+            check_ip(cpu, v);
+        }
+        R[R_RSP] = lin + 8 + (uint64_t)op->imm;
+        cpu->rip = v;
+        goto lookup;
+    }
+    OP(align) OP(align_gp)
+    {
+        SYNC();
+        check_align(cpu, op);
+        NEXT();
+    }
+    OP(slow_alu)
+    {
+        SYNC();
+        interp_slow_alu(cpu, op, &fl);
+        NEXT();
+    }
+    OP(setcc)
+    {
+        SET8(op->d, fl_cond(op->sub, fl));
+        NEXT();
+    }
+    OP(flagop)
+    {
+        interp_flagop(R, op, &fl);
+        NEXT();
+    }
+    OP(atomic)
+    {
+        SYNC();
+        interp_atomic(cpu, op, &fl);
+        CHECK_LEAVE();
+        NEXT();
+    }
+    OP(skip)
+    {
+        if (fl_cond(op->sub, fl)) {
+            op += op->imm;
+        }
+        NEXT();
+    }
+    OP(skipz)
+    {
+        if (interp_is_zero(R[op->a], op->size)) {
+            op += op->imm;
+        }
+        NEXT();
+    }
+    OP(jmp0)
+    {
+        TAKE(0, op);
+    }
+    OP(jmp1)
+    {
+        TAKE(1, op);
+    }
+    OP(jmpr)
+    {
+        cpu->rip = R[op->a];
+        goto lookup;
+    }
+    OP(chkip)
+    {
+        uint64_t ip = op->flags & IRF_IMM ? (uint64_t)op->imm : R[op->a];
+        if (unlikely(!(b->flags & HF_CS64) || (uint64_t)((int64_t)(ip << 16) >> 16) != ip)) {
+            SYNC();
+            check_ip(cpu, ip);
+        }
+        NEXT();
+    }
+    OP(exit)
+    {
+        goto lookup;
+    }
+    OP(exit_out)
+    {
+        goto out;
+    }
+    OP(setip)
+    {
+        cpu->rip = (uint64_t)op->imm;
+        NEXT();
+    }
+    OP(trap)
+    {
+        SYNC();
+        raise_trap(cpu, op);
+        goto out;
+    }
+    OP(call)
+    {
+        SYNC();
+        ((const IrHelper *)(intptr_t)op->imm)->fn(cpu, op);
+        fl = fl_from_rflags(cpu->rflags);
+        gen = tc->gen_bits;
+        CHECK_LEAVE();
+        NEXT();
+    }
+    OP(callx)
+    {
+        SYNC();
+        bool go_on = ((const IrHelper *)(intptr_t)op->imm)->fn(cpu, op);
+        fl = fl_from_rflags(cpu->rflags);
+        gen = tc->gen_bits;
+        if (!go_on) {
+            goto lookup;
+        }
+        CHECK_LEAVE();
+        NEXT();
+    }
+    OP(vld)
+    {
+        SYNC();
+        vec_load(tc, op);
+        CHECK_LEAVE();
+        NEXT();
+    }
+    OP(vst)
+    {
+        SYNC();
+        mmu_st_bytes(cpu, tcg_op_linear(cpu, op, op->size, true), vreg(tc, op->a), op->size, mode);
+        CHECK_LEAVE();
+        NEXT();
+    }
+    OP(vmov16)
+    {
+        __builtin_memcpy(vreg(tc, op->d), vreg(tc, op->a), 16);
+        NEXT();
+    }
+    OP(vmov)
+    {
+        Vec v = {0};
+        memcpy(&v, vreg(tc, op->a), op->size);
+        memcpy(vreg(tc, op->d), &v, op->size > 16 ? op->size : 16);
+        NEXT();
+    }
+    OP(vfromg)
+    {
+        Vec *v = vreg(tc, op->d);
+        v->u64[0] = op->size == 8 ? R[op->a] : R[op->a] & ((1ull << (8 * op->size)) - 1);
+        v->u64[1] = 0;
+        NEXT();
+    }
+    OP(gfromv)
+    {
+        const Vec *v = vreg(tc, op->a);
+        R[op->d] = op->size == 8 ? v->u64[0] : v->u32[0];
+        NEXT();
+    }
+    OP(vfromm)
+    {
+        Vec *v = vreg(tc, op->d);
+        v->u64[0] = cpu->x87.r[op->a].mant;
+        v->u64[1] = 0;
+        NEXT();
+    }
+    OP(mfromv)
+    {
+        cpu->x87.r[op->d].mant = vreg(tc, op->a)->u64[0];
+        cpu->x87.r[op->d].exp = 0xffff;
+        NEXT();
+    }
+    OP(simd)
+    {
+        SYNC();
+        SimdCtl ctl = {.len = op->size, .imm = op->sub, .w = (op->flags & IRF_WRITE) != 0};
+        ((SimdFn *)(intptr_t)op->imm)(cpu, vreg(tc, op->d), vreg(tc, op->a), vreg(tc, op->b), ctl);
+        fl = fl_from_rflags(cpu->rflags);
+        CHECK_LEAVE();
+        NEXT();
+    }
+
+leave_block:
+    op = make_tail(tc, b, op);
+    gen = tc->gen_bits;
+    DISPATCH();
+
+lookup_link:
+    /* The state is complete but for the flags; the target's rip is set. */
+    if (b->link_ok) {
+        cpu->rflags = fl_to_rflags(cpu->rflags, fl);
+        irq_mask = tcg_irq_mask(cpu);
+        if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask)) {
+            goto out;
+        }
+        Block *from = b;
+        Block *to = tcg_find_block(cpu);
+        tcg_link(tc->tcg, from, (unsigned)slot, to);
+        b = to;
+        goto enter;
+    }
+lookup : {
+    irq_mask = tcg_irq_mask(cpu);
+    if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask)) {
+        goto out;
+    }
+    uint64_t rip = cpu->rip;
+    const JumpEntry *je = &tc->jump[tcg_jump_index(rip)];
+    Block *to = je->block;
+    if (likely(je->rip == rip && je->gen == (uint32_t)tc->gen_bits && to &&
+               to->flags == tcg_block_flags(cpu) &&
+               to->cs_base == cpu->segs[SEG_CS].base &&
+               !__atomic_load_n(&to->invalid, __ATOMIC_RELAXED))) {
+        b = to;
+    } else {
+        cpu->rflags = fl_to_rflags(cpu->rflags, fl);
+        b = tcg_find_block(cpu);
+    }
+}
+enter:
+    mode = (MmuMode)b->mmu_mode;
+    tlb = tc->tlb[mode];
+    gen = tc->gen_bits;
+    tc->current = b;
+    op = b->ops;
+    if (unlikely(log_mask & (LOG_EXEC | LOG_CPU))) {
+        cpu->rflags = fl_to_rflags(cpu->rflags, fl);
+        log_block(cpu, b);
+    }
+    DISPATCH();
+
+out:
+    cpu->rflags = fl_to_rflags(cpu->rflags, fl);
+    tc->current = NULL;
+    return NULL;
+}
+
+static const void *const *handler_table(void)
+{
+    return run(NULL, NULL);
+}
+
+void tcg_interpret(CPUX86 *cpu, Block *block)
+{
+    if (unlikely(log_mask & (LOG_EXEC | LOG_CPU))) {
+        log_block(cpu, block);
+    }
+    (void)run(cpu, block);
+}
+
+/* ---- choosing handlers ---- */
+
+static unsigned log2_size(unsigned size)
+{
+    return (unsigned)__builtin_ctz(size);
+}
+
+/* 0 B, 1 X, 2 F, 3 G: as FOR_SHAPES. */
+static unsigned shape(const IrOp *op)
+{
+    if (op->flags & (IRF_SEG | IRF_BASE | IRF_A16)) {
+        return 3;
+    }
+    if (op->flags & IRF_A32) {
+        return 2;
+    }
+    return op->index == IR_ZERO ? 0 : 1;
+}
+
+static unsigned select_alu(const IrOp *op)
+{
+    unsigned lg = log2_size(op->size), imm = op->flags & IRF_IMM ? 1 : 0;
+    switch (op->op) {
+    case IR_CMP:
+        return H_cmp8R + lg * 2 + imm;
+    case IR_TEST:
+        return H_test8R + lg * 2 + imm;
+    case IR_INC:
+        return H_inc8 + lg;
+    case IR_DEC:
+        return H_dec8 + lg;
+    case IR_NEG:
+        return H_neg8 + lg;
+    case IR_NOT:
+        return H_not8 + lg;
+    default:
+        return (unsigned)(H_add8RN + (op->op - IR_ADD) * 16) + lg * 4 + imm * 2 +
+               (op->flags & IRF_LIVE ? 1 : 0);
+    }
+}
+
+static unsigned select_move(const IrOp *op)
+{
+    switch (op->op) {
+    case IR_MOV:
+        if ((op->flags & IRF_IMM) && op->size == 8) {
+            return H_movi64;
+        }
+        return H_mov8R + log2_size(op->size) * 2 + (op->flags & IRF_IMM ? 1 : 0);
+    case IR_MOVZX:
+        return op->size == 1   ? H_movzx8
+               : op->size == 2 ? H_movzx16
+               : op->size == 4 ? H_movzx32
+                               : H_mov64R;
+    default: /* IR_MOVSX */
+        if (op->size == 8) {
+            return op->sub == 1 ? H_movsx8_64 : op->sub == 2 ? H_movsx16_64 : H_movsx32_64;
+        }
+        if (op->size == 4 && op->sub < 4) {
+            return op->sub == 1 ? H_movsx8_32 : H_movsx16_32;
+        }
+        return H_movsx;
+    }
+}
+
+static unsigned select_memory(const IrOp *op)
+{
+    unsigned sh = shape(op), lg = log2_size(op->size ? op->size : 8);
+    switch (op->op) {
+    case IR_LD:
+        return (op->flags & IRF_WRITE ? H_ldw8B : H_ld8B) + lg * 4 + sh;
+    case IR_LDSX:
+        return H_ldsx8B + lg * 4 + sh;
+    default:
+        return (op->flags & IRF_IMM ? H_sti8B : H_st8B) + lg * 4 + sh;
+    }
+}
+
+/* Comparison directly followed by the block's last branches. */
+static int select_fused(const IrOp *op, const IrOp *end)
+{
+    if (op + 2 >= end || op[1].op != IR_JCC || op[2].op != IR_JMP || op[2].sub != 1 ||
+        op->size == 2 || (op->op != IR_CMP && op->op != IR_TEST)) {
+        return -1;
+    }
+    unsigned col = (op->size == 1 ? 0u : op->size == 4 ? 2u : 4u) + (op->flags & IRF_IMM ? 1u : 0u);
+    return (int)((op->op == IR_CMP ? H_cmpj8R0 : H_testj8R0) + col * 16u + op[1].sub);
+}
+
+static unsigned select_simple(const IrOp *op)
+{
+    static const uint16_t simple[IR_COUNT] = {
+        [IR_NOP] = H_nop,       [IR_EXTH] = H_exth,         [IR_INSH] = H_insh,
+        [IR_BSWAP] = H_bswap,   [IR_POP] = H_pop,           [IR_RET] = H_ret,
+        [IR_ALIGN] = H_align,   [IR_ALIGN_GP] = H_align_gp, [IR_ATOMIC] = H_atomic,
+        [IR_SKIP] = H_skip,     [IR_SKIPZ] = H_skipz,       [IR_JMPR] = H_jmpr,
+        [IR_CHKIP] = H_chkip,   [IR_SETIP] = H_setip,       [IR_TRAP] = H_trap,
+        [IR_CALL] = H_call,     [IR_CALLX] = H_callx,       [IR_VLD] = H_vld,
+        [IR_VST] = H_vst,       [IR_VFROMG] = H_vfromg,     [IR_GFROMV] = H_gfromv,
+        [IR_VFROMM] = H_vfromm, [IR_MFROMV] = H_mfromv,     [IR_SIMD] = H_simd,
+        [IR_SETCC] = H_setcc,   [IR_FLAGOP] = H_flagop,
+    };
+    switch (op->op) {
+    case IR_PUSH:
+        return op->flags & IRF_IMM ? H_push_i : H_push_r;
+    case IR_JMP:
+        return op->sub ? H_jmp1 : H_jmp0;
+    case IR_JCC:
+        return H_jcc0 + op->sub;
+    case IR_EXIT:
+        return op->sub ? H_exit_out : H_exit;
+    case IR_VMOV:
+        return op->size == 16 ? H_vmov16 : H_vmov;
+    case IR_CMOV:
+        return op->size == 8 ? H_cmov64_0 + op->sub : op->size == 4 ? H_cmov32_0 + op->sub
+                                                                     : H_slow_alu;
+    case IR_NOP:
+        return H_nop;
+    default:
+        return simple[op->op] ? simple[op->op] : H_slow_alu;
+    }
+}
+
+static unsigned select_one(const IrOp *op)
+{
+    switch (op->op) {
+    case IR_MOV:
+    case IR_MOVZX:
+    case IR_MOVSX:
+        return select_move(op);
+    case IR_LD:
+    case IR_LDSX:
+    case IR_ST:
+        return select_memory(op);
+    case IR_LEA:
+        return op->size == 2 ? H_slow_alu
+                             : (op->size == 8 ? H_lea64B : H_lea32B) +
+                                   (op->flags & IRF_A16 ? 3 : shape(op));
+    case IR_ADD:
+    case IR_OR:
+    case IR_ADC:
+    case IR_SBB:
+    case IR_AND:
+    case IR_SUB:
+    case IR_XOR:
+    case IR_CMP:
+    case IR_TEST:
+    case IR_INC:
+    case IR_DEC:
+    case IR_NEG:
+    case IR_NOT:
+        return select_alu(op);
+    case IR_ROL:
+    case IR_ROR:
+    case IR_RCL:
+    case IR_RCR:
+    case IR_SHL:
+    case IR_SHR:
+    case IR_SAL:
+    case IR_SAR: {
+        unsigned k = op->op == IR_SAL ? IR_SHL : op->op == IR_SAR ? IR_SAL : op->op;
+        return H_rol8R + (k - IR_ROL) * 8 + log2_size(op->size) * 2 + (op->flags & IRF_IMM ? 1 : 0);
+    }
+    default:
+        return select_simple(op);
+    }
+}
+
+void tcg_interp_select(IrOp *ops, unsigned n)
+{
+    const void *const *labels = handler_table();
+    for (unsigned i = 0; i < n; i++) {
+        int h = select_fused(&ops[i], ops + n);
+        if (h < 0) {
+            h = (int)select_one(&ops[i]);
+        }
+        ops[i].handler = (int32_t)((const char *)labels[h] - (const char *)labels[0]);
+    }
+}

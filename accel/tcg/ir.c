@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The IR's operation table, flag liveness and dump. */
+#include "accel/tcg/ir.h"
+
+#include <inttypes.h>
+
+#define FS_NOCF (FS_ALL & ~FS_CF)
+
+const IrOpInfo ir_op_info[IR_COUNT] = {
+    [IR_NOP] = {"nop"},
+    [IR_MOV] = {"mov"},
+    [IR_EXTH] = {"exth"},
+    [IR_INSH] = {"insh"},
+    [IR_MOVZX] = {"movzx"},
+    [IR_MOVSX] = {"movsx"},
+    [IR_LEA] = {"lea"},
+    [IR_BSWAP] = {"bswap"},
+    [IR_LD] = {"ld", .fault = true},
+    [IR_LDSX] = {"ldsx", .fault = true},
+    [IR_ST] = {"st", .fault = true},
+    [IR_PUSH] = {"push", .fault = true},
+    [IR_POP] = {"pop", .fault = true},
+    [IR_RET] = {"ret", .fault = true, .ends = true},
+    [IR_ALIGN] = {"align", .fault = true},
+    [IR_ALIGN_GP] = {"align_gp", .fault = true},
+    [IR_ADD] = {"add", FS_ALL, 0},
+    [IR_OR] = {"or", FS_ALL, 0},
+    [IR_ADC] = {"adc", FS_ALL, FS_CF},
+    [IR_SBB] = {"sbb", FS_ALL, FS_CF},
+    [IR_AND] = {"and", FS_ALL, 0},
+    [IR_SUB] = {"sub", FS_ALL, 0},
+    [IR_XOR] = {"xor", FS_ALL, 0},
+    [IR_CMP] = {"cmp", FS_ALL, 0},
+    [IR_TEST] = {"test", FS_ALL, 0},
+    [IR_INC] = {"inc", FS_NOCF, 0},
+    [IR_DEC] = {"dec", FS_NOCF, 0},
+    [IR_NEG] = {"neg", FS_ALL, 0},
+    [IR_NOT] = {"not"},
+    /* A count of zero keeps the flags, so shifts use what they may define. */
+    [IR_ROL] = {"rol", FS_CF | FS_OF, FS_ALL},
+    [IR_ROR] = {"ror", FS_CF | FS_OF, FS_ALL},
+    [IR_RCL] = {"rcl", FS_CF | FS_OF, FS_ALL},
+    [IR_RCR] = {"rcr", FS_CF | FS_OF, FS_ALL},
+    [IR_SHL] = {"shl", FS_ALL, FS_ALL},
+    [IR_SHR] = {"shr", FS_ALL, FS_ALL},
+    [IR_SAL] = {"sal", FS_ALL, FS_ALL},
+    [IR_SAR] = {"sar", FS_ALL, FS_ALL},
+    [IR_SHLD] = {"shld", FS_ALL, FS_ALL},
+    [IR_SHRD] = {"shrd", FS_ALL, FS_ALL},
+    [IR_IMUL] = {"imul", FS_ALL, 0},
+    [IR_MUL] = {"mul", FS_ALL, 0},
+    [IR_IMUL1] = {"imul1", FS_ALL, 0},
+    [IR_DIV] = {"div", 0, 0, .fault = true},
+    [IR_IDIV] = {"idiv", 0, 0, .fault = true},
+    [IR_BT] = {"bt", FS_CF, 0},
+    [IR_BTS] = {"bts", FS_CF, 0},
+    [IR_BTR] = {"btr", FS_CF, 0},
+    [IR_BTC] = {"btc", FS_CF, 0},
+    [IR_BSF] = {"bsf", FS_ZF, FS_NOCF},
+    [IR_BSR] = {"bsr", FS_ZF, FS_NOCF},
+    [IR_TZCNT] = {"tzcnt", FS_CF | FS_ZF, 0},
+    [IR_LZCNT] = {"lzcnt", FS_CF | FS_ZF, 0},
+    [IR_POPCNT] = {"popcnt", FS_ALL, 0},
+    [IR_CMOV] = {"cmov", 0, FS_ALL},
+    [IR_SETCC] = {"setcc", 0, FS_ALL},
+    [IR_FLAGOP] = {"flagop", 0, FS_ALL},
+    [IR_ATOMIC] = {"atomic", 0, FS_ALL, .fault = true},
+    [IR_SKIP] = {"skip", 0, FS_ALL},
+    [IR_SKIPZ] = {"skipz", 0, FS_ALL},
+    [IR_JCC] = {"jcc", 0, FS_ALL},
+    [IR_JMP] = {"jmp", 0, FS_ALL, .ends = true},
+    [IR_JMPR] = {"jmpr", 0, FS_ALL, .ends = true},
+    [IR_CHKIP] = {"chkip", 0, FS_ALL, .fault = true},
+    [IR_EXIT] = {"exit", 0, FS_ALL, .ends = true},
+    [IR_SETIP] = {"setip"},
+    [IR_TRAP] = {"trap", 0, FS_ALL, .fault = true, .ends = true},
+    [IR_CALL] = {"call", 0, FS_ALL},
+    [IR_CALLX] = {"callx", 0, FS_ALL, .fault = true},
+    [IR_VLD] = {"vld", .fault = true},
+    [IR_VST] = {"vst", .fault = true},
+    [IR_VMOV] = {"vmov"},
+    [IR_VFROMG] = {"vfromg"},
+    [IR_GFROMV] = {"gfromv"},
+    [IR_VFROMM] = {"vfromm"},
+    [IR_MFROMV] = {"mfromv"},
+    [IR_SIMD] = {"simd", 0, FS_ALL, .fault = true},
+};
+
+unsigned ir_optimize(IrOp *ops, unsigned n)
+{
+    unsigned live = FS_ALL;
+    for (unsigned i = n; i-- > 0;) {
+        IrOp *op = &ops[i];
+        const IrOpInfo *info = &ir_op_info[op->op];
+        if (info->ends || op->op == IR_JCC || op->op == IR_SKIP || op->op == IR_SKIPZ) {
+            live = FS_ALL;
+        }
+        if (op->fdef & live) {
+            op->flags |= IRF_LIVE;
+        }
+        bool fault = info->fault;
+        if (op->op == IR_CALL) {
+            unsigned e = ((const IrHelper *)(intptr_t)op->imm)->effects;
+            fault = (e & (HE_FAULT | HE_RFLAGS)) != 0;
+        }
+        bool only_flags = op->op == IR_CMP || op->op == IR_TEST || op->op == IR_BT;
+        if (only_flags && !(op->flags & IRF_LIVE)) {
+            op->op = IR_NOP;
+            op->fdef = op->fuse = 0;
+            continue;
+        }
+        live = (live & ~op->fdef) | op->fuse;
+        if (fault) {
+            live = FS_ALL;
+        }
+    }
+    /* Compact; IR_SKIP counts operations, so a block that has one keeps its NOPs. */
+    for (unsigned i = 0; i < n; i++) {
+        if (ops[i].op == IR_SKIP || ops[i].op == IR_SKIPZ) {
+            return n;
+        }
+    }
+    unsigned out = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (ops[i].op != IR_NOP) {
+            ops[out++] = ops[i];
+        }
+    }
+    return out;
+}
+
+static const char *reg_name(unsigned r)
+{
+    static const char *const names[32] = {
+        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",  "r9",  "r10",
+        "r11", "r12", "r13", "r14", "r15", "t0",  "t1",  "t2",  "t3",  "t4",  "t5",
+        "t6",  "t7",  "t8",  "t9",  "t10", "t11", "t12", "t13", "t14", "zero"};
+    return names[r & 31];
+}
+
+static void dump_flag_set(FILE *out, const char *what, unsigned set)
+{
+    static const char letters[] = "cpazso";
+    if (!set) {
+        return;
+    }
+    fprintf(out, " %s:", what);
+    for (unsigned i = 0; i < 6; i++) {
+        if (set >> i & 1) {
+            fputc(letters[i], out);
+        }
+    }
+}
+
+static bool has_memory(const IrOp *op)
+{
+    return op->op == IR_LEA || (op->op >= IR_LD && op->op <= IR_ST) || op->op == IR_ALIGN ||
+           op->op == IR_ALIGN_GP || op->op == IR_ATOMIC || op->op == IR_VLD || op->op == IR_VST;
+}
+
+void ir_dump(FILE *out, const IrOp *ops, unsigned n, uint64_t rip)
+{
+    static const char *const segs[] = {"es", "cs", "ss", "ds", "fs", "gs"};
+    unsigned last = ~0u;
+    for (unsigned i = 0; i < n; i++) {
+        const IrOp *op = &ops[i];
+        if (op->pc != last) {
+            fprintf(out, " ---- %016" PRIx64 "\n", rip + op->pc);
+            last = op->pc;
+        }
+        fprintf(out, "  %-8s %u  d=%s a=%s b=%s", ir_op_info[op->op].name, op->size,
+                reg_name(op->d), reg_name(op->a), reg_name(op->b));
+        if (op->op == IR_CALL || op->op == IR_CALLX) {
+            fprintf(out, " %s", ((const IrHelper *)(intptr_t)op->imm)->name);
+        } else {
+            fprintf(out, " imm=0x%" PRIx64, (uint64_t)op->imm);
+        }
+        if (has_memory(op)) {
+            fprintf(out, " %s:[%s+%s*%d%+d]", segs[op->seg % SEG_COUNT], reg_name(op->base),
+                    reg_name(op->index), 1 << (op->scale & 3), op->disp);
+        }
+        fprintf(out, " sub=%u fl=%02x", op->sub, op->flags);
+        dump_flag_set(out, "def", op->fdef);
+        dump_flag_set(out, "use", op->fuse);
+        fputc('\n', out);
+    }
+}
