@@ -26,6 +26,7 @@ typedef struct Block Block;
 struct Block {
     uint64_t rip;     /* as in the CPU state */
     uint64_t cs_base; /* 0 in 64-bit mode */
+    uint16_t page_off; /* of the first byte in its page */
     uint64_t flags;   /* hflags and BLOCK_* */
     Block *jump[2];   /* direct links (atomic), taken only on the block's first page */
     uint32_t n_ops;
@@ -39,8 +40,8 @@ struct Block {
     uint64_t rip2_page;     /* linear page of code[1] */
     Block *hash_next;       /* atomic */
     Block *page_next[2];    /* list of the blocks of a code page */
-    Block *incoming;        /* blocks whose jump[] leads here: list through link_next */
-    Block *link_next[2];
+    uintptr_t incoming;     /* blocks whose jump[n] leads here: pointer | n, list by link_next */
+    uintptr_t link_next[2];
     struct CodePage *page[2];
     IrOp ops[];
 };
@@ -55,7 +56,8 @@ typedef struct CodePage {
     RamBlock *ram;
     uint64_t offset;   /* in ram */
     Block *blocks;     /* list, through page_next[i] of the entry that is this page */
-    uint64_t granules; /* one bit for 64 bytes: some block has code here */
+    uint64_t granules; /* atomic; one bit for 64 bytes: some block has code here, or will */
+    uint64_t seq;      /* counts writes to code: a translation in progress must start again */
 } CodePage;
 
 /* RamBlock.engine */
@@ -121,10 +123,14 @@ typedef struct TcgCpu {
     uint64_t large_bloom[4], huge_bloom[4]; /* 2/4 MiB and 1 GiB pages seen, by hash */
     uint64_t ctx_cr0, ctx_cr4, ctx_efer;    /* what the cached entries were made under */
     bool ctx_smm, ctx_a20, ctx_valid;
-    bool running;     /* executes guest code; guarded by Tcg.excl_lock */
-    unsigned excl_depth; /* this vCPU is in an exclusive section */
+    /* guarded by Tcg.excl_lock */
+    bool running;        /* executes guest code */
+    bool in_exclusive;   /* in an exclusive section, or waits for one, within a block */
+    unsigned excl_depth; /* own thread only */
     IrOp tail[64];    /* rest of an instruction after which the block is left */
     Block *uncached;  /* block of the last instruction outside RAM */
+    IrOp *scratch;    /* where blocks are translated: BLOCK_MAX_OPS */
+    bool seen_flush;  /* has dropped its TLB since the last change of the memory map */
     /* counters for info jit */
     uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
 } TcgCpu;
@@ -148,8 +154,9 @@ struct Tcg {
     bool one_insn;
     /* exclusive sections */
     pthread_mutex_t excl_lock;
-    pthread_cond_t excl_wait, excl_resume;
-    TcgCpu *excl_owner;
+    pthread_cond_t excl_cond;
+    TcgCpu *excl_owner;  /* in an exclusive section */
+    TcgCpu *flush_owner; /* throws all blocks away: nobody may be within a block */
     /* counters */
     uint64_t n_blocks, n_insns, n_ops, n_flushes, n_invalidations;
 };
@@ -165,12 +172,17 @@ bool tcg_cache_init(Tcg *t, size_t size, Error **errp);
 void tcg_cache_fini(Tcg *t);
 /* The block for the CPU's present state; translates when needed. May raise. */
 Block *tcg_find_block(CPUX86 *cpu);
-void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to);
-/* Drops every block that has bytes in the range; `cpu` NULL: not a vCPU's own store. */
-void tcg_invalidate_range(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len, TcgCpu *self);
-/* Throws all blocks away; on a vCPU thread outside of any block, or with none existing. */
-void tcg_flush_all(Tcg *t, TcgCpu *self);
+/* `seq`: Tcg.n_flushes when `from` was known to exist. */
+void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to, uint64_t seq);
+/*
+ * Drops every block that has bytes in the range.  `self`: the vCPU whose own store
+ * it is; its `leave` is set if it executes one of them.  whole_pages: all blocks of
+ * the pages touched.
+ */
+void tcg_invalidate_range(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len, TcgCpu *self,
+                          bool whole_pages);
 uint64_t tcg_block_flags(const CPUX86 *cpu);
+/* NULL: no code was ever translated there. */
 CodePage *tcg_code_page(const RamBlock *b, uint64_t offset);
 /* Makes sure `b` has its code map (and that the engine holds a reference). */
 void tcg_watch_ram(Tcg *t, RamBlock *b);
@@ -195,16 +207,26 @@ void tcg_cpu_enter(TcgCpu *tc);
 void tcg_cpu_leave(TcgCpu *tc);
 
 /* ---- translate.c (target/i386/tcg) ---- */
+/* Reads the code of one block to be: the page of its first byte, and the next one. */
+typedef struct CodeReader {
+    CPUX86 *cpu;
+    uint64_t linear; /* of the block's start */
+    const uint8_t *page[2];
+    CodePage *code_page[2];
+    uint64_t seq[2];
+    bool uncached; /* some of it is not plain RAM */
+} CodeReader;
+/*
+ * One byte of code.  `first`: for the block's first instruction, which alone may
+ * reach the second page (and then raises #PF for it); else false is returned.
+ */
+bool tcg_read_code(CodeReader *r, uint64_t linear, bool first, uint8_t *byte);
+
 typedef struct TranslateResult {
     unsigned n_ops, n_insns, size;
-    bool ends_page; /* the last instruction lies on two pages */
 } TranslateResult;
-/*
- * Translates from the CPU's rip into ops (room for BLOCK_MAX_OPS). `max_insns`
- * is at least 1.  Reads code by tcg_code_ptr/tcg_code_byte; may raise for the
- * first instruction only.
- */
-void x86_translate(CPUX86 *cpu, uint64_t flags, unsigned max_insns, IrOp *ops,
+/* Translates from the CPU's rip into ops (room for BLOCK_MAX_OPS); may raise. */
+void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insns, IrOp *ops,
                    TranslateResult *res);
 
 #define TLB_INDEX(lin) (((lin) >> TCG_PAGE_BITS) & (TLB_SIZE - 1))

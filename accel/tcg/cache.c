@@ -1,0 +1,646 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The code cache: blocks by the host address of their code and the state they
+ * assume, the pages they lie on, direct links between them.
+ *
+ * Removed blocks stay readable until the whole arena is thrown away, which happens
+ * only while no vCPU is within a block; so lookups need no lock.
+ */
+#include "accel/tcg/internal.h"
+#include "config.h"
+#include "target/i386/paging.h"
+#include "util/log.h"
+
+#include <inttypes.h>
+#include <sys/mman.h>
+#ifdef CONFIG_CAPSTONE
+#include <capstone/capstone.h>
+#endif
+
+#define HASH_BITS 15
+
+static unsigned hash_of(const Tcg *t, const uint8_t *code, uint64_t rip, uint64_t flags)
+{
+    uint64_t h = (uint64_t)(uintptr_t)code * 0x9e3779b97f4a7c15ull;
+    h ^= (rip + (flags << 32 | flags >> 32)) * 0xc2b2ae3d27d4eb4full;
+    h ^= h >> 29;
+    h *= 0x9e3779b97f4a7c15ull;
+    return (unsigned)(h >> (64 - t->hash_bits));
+}
+
+bool tcg_cache_init(Tcg *t, size_t size, Error **errp)
+{
+    t->arena_size = size;
+    t->arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                    -1, 0);
+    if (t->arena == MAP_FAILED) {
+        t->arena = NULL;
+        error_set_errno(errp, errno, "tcg: cannot reserve %zu MiB for translated code",
+                        size / (size_t)MiB);
+        error_hint(errp, "give a smaller tb-size= to -accel tcg");
+        return false;
+    }
+    t->hash_bits = HASH_BITS;
+    t->hash = g_new0(Block *, (size_t)1 << HASH_BITS);
+    t->code_maps = g_ptr_array_new();
+    return true;
+}
+
+static void free_code_map(RamBlock *b)
+{
+    CodeMap *m = b->engine;
+    for (uint64_t i = 0; i < m->n; i++) {
+        g_free(m->pages[i]);
+    }
+    b->engine = NULL;
+    munmap(m, sizeof(*m) + m->n * sizeof(m->pages[0]));
+    ram_set_dirty(b, DIRTY_CODE, 0, b->size);
+    ram_block_unref(b);
+}
+
+void tcg_cache_fini(Tcg *t)
+{
+    for (unsigned i = 0; t->code_maps && i < t->code_maps->len; i++) {
+        free_code_map(g_ptr_array_index(t->code_maps, i));
+    }
+    g_clear_pointer(&t->code_maps, g_ptr_array_unref);
+    g_clear_pointer(&t->hash, g_free);
+    if (t->arena) {
+        munmap(t->arena, t->arena_size);
+        t->arena = NULL;
+    }
+}
+
+void tcg_watch_ram(Tcg *t, RamBlock *b)
+{
+    if (__atomic_load_n(&b->engine, __ATOMIC_ACQUIRE)) {
+        return;
+    }
+    pthread_mutex_lock(&t->lock);
+    if (!b->engine) {
+        uint64_t n = DIV_ROUND_UP(b->size, TCG_PAGE_SIZE);
+        /* mmap: a big guest's map is touched only where it has code. */
+        CodeMap *m = mmap(NULL, sizeof(*m) + n * sizeof(m->pages[0]), PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        g_assert(m != MAP_FAILED);
+        m->n = n;
+        g_ptr_array_add(t->code_maps, ram_block_ref(b));
+        __atomic_store_n(&b->engine, m, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+CodePage *tcg_code_page(const RamBlock *b, uint64_t offset)
+{
+    const CodeMap *m = __atomic_load_n(&b->engine, __ATOMIC_ACQUIRE);
+    uint64_t page = offset >> TCG_PAGE_BITS;
+    return m && page < m->n ? __atomic_load_n(&m->pages[page], __ATOMIC_ACQUIRE) : NULL;
+}
+
+/*
+ * From now on, writes to this page are noticed (and counted in its seq).  Other
+ * vCPUs stand still while their TLBs change, so that no store is on its way.
+ */
+static CodePage *watch_page(TcgCpu *tc, RamBlock *b, uint64_t offset, uint64_t *seq)
+{
+    Tcg *t = tc->tcg;
+    tcg_watch_ram(t, b);
+    offset &= TCG_PAGE_MASK;
+    bool exclusive = t->cpus->len > 1 && ram_test_dirty(b, DIRTY_CODE, offset, 1);
+    if (exclusive) {
+        mmu_exclusive_begin(tc->cpu);
+    }
+    pthread_mutex_lock(&t->lock);
+    CodeMap *m = b->engine;
+    CodePage *cp = m->pages[offset >> TCG_PAGE_BITS];
+    if (!cp) {
+        cp = g_new0(CodePage, 1);
+        cp->ram = b;
+        cp->offset = offset;
+        __atomic_store_n(&m->pages[offset >> TCG_PAGE_BITS], cp, __ATOMIC_RELEASE);
+    }
+    /* Until the block is entered, any write counts. */
+    __atomic_store_n(&cp->granules, ~0ull, __ATOMIC_SEQ_CST);
+    *seq = cp->seq;
+    pthread_mutex_unlock(&t->lock);
+    /* Tells our listener, which takes fast writes out of the TLBs. */
+    ram_test_clear_dirty(b, DIRTY_CODE, offset, TCG_PAGE_SIZE);
+    if (exclusive) {
+        mmu_exclusive_end(tc->cpu);
+    }
+    return cp;
+}
+
+/* ---- reading code ---- */
+
+static void open_page(CodeReader *r, unsigned n, uint64_t linear)
+{
+    RamBlock *ram;
+    uint64_t offset;
+    const uint8_t *p = tcg_code_ptr(r->cpu, linear, &ram, &offset);
+    if (!p) {
+        r->uncached = true;
+        return;
+    }
+    r->page[n] = p - (linear & (TCG_PAGE_SIZE - 1));
+    r->code_page[n] = watch_page(tcg_cpu(r->cpu), ram, offset, &r->seq[n]);
+}
+
+bool tcg_read_code(CodeReader *r, uint64_t linear, bool first, uint8_t *byte)
+{
+    unsigned n = (linear & TCG_PAGE_MASK) != (r->linear & TCG_PAGE_MASK);
+    if (n && !first) {
+        return false;
+    }
+    if (!r->page[n] && !r->uncached) {
+        open_page(r, n, linear);
+    }
+    *byte = r->page[n] ? r->page[n][linear & (TCG_PAGE_SIZE - 1)] : tcg_code_byte(r->cpu, linear);
+    return true;
+}
+
+/* ---- page lists and links; Tcg.lock held ---- */
+
+static unsigned page_index(const Block *b, const CodePage *cp)
+{
+    return b->page[0] == cp ? 0 : 1;
+}
+
+/* The part of a block that lies on its page n: offset within the page, and length. */
+static void block_span(const Block *b, unsigned n, unsigned *start, unsigned *len)
+{
+    unsigned first = MIN(b->size, TCG_PAGE_SIZE - b->page_off);
+    *start = n ? 0 : b->page_off;
+    *len = n ? b->size - first : first;
+}
+
+static uint64_t granule_mask(unsigned start, unsigned len)
+{
+    unsigned first = start / 64, last = (start + len - 1) / 64;
+    return (~0ull >> (63 - last)) & (~0ull << first);
+}
+
+static void page_add(CodePage *cp, Block *b, unsigned n)
+{
+    b->page[n] = cp;
+    b->page_next[n] = cp->blocks;
+    cp->blocks = b;
+}
+
+static void page_remove(CodePage *cp, Block *b)
+{
+    Block **p = &cp->blocks;
+    while (*p != b) {
+        p = &(*p)->page_next[page_index(*p, cp)];
+    }
+    *p = b->page_next[page_index(b, cp)];
+}
+
+static void page_update(CodePage *cp)
+{
+    uint64_t g = 0;
+    for (Block *b = cp->blocks; b; b = b->page_next[page_index(b, cp)]) {
+        unsigned start, len;
+        block_span(b, page_index(b, cp), &start, &len);
+        g |= granule_mask(start, len);
+    }
+    __atomic_store_n(&cp->granules, g, __ATOMIC_SEQ_CST);
+}
+
+static void unlink_outgoing(Block *b)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        Block *to = b->jump[n];
+        if (!to) {
+            continue;
+        }
+        uintptr_t self = (uintptr_t)b | n, *p = &to->incoming;
+        while (*p != self) {
+            p = &((Block *)(*p & ~(uintptr_t)1))->link_next[*p & 1];
+        }
+        *p = b->link_next[n];
+        __atomic_store_n(&b->jump[n], NULL, __ATOMIC_RELEASE);
+    }
+}
+
+static void unlink_incoming(Block *b)
+{
+    while (b->incoming) {
+        Block *from = (Block *)(b->incoming & ~(uintptr_t)1);
+        unsigned n = b->incoming & 1;
+        b->incoming = from->link_next[n];
+        __atomic_store_n(&from->jump[n], NULL, __ATOMIC_RELEASE);
+    }
+}
+
+void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to, uint64_t seq)
+{
+    if (log_mask & (LOG_EXEC | LOG_CPU | LOG_NOCHAIN)) {
+        return;
+    }
+    pthread_mutex_lock(&t->lock);
+    /* A link is followed unchecked, so it must not depend on another page's mapping. */
+    if (t->n_flushes == seq && from->link_ok && to->link_ok && !from->invalid && !to->invalid &&
+        !from->jump[slot] && from->flags == to->flags && from->cs_base == to->cs_base &&
+        ((from->rip + from->cs_base) & TCG_PAGE_MASK) ==
+            ((to->rip + to->cs_base) & TCG_PAGE_MASK) &&
+        from->page[0] == to->page[0]) {
+        from->link_next[slot] = to->incoming;
+        to->incoming = (uintptr_t)from | slot;
+        __atomic_store_n(&from->jump[slot], to, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void hash_remove(Tcg *t, Block *b)
+{
+    Block **p = &t->hash[hash_of(t, b->code[0], b->rip, b->flags)];
+    while (*p != b) {
+        p = &(*p)->hash_next;
+    }
+    __atomic_store_n(p, b->hash_next, __ATOMIC_RELEASE);
+}
+
+static void invalidate(Tcg *t, Block *b, const CodePage *except)
+{
+    __atomic_store_n(&b->invalid, true, __ATOMIC_SEQ_CST);
+    hash_remove(t, b);
+    unlink_outgoing(b);
+    unlink_incoming(b);
+    for (unsigned n = 0; n < 2; n++) {
+        if (b->page[n]) {
+            page_remove(b->page[n], b);
+            if (b->page[n] != except) {
+                page_update(b->page[n]);
+            }
+        }
+    }
+    t->n_invalidations++;
+}
+
+static void invalidate_page(Tcg *t, CodePage *cp, unsigned from, unsigned to, TcgCpu *self)
+{
+    Block *next;
+    cp->seq++;
+    for (Block *b = cp->blocks; b; b = next) {
+        unsigned n = page_index(b, cp), start, len;
+        next = b->page_next[n];
+        block_span(b, n, &start, &len);
+        if (start < to && from < start + len) {
+            if (self && self->current == b) {
+                self->leave = true;
+            }
+            invalidate(t, b, cp);
+        }
+    }
+    page_update(cp);
+    if (!cp->blocks) {
+        ram_set_dirty(cp->ram, DIRTY_CODE, cp->offset, TCG_PAGE_SIZE);
+    }
+}
+
+void tcg_invalidate_range(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len, TcgCpu *self,
+                          bool whole_pages)
+{
+    for (uint64_t end = offset + len; offset < end;) {
+        unsigned from = (unsigned)(offset & (TCG_PAGE_SIZE - 1));
+        unsigned to = (unsigned)MIN(end - offset + from, TCG_PAGE_SIZE);
+        CodePage *cp = tcg_code_page(b, offset);
+        if (whole_pages) {
+            from = 0;
+            to = TCG_PAGE_SIZE;
+        }
+        if (cp && (__atomic_load_n(&cp->granules, __ATOMIC_SEQ_CST) &
+                   granule_mask(from, to - from))) {
+            pthread_mutex_lock(&t->lock);
+            invalidate_page(t, cp, from, to, self);
+            pthread_mutex_unlock(&t->lock);
+        } else if (cp && !__atomic_load_n(&cp->granules, __ATOMIC_SEQ_CST)) {
+            /* Watched for a translation that was given up. */
+            pthread_mutex_lock(&t->lock);
+            if (!cp->granules) {
+                ram_set_dirty(b, DIRTY_CODE, cp->offset, TCG_PAGE_SIZE);
+            }
+            pthread_mutex_unlock(&t->lock);
+        }
+        offset = (offset & TCG_PAGE_MASK) + TCG_PAGE_SIZE;
+    }
+}
+
+/* ---- throwing everything away ---- */
+
+static bool others_outside(const Tcg *t, const TcgCpu *self)
+{
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        const TcgCpu *c = g_ptr_array_index(t->cpus, i);
+        if (c != self && (c->running || c->in_exclusive)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void drop_all(Tcg *t)
+{
+    pthread_mutex_lock(&t->lock);
+    memset(t->hash, 0, sizeof(Block *) << t->hash_bits);
+    for (unsigned i = 0; i < t->code_maps->len; i++) {
+        RamBlock *b = g_ptr_array_index(t->code_maps, i);
+        CodeMap *m = b->engine;
+        for (uint64_t p = 0; p < m->n; p++) {
+            CodePage *cp = m->pages[p];
+            if (cp) {
+                cp->blocks = NULL;
+                cp->granules = 0;
+                cp->seq++;
+                ram_set_dirty(b, DIRTY_CODE, cp->offset, TCG_PAGE_SIZE);
+            }
+        }
+    }
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        TcgCpu *c = g_ptr_array_index(t->cpus, i);
+        memset(c->jump, 0, sizeof(c->jump));
+    }
+    t->arena_used = 0;
+    t->n_flushes++;
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* The arena is full.  The caller is between two blocks. */
+static void flush_all(TcgCpu *self)
+{
+    Tcg *t = self->tcg;
+    uint64_t seq = t->n_flushes;
+    pthread_mutex_lock(&t->excl_lock);
+    self->running = false;
+    pthread_cond_broadcast(&t->excl_cond);
+    while (t->flush_owner || t->excl_owner) {
+        pthread_cond_wait(&t->excl_cond, &t->excl_lock);
+    }
+    if (t->n_flushes == seq) { /* else somebody else has just done it */
+        t->flush_owner = self;
+        for (unsigned i = 0; i < t->cpus->len; i++) {
+            TcgCpu *c = g_ptr_array_index(t->cpus, i);
+            if (c != self) {
+                cpu_interrupt(c->cpu, IRQ_POLL);
+            }
+        }
+        while (t->excl_owner || !others_outside(t, self)) {
+            pthread_cond_wait(&t->excl_cond, &t->excl_lock);
+        }
+        drop_all(t);
+        t->flush_owner = NULL;
+    }
+    self->running = true;
+    pthread_cond_broadcast(&t->excl_cond);
+    pthread_mutex_unlock(&t->excl_lock);
+}
+
+/* ---- finding and making blocks ---- */
+
+uint64_t tcg_block_flags(const CPUX86 *cpu)
+{
+    uint64_t f = cpu->hflags;
+    if (!(f & HF_CS64) && cpu->segs[SEG_CS].limit != UINT32_MAX) {
+        f |= BLOCK_CS_LIMIT;
+    }
+    return f;
+}
+
+static uint64_t block_cs_base(const CPUX86 *cpu)
+{
+    return cpu->hflags & HF_CS64 ? 0 : cpu->segs[SEG_CS].base;
+}
+
+static void check_fetch(CPUX86 *cpu)
+{
+    bool bad = cpu->hflags & HF_CS64 ? !x86_is_canonical(cpu, cpu->rip)
+                                     : cpu->rip > cpu->segs[SEG_CS].limit;
+    if (bad) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+}
+
+static Block *hash_find(CPUX86 *cpu, const uint8_t *code, uint64_t flags)
+{
+    Tcg *t = tcg_cpu(cpu)->tcg;
+    Block *b = __atomic_load_n(&t->hash[hash_of(t, code, cpu->rip, flags)], __ATOMIC_ACQUIRE);
+    for (; b; b = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE)) {
+        if (b->code[0] != code || b->rip != cpu->rip || b->flags != flags ||
+            b->cs_base != block_cs_base(cpu)) {
+            continue;
+        }
+        if (b->code[1]) {
+            RamBlock *ram;
+            uint64_t off;
+            if (tcg_code_ptr(cpu, b->rip2_page, &ram, &off) != b->code[1]) {
+                continue;
+            }
+        }
+        return b;
+    }
+    return NULL;
+}
+
+static Block *allocate(Tcg *t, unsigned n_ops)
+{
+    size_t size = ALIGN_UP(sizeof(Block) + n_ops * sizeof(IrOp), (size_t)64);
+    if (t->arena_size - t->arena_used < size) {
+        return NULL;
+    }
+    Block *b = (Block *)(t->arena + t->arena_used);
+    t->arena_used += size;
+    memset(b, 0, sizeof(*b));
+    return b;
+}
+
+static void fill_block(CPUX86 *cpu, Block *b, const CodeReader *r, uint64_t flags, const IrOp *ops,
+                       const TranslateResult *res)
+{
+    b->rip = cpu->rip;
+    b->cs_base = block_cs_base(cpu);
+    b->page_off = (uint16_t)(r->linear & (TCG_PAGE_SIZE - 1));
+    b->flags = flags;
+    b->n_ops = res->n_ops;
+    b->n_insns = (uint16_t)res->n_insns;
+    b->size = (uint16_t)res->size;
+    b->mmu_mode = (uint8_t)mmu_mode(cpu);
+    b->temporary = r->uncached;
+    if (!r->uncached) {
+        b->code[0] = r->page[0] + (r->linear & (TCG_PAGE_SIZE - 1));
+        b->code[1] = r->page[1];
+        b->rip2_page = (r->linear & TCG_PAGE_MASK) + TCG_PAGE_SIZE;
+        b->link_ok = !r->page[1] && !(flags & (HF_INHIBIT | HF_TF | HF_CODE_BP | HF_DATA_BP));
+    }
+    memcpy(b->ops, ops, res->n_ops * sizeof(IrOp));
+    tcg_interp_select(b->ops, b->n_ops);
+}
+
+/* Enters a finished translation; NULL: the code changed meanwhile, or no room. */
+static Block *insert(CPUX86 *cpu, const CodeReader *r, uint64_t flags, const IrOp *ops,
+                     const TranslateResult *res, bool *full)
+{
+    Tcg *t = tcg_cpu(cpu)->tcg;
+    Block *b = NULL;
+    *full = false;
+    pthread_mutex_lock(&t->lock);
+    bool same = r->code_page[0]->seq == r->seq[0] &&
+                (!r->code_page[1] || r->code_page[1]->seq == r->seq[1]);
+    if (same) {
+        b = allocate(t, res->n_ops);
+        *full = !b;
+    }
+    if (b) {
+        fill_block(cpu, b, r, flags, ops, res);
+        Block **head = &t->hash[hash_of(t, b->code[0], b->rip, flags)];
+        b->hash_next = *head;
+        for (unsigned n = 0; n < 2; n++) {
+            if (r->code_page[n]) {
+                page_add(r->code_page[n], b, n);
+            }
+        }
+        __atomic_store_n(head, b, __ATOMIC_RELEASE);
+        t->n_blocks++;
+        t->n_insns += res->n_insns;
+        t->n_ops += res->n_ops;
+    }
+    for (unsigned n = 0; n < 2; n++) {
+        if (r->code_page[n]) {
+            page_update(r->code_page[n]);
+        }
+    }
+    pthread_mutex_unlock(&t->lock);
+    return b;
+}
+
+#ifdef CONFIG_CAPSTONE
+static bool disassemble(FILE *out, const uint8_t *code, size_t size, uint64_t rip, uint64_t flags)
+{
+    csh h;
+    cs_insn *insn;
+    cs_mode mode = flags & HF_CS64 ? CS_MODE_64 : flags & HF_CS32 ? CS_MODE_32 : CS_MODE_16;
+    if (cs_open(CS_ARCH_X86, mode, &h) != CS_ERR_OK) {
+        return false;
+    }
+    size_t n = cs_disasm(h, code, size, rip, 0, &insn);
+    for (size_t i = 0; i < n; i++) {
+        fprintf(out, "0x%08" PRIx64 ":  %s %s\n", insn[i].address, insn[i].mnemonic,
+                insn[i].op_str);
+    }
+    if (n) {
+        cs_free(insn, n);
+    }
+    cs_close(&h);
+    return n != 0;
+}
+#else
+static bool disassemble(FILE *out, const uint8_t *code, size_t size, uint64_t rip, uint64_t flags)
+{
+    return false;
+}
+#endif
+
+static void log_code(CPUX86 *cpu, const CodeReader *r, const TranslateResult *res, uint64_t flags)
+{
+    uint8_t code[TCG_PAGE_SIZE];
+    unsigned n = MIN(res->size, (unsigned)sizeof(code));
+    CodeReader copy = *r;
+    for (unsigned i = 0; i < n; i++) {
+        if (!tcg_read_code(&copy, r->linear + i, true, &code[i])) {
+            n = i;
+        }
+    }
+    FILE *out = log_begin();
+    fprintf(out, "----------------\nIN: cs_base=%08" PRIx64 " flags=%08x\n",
+            cpu->segs[SEG_CS].base, (unsigned)flags);
+    if (!disassemble(out, code, n, cpu->rip, flags)) {
+        fprintf(out, "0x%08" PRIx64 ": ", cpu->rip);
+        for (unsigned i = 0; i < n; i++) {
+            fprintf(out, " %02x", code[i]);
+        }
+        fputc('\n', out);
+    }
+    log_end(out);
+}
+
+static void log_ops(const char *what, const IrOp *ops, unsigned n, uint64_t rip)
+{
+    FILE *out = log_begin();
+    fprintf(out, "%s:\n", what);
+    ir_dump(out, ops, n, rip);
+    fputc('\n', out);
+    log_end(out);
+}
+
+static Block *make_uncached(CPUX86 *cpu, const CodeReader *r, uint64_t flags, const IrOp *ops,
+                            const TranslateResult *res)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    if (!tc->uncached) {
+        tc->uncached = g_malloc0(sizeof(Block) + BLOCK_MAX_OPS * sizeof(IrOp));
+    }
+    memset(tc->uncached, 0, sizeof(Block));
+    fill_block(cpu, tc->uncached, r, flags, ops, res);
+    return tc->uncached;
+}
+
+static Block *translate(CPUX86 *cpu, uint64_t linear, uint64_t flags)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    for (;;) {
+        CodeReader r = {.cpu = cpu, .linear = linear};
+        TranslateResult res;
+        bool one = tc->tcg->one_insn || (flags & (HF_INHIBIT | HF_TF | HF_CODE_BP | HF_DATA_BP));
+        uint8_t byte;
+        tcg_read_code(&r, linear, true, &byte);
+        one |= r.uncached;
+        x86_translate(cpu, &r, flags, one ? 1 : BLOCK_MAX_INSNS, tc->scratch, &res);
+        if (log_enabled(LOG_IN_ASM)) {
+            log_code(cpu, &r, &res, flags);
+        }
+        if (log_enabled(LOG_OP)) {
+            log_ops("OP", tc->scratch, res.n_ops, cpu->rip);
+        }
+        res.n_ops = ir_optimize(tc->scratch, res.n_ops);
+        if (log_enabled(LOG_OP_OPT)) {
+            log_ops("OP after optimization and liveness analysis", tc->scratch, res.n_ops,
+                    cpu->rip);
+        }
+        if (r.uncached) {
+            return make_uncached(cpu, &r, flags, tc->scratch, &res);
+        }
+        bool full;
+        Block *b = insert(cpu, &r, flags, tc->scratch, &res, &full);
+        if (b) {
+            return b;
+        }
+        if (full) {
+            flush_all(tc);
+        }
+    }
+}
+
+Block *tcg_find_block(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    uint64_t flags = tcg_block_flags(cpu);
+    tc->n_lookups++;
+    tc->current = NULL;
+    check_fetch(cpu);
+    uint64_t linear = block_cs_base(cpu) + cpu->rip;
+    if (!(flags & HF_CS64)) {
+        linear = (uint32_t)linear;
+    }
+    RamBlock *ram;
+    uint64_t off;
+    const uint8_t *code = tcg_code_ptr(cpu, linear, &ram, &off);
+    Block *b = code ? hash_find(cpu, code, flags) : NULL;
+    if (!b) {
+        b = translate(cpu, linear, flags);
+    }
+    if (!b->temporary) {
+        tc->jump[tcg_jump_index(cpu->rip)] =
+            (JumpEntry){.rip = cpu->rip, .block = b, .gen = (uint32_t)tc->gen_bits};
+    }
+    return b;
+}

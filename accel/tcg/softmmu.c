@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The software TLB's slow side: refills, memory-mapped I/O, dirty tracking, and
+ * the accesses that helpers make.
+ *
+ * An entry's tag holds page, generation and flags; the generation stands for the
+ * address space (CR3, PCID), so that changing it needs no flush.  Global pages of
+ * another generation are taken over on a miss.
+ */
+#include "accel/tcg/internal.h"
+#include "accel/tcg/tlb.h"
+#include "target/i386/paging.h"
+#include "target/i386/tcg/helper.h"
+
+#define PAGE_OF(lin) ((lin)&TCG_PAGE_MASK)
+#define TAG_GEN ((uint64_t)TLB_GEN_MAX << TLB_GEN_SHIFT)
+#define TAG_FLAGS 0xfull
+
+static void spin_lock(int *l)
+{
+    while (__atomic_exchange_n(l, 1, __ATOMIC_ACQUIRE)) {
+        __builtin_ia32_pause();
+    }
+}
+static void spin_unlock(int *l)
+{
+    __atomic_store_n(l, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- refill ---- */
+
+static bool data_watch_on_page(const CPUX86 *cpu, uint64_t page)
+{
+    if (!(cpu->hflags & HF_DATA_BP)) {
+        return false;
+    }
+    for (unsigned i = 0; i < 4; i++) {
+        bool enabled = cpu->dr[7] >> (2 * i) & 3;
+        unsigned kind = (unsigned)(cpu->dr[7] >> (16 + 4 * i)) & 3;
+        if (enabled && (kind == 1 || kind == 3) && PAGE_OF(cpu->dr[i]) == page) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static _Noreturn void raise_noncanonical(CPUX86 *cpu, unsigned seg)
+{
+    x86_raise_error(cpu, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+}
+
+/* A global page that was cached under another generation. */
+static bool retag_global(TcgCpu *tc, TlbEntry *e, const TlbInfo *info, uint64_t page)
+{
+    if (!info->global || !(tc->cpu->cr4 & CR4_PGE)) {
+        return false;
+    }
+    uint64_t *tags[3] = {&e->tag_r, &e->tag_w, &e->tag_x};
+    bool any = false;
+    spin_lock(&tc->tlb_lock);
+    for (unsigned i = 0; i < 3; i++) {
+        if (PAGE_OF(*tags[i]) == page && !(*tags[i] & TLB_INVALID)) {
+            *tags[i] = (*tags[i] & ~TAG_GEN) | tc->gen_bits;
+            any = true;
+        }
+    }
+    spin_unlock(&tc->tlb_lock);
+    return any;
+}
+
+static bool page_needs_notes(const MemTarget *m, uint64_t offset)
+{
+    if (!ram_test_dirty(m->ram, DIRTY_CODE, offset, 1)) {
+        return true;
+    }
+    for (unsigned c = 0; c < DIRTY_CLIENTS; c++) {
+        if (c != DIRTY_CODE && (m->dirty_log_mask >> c & 1) &&
+            !ram_test_dirty(m->ram, (DirtyClient)c, offset, 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void note_large_page(TcgCpu *tc, uint64_t lin, uint64_t size)
+{
+    unsigned h = (unsigned)(lin >> (size > 4 * MiB ? 30 : 21)) & 255;
+    uint64_t *bloom = size > 4 * MiB ? tc->huge_bloom : tc->large_bloom;
+    bloom[h / 64] |= 1ull << (h % 64);
+}
+
+/* What a page's tags become; walk == NULL: no paging, all is allowed. */
+static void set_entry(TcgCpu *tc, TlbEntry *e, TlbInfo *info, uint64_t page, uint64_t gen,
+                      PageAccess access, const PageWalk *walk, hwaddr phys, const MemTarget *m)
+{
+    bool plain = m->host && m->len >= TCG_PAGE_SIZE;
+    uint64_t tag = page | gen;
+    bool watch = data_watch_on_page(tc->cpu, page);
+    uint64_t r = tag | (plain && !watch ? 0 : TLB_SLOW), w = tag, x = tag | (plain ? 0 : TLB_SLOW);
+    spin_lock(&tc->tlb_lock);
+    bool same = info->phys == phys && info->ram == (plain ? m->ram : NULL);
+    if (!plain || !m->writable || watch) {
+        w |= TLB_SLOW;
+    }
+    if (plain && m->writable && page_needs_notes(m, m->ram_offset)) {
+        w |= TLB_NOTDIRTY;
+    }
+    uint64_t old_x = e->tag_x, old_r = e->tag_r, old_w = e->tag_w;
+    if (access == PAGE_FETCH) {
+        e->tag_x = x;
+        e->tag_r = same && (old_r & ~TAG_FLAGS) == tag ? old_r : TLB_INVALID;
+        e->tag_w = same && (old_w & ~TAG_FLAGS) == tag ? old_w : TLB_INVALID;
+    } else {
+        bool writable = !walk || walk->writable;
+        e->tag_r = r;
+        e->tag_w = writable ? w : TLB_INVALID;
+        e->tag_x = same && (old_x & ~TAG_FLAGS) == tag ? old_x : TLB_INVALID;
+    }
+    e->addend = plain ? (uintptr_t)m->host - (uintptr_t)page : 0;
+    info->phys = phys;
+    info->ram = plain ? m->ram : NULL;
+    info->ram_offset = m->ram_offset;
+    info->global = walk && walk->global;
+    spin_unlock(&tc->tlb_lock);
+}
+
+static uint64_t mode_gen(const TcgCpu *tc, MmuMode mode)
+{
+    return tc->gen_bits;
+}
+
+/* Brings the page of `lin` in; raises when the access is not allowed. */
+static TlbEntry *fill(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode, unsigned seg)
+{
+    CPUX86 *cpu = tc->cpu;
+    uint64_t page = PAGE_OF(lin);
+    TlbEntry *e = &tc->tlb[mode][TLB_INDEX(lin)];
+    TlbInfo *info = &tc->info[mode][TLB_INDEX(lin)];
+    uint64_t gen = mode_gen(tc, mode);
+    const uint64_t *tag = access == PAGE_FETCH   ? &e->tag_x
+                          : access == PAGE_WRITE ? &e->tag_w
+                                                 : &e->tag_r;
+    if (retag_global(tc, e, info, page) && (*tag & ~TAG_FLAGS) == (page | gen)) {
+        return e;
+    }
+    PageWalk walk, *w = NULL;
+    hwaddr phys = lin;
+    if (mode != MMU_PHYS) {
+        if ((cpu->efer & EFER_LMA) && !x86_is_canonical(cpu, lin)) {
+            raise_noncanonical(cpu, seg);
+        }
+        w = &walk;
+        if (!x86_page_walk(cpu, lin, access, mode == MMU_USER,
+                           mode == MMU_KERNEL && (cpu->cr4 & CR4_SMAP), false, w)) {
+            x86_raise_pf(cpu, lin, w->error);
+        }
+        phys = walk.phys;
+        if (walk.page_size > TCG_PAGE_SIZE) {
+            note_large_page(tc, lin, walk.page_size);
+        }
+    } else if (cpu->a20_masked) {
+        phys &= ~(1ull << 20);
+    }
+    MemTarget m;
+    tc->n_tlb_fills++;
+    rcu_read_lock();
+    address_space_lookup(cpu_as(cpu), phys & TCG_PAGE_MASK, &m);
+    if (m.host && m.ram) {
+        tcg_watch_ram(tc->tcg, m.ram);
+    } else {
+        m.host = NULL;
+    }
+    set_entry(tc, e, info, page, gen, access, w, phys & TCG_PAGE_MASK, &m);
+    rcu_read_unlock();
+    return e;
+}
+
+/* The entry for an access that lies in one page; flags may be left in its tag. */
+static TlbEntry *entry_for(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode, unsigned seg)
+{
+    TlbEntry *e = &tc->tlb[mode][TLB_INDEX(lin)];
+    uint64_t tag = access == PAGE_WRITE ? e->tag_w : access == PAGE_READ ? e->tag_r : e->tag_x;
+    if ((tag & ~(uint64_t)(TLB_SLOW | TLB_NOTDIRTY)) == (PAGE_OF(lin) | mode_gen(tc, mode))) {
+        return e;
+    }
+    return fill(tc, lin, access, mode, seg);
+}
+
+static uint64_t wrap(const CPUX86 *cpu, uint64_t lin)
+{
+    return cpu->efer & EFER_LMA ? lin : (uint32_t)lin;
+}
+
+/* ---- slow loads and stores ---- */
+
+static hwaddr entry_phys(const TcgCpu *tc, uint64_t lin, MmuMode mode)
+{
+    return tc->info[mode][TLB_INDEX(lin)].phys | (lin & (TCG_PAGE_SIZE - 1));
+}
+
+static void after_io(TcgCpu *tc)
+{
+    /* The access moved memory: the block must not go on with stale translations. */
+    if (__atomic_load_n(&tc->cpu->irq_pending, __ATOMIC_RELAXED) & IRQ_TLB_FLUSH) {
+        tc->leave = true;
+    }
+}
+
+static uint64_t load_in_page(TcgCpu *tc, uint64_t lin, unsigned size, MmuMode mode, unsigned seg)
+{
+    TlbEntry *e = entry_for(tc, lin, PAGE_READ, mode, seg);
+    if (e->tag_r & TLB_SLOW) {
+        CPUX86 *cpu = tc->cpu;
+        if (cpu->hflags & HF_DATA_BP) {
+            x86_check_data_bp(cpu, lin, size, false);
+        }
+        if (!tc->info[mode][TLB_INDEX(lin)].ram) {
+            uint64_t v = ~0ull;
+            address_space_ld(cpu_as(cpu), entry_phys(tc, lin, mode), cpu_attrs(cpu), size, &v);
+            after_io(tc);
+            return v;
+        }
+    }
+    return ld_le((const void *)(uintptr_t)(lin + e->addend), size);
+}
+
+static bool crosses(uint64_t lin, unsigned size)
+{
+    return (lin & (TCG_PAGE_SIZE - 1)) + size > TCG_PAGE_SIZE;
+}
+
+uint64_t tcg_ld_slow(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, unsigned seg)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    lin = wrap(cpu, lin);
+    tc->n_slow++;
+    if (!crosses(lin, size)) {
+        return load_in_page(tc, lin, size, mode, seg);
+    }
+    uint64_t second = wrap(cpu, PAGE_OF(lin) + TCG_PAGE_SIZE);
+    (void)entry_for(tc, lin, PAGE_READ, mode, seg);
+    (void)entry_for(tc, second, PAGE_READ, mode, seg);
+    uint64_t v = 0;
+    for (unsigned i = 0; i < size; i++) {
+        v |= load_in_page(tc, wrap(cpu, lin + i), 1, mode, seg) << (8 * i);
+    }
+    return v;
+}
+
+/* A write to RAM whose page was marked TLB_NOTDIRTY has been done. */
+static void note_write(TcgCpu *tc, TlbEntry *e, const TlbInfo *info, uint64_t lin, unsigned size)
+{
+    uint64_t off = info->ram_offset + (lin & (TCG_PAGE_SIZE - 1));
+    RamBlock *ram = info->ram;
+    for (unsigned c = 0; c < DIRTY_CLIENTS; c++) {
+        if (c != DIRTY_CODE) {
+            ram_set_dirty(ram, (DirtyClient)c, off, size);
+        }
+    }
+    if (!ram_test_dirty(ram, DIRTY_CODE, off, 1)) {
+        tcg_invalidate_range(tc->tcg, ram, off, size, tc, false);
+    }
+    spin_lock(&tc->tlb_lock);
+    /* Under the lock: whoever makes it clean again will find the entry. */
+    if (ram_test_dirty(ram, DIRTY_CODE, off, 1) && ram_test_dirty(ram, DIRTY_VGA, off, 1) &&
+        ram_test_dirty(ram, DIRTY_MIGRATION, off, 1)) {
+        e->tag_w &= ~(uint64_t)TLB_NOTDIRTY;
+    }
+    spin_unlock(&tc->tlb_lock);
+}
+
+static void store_in_page(TcgCpu *tc, uint64_t lin, uint64_t v, unsigned size, MmuMode mode,
+                          unsigned seg)
+{
+    TlbEntry *e = entry_for(tc, lin, PAGE_WRITE, mode, seg);
+    const TlbInfo *info = &tc->info[mode][TLB_INDEX(lin)];
+    if (e->tag_w & TLB_SLOW) {
+        CPUX86 *cpu = tc->cpu;
+        if (cpu->hflags & HF_DATA_BP) {
+            x86_check_data_bp(cpu, lin, size, true);
+        }
+        /* Memory without plain access; ROM too: its writes may go to a device. */
+        address_space_st(cpu_as(cpu), entry_phys(tc, lin, mode), cpu_attrs(cpu), size, v);
+        after_io(tc);
+        return;
+    }
+    st_le((void *)(uintptr_t)(lin + e->addend), size, v);
+    if (e->tag_w & TLB_NOTDIRTY) {
+        note_write(tc, e, info, lin, size);
+    }
+}
+
+void tcg_probe_write(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, unsigned seg)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    lin = wrap(cpu, lin);
+    (void)entry_for(tc, lin, PAGE_WRITE, mode, seg);
+    if (crosses(lin, size)) {
+        (void)entry_for(tc, wrap(cpu, PAGE_OF(lin) + TCG_PAGE_SIZE), PAGE_WRITE, mode, seg);
+    }
+}
+
+void tcg_st_slow(CPUX86 *cpu, uint64_t lin, uint64_t v, unsigned size, MmuMode mode, unsigned seg)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    lin = wrap(cpu, lin);
+    tc->n_slow++;
+    if (!crosses(lin, size)) {
+        store_in_page(tc, lin, v, size, mode, seg);
+        return;
+    }
+    tcg_probe_write(cpu, lin, size, mode, seg);
+    for (unsigned i = 0; i < size; i++) {
+        store_in_page(tc, wrap(cpu, lin + i), v >> (8 * i) & 0xff, 1, mode, seg);
+    }
+}
+
+/* ---- code ---- */
+
+const uint8_t *tcg_code_ptr(CPUX86 *cpu, uint64_t linear, RamBlock **ram, uint64_t *offset)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    MmuMode mode = mmu_mode(cpu);
+    linear = wrap(cpu, linear);
+    TlbEntry *e = entry_for(tc, linear, PAGE_FETCH, mode, SEG_CS);
+    if (e->tag_x & TLB_SLOW) {
+        return NULL;
+    }
+    const TlbInfo *info = &tc->info[mode][TLB_INDEX(linear)];
+    *ram = info->ram;
+    *offset = info->ram_offset + (linear & (TCG_PAGE_SIZE - 1));
+    return (const uint8_t *)(uintptr_t)(linear + e->addend);
+}
+
+uint8_t tcg_code_byte(CPUX86 *cpu, uint64_t linear)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    MmuMode mode = mmu_mode(cpu);
+    linear = wrap(cpu, linear);
+    TlbEntry *e = entry_for(tc, linear, PAGE_FETCH, mode, SEG_CS);
+    if (!(e->tag_x & TLB_SLOW)) {
+        return *(const uint8_t *)(uintptr_t)(linear + e->addend);
+    }
+    uint64_t v = 0xff;
+    address_space_ld(cpu_as(cpu), entry_phys(tc, linear, mode), cpu_attrs(cpu), 1, &v);
+    return (uint8_t)v;
+}
+
+/* ---- what helpers call ---- */
+
+#define DEFINE_ACCESS(bits)                                                                  \
+    uint##bits##_t mmu_ld##bits(CPUX86 *cpu, uint64_t linear, MmuMode mode)                  \
+    {                                                                                        \
+        TcgCpu *tc = tcg_cpu(cpu);                                                           \
+        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                     \
+        if (tlb_hit(e->tag_r, linear, bits / 8, mode_gen(tc, mode))) {                       \
+            return (uint##bits##_t)ld_le((const void *)(uintptr_t)(linear + e->addend),      \
+                                         bits / 8);                                          \
+        }                                                                                    \
+        return (uint##bits##_t)tcg_ld_slow(cpu, linear, bits / 8, mode, SEG_DS);             \
+    }                                                                                        \
+    void mmu_st##bits(CPUX86 *cpu, uint64_t linear, uint##bits##_t v, MmuMode mode)          \
+    {                                                                                        \
+        TcgCpu *tc = tcg_cpu(cpu);                                                           \
+        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                     \
+        if (tlb_hit(e->tag_w, linear, bits / 8, mode_gen(tc, mode))) {                       \
+            st_le((void *)(uintptr_t)(linear + e->addend), bits / 8, v);                     \
+            return;                                                                          \
+        }                                                                                    \
+        tcg_st_slow(cpu, linear, v, bits / 8, mode, SEG_DS);                                 \
+    }
+DEFINE_ACCESS(8)
+DEFINE_ACCESS(16)
+DEFINE_ACCESS(32)
+DEFINE_ACCESS(64)
+
+void mmu_probe(CPUX86 *cpu, uint64_t linear, size_t len, bool write, MmuMode mode)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    PageAccess access = write ? PAGE_WRITE : PAGE_READ;
+    if (!len) {
+        return;
+    }
+    uint64_t last = PAGE_OF(linear + len - 1);
+    (void)entry_for(tc, wrap(cpu, linear), access, mode, SEG_DS);
+    for (uint64_t p = PAGE_OF(linear); p != last;) {
+        p += TCG_PAGE_SIZE;
+        (void)entry_for(tc, wrap(cpu, p), access, mode, SEG_DS);
+    }
+}
+
+static unsigned chunk(uint64_t lin, size_t left)
+{
+    unsigned n = left >= 8 && !(lin & 7)   ? 8
+                 : left >= 4 && !(lin & 3) ? 4
+                 : left >= 2 && !(lin & 1) ? 2
+                                           : 1;
+    return n;
+}
+
+void mmu_ld_bytes(CPUX86 *cpu, uint64_t linear, void *buf, size_t len, MmuMode mode)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    uint8_t *p = buf;
+    if (len && PAGE_OF(linear) != PAGE_OF(linear + len - 1)) {
+        mmu_probe(cpu, linear, len, false, mode);
+    }
+    while (len) {
+        uint64_t lin = wrap(cpu, linear);
+        size_t n = MIN(len, TCG_PAGE_SIZE - (size_t)(lin & (TCG_PAGE_SIZE - 1)));
+        const TlbEntry *e = entry_for(tc, lin, PAGE_READ, mode, SEG_DS);
+        if (!(e->tag_r & TLB_SLOW)) {
+            memcpy(p, (const void *)(uintptr_t)(lin + e->addend), n);
+        } else {
+            n = chunk(lin, n);
+            st_le(p, (unsigned)n, load_in_page(tc, lin, (unsigned)n, mode, SEG_DS));
+        }
+        p += n;
+        linear += n;
+        len -= n;
+    }
+}
+
+void mmu_st_bytes(CPUX86 *cpu, uint64_t linear, const void *buf, size_t len, MmuMode mode)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    const uint8_t *p = buf;
+    if (len && PAGE_OF(linear) != PAGE_OF(linear + len - 1)) {
+        mmu_probe(cpu, linear, len, true, mode);
+    }
+    while (len) {
+        uint64_t lin = wrap(cpu, linear);
+        size_t n = MIN(len, TCG_PAGE_SIZE - (size_t)(lin & (TCG_PAGE_SIZE - 1)));
+        TlbEntry *e = entry_for(tc, lin, PAGE_WRITE, mode, SEG_DS);
+        if (!(e->tag_w & TLB_SLOW)) {
+            memcpy((void *)(uintptr_t)(lin + e->addend), p, n);
+            if (e->tag_w & TLB_NOTDIRTY) {
+                note_write(tc, e, &tc->info[mode][TLB_INDEX(lin)], lin, (unsigned)n);
+            }
+        } else {
+            n = chunk(lin, n);
+            store_in_page(tc, lin, ld_le(p, (unsigned)n), (unsigned)n, mode, SEG_DS);
+        }
+        p += n;
+        linear += n;
+        len -= n;
+    }
+}
+
+void *tcg_host_span(CPUX86 *cpu, uint64_t linear, bool write, MmuMode mode)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    linear = wrap(cpu, linear);
+    TlbEntry *e = entry_for(tc, linear, write ? PAGE_WRITE : PAGE_READ, mode, SEG_DS);
+    if ((write ? e->tag_w : e->tag_r) & TAG_FLAGS) {
+        return NULL;
+    }
+    return (void *)(uintptr_t)(linear + e->addend);
+}
+
+void *mmu_atomic_ptr(CPUX86 *cpu, uint64_t linear, unsigned size, MmuMode mode)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    linear = wrap(cpu, linear);
+    TlbEntry *e = entry_for(tc, linear, PAGE_WRITE, mode, SEG_DS);
+    if ((linear & (size - 1)) || (e->tag_w & TLB_SLOW)) {
+        return NULL;
+    }
+    void *host = (void *)(uintptr_t)(linear + e->addend);
+    if (e->tag_w & TLB_NOTDIRTY) {
+        const TlbInfo *info = &tc->info[mode][TLB_INDEX(linear)];
+        uint64_t off = info->ram_offset + (linear & (TCG_PAGE_SIZE - 1));
+        if (!ram_test_dirty(info->ram, DIRTY_CODE, off, 1)) {
+            return NULL; /* the write must come before the invalidation */
+        }
+        note_write(tc, e, info, linear, size);
+    }
+    return host;
+}
+
+/* ---- segmentation ---- */
+
+static _Noreturn void raise_segment(CPUX86 *cpu, unsigned seg)
+{
+    x86_raise_error(cpu, seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+}
+
+static bool limit_ok(const Segment *s, uint64_t offset, unsigned size)
+{
+    uint64_t last = offset + (size ? size - 1 : 0);
+    bool data = !(s->attr & SEG_TYPE_CODE);
+    if (data && (s->attr & SEG_TYPE_DC)) { /* expand-down: above the limit */
+        uint64_t top = s->attr & SEG_DB ? UINT32_MAX : UINT16_MAX;
+        return offset > s->limit && last <= top;
+    }
+    return last <= s->limit;
+}
+
+uint64_t seg_linear(CPUX86 *cpu, unsigned seg, uint64_t offset, unsigned size, bool write)
+{
+    const Segment *s = &cpu->segs[seg];
+    if (cpu->hflags & HF_CS64) {
+        uint64_t lin = seg >= SEG_FS ? offset + s->base : offset;
+        if (!x86_is_canonical(cpu, lin) || !x86_is_canonical(cpu, lin + (size ? size - 1 : 0))) {
+            raise_segment(cpu, seg);
+        }
+        return lin;
+    }
+    if ((cpu->hflags & HF_PE) && !(cpu->hflags & HF_VM)) {
+        bool code = s->attr & SEG_TYPE_CODE, rw = s->attr & SEG_TYPE_RW;
+        if ((s->attr & SEG_UNUSABLE) || !(s->attr & SEG_P) ||
+            (write ? code || !rw : code && !rw)) {
+            raise_segment(cpu, seg);
+        }
+    }
+    if (!limit_ok(s, offset, size)) {
+        raise_segment(cpu, seg);
+    }
+    return (uint32_t)(offset + s->base);
+}
+
+/* ---- other threads take write access away ---- */
+
+static void protect(TcgCpu *tc, uintptr_t first, uintptr_t last)
+{
+    spin_lock(&tc->tlb_lock);
+    for (unsigned m = 0; m < MMU_MODES; m++) {
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            TlbEntry *e = &tc->tlb[m][i];
+            uint64_t tag = __atomic_load_n(&e->tag_w, __ATOMIC_RELAXED);
+            uintptr_t host = (uintptr_t)PAGE_OF(tag) + e->addend;
+            if (!(tag & (TLB_INVALID | TLB_SLOW | TLB_NOTDIRTY)) && host >= first && host <= last) {
+                __atomic_fetch_or(&e->tag_w, TLB_NOTDIRTY, __ATOMIC_SEQ_CST);
+            }
+        }
+    }
+    spin_unlock(&tc->tlb_lock);
+}
+
+void tcg_protect_ram(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len)
+{
+    uint64_t from = offset & TCG_PAGE_MASK, to = offset + len - 1;
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        protect(g_ptr_array_index(t->cpus, i), (uintptr_t)b->host + from, (uintptr_t)b->host + to);
+    }
+}

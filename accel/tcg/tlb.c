@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Maintenance of the software TLB (flushes, generations, PCIDs) and the exclusive
+ * sections that keep vCPUs apart.
+ */
+#include "accel/tcg/internal.h"
+#include "target/i386/paging.h"
+
+static void clear_entries(TcgCpu *tc)
+{
+    while (__atomic_exchange_n(&tc->tlb_lock, 1, __ATOMIC_ACQUIRE)) {
+    }
+    for (unsigned m = 0; m < MMU_MODES; m++) {
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            tc->tlb[m][i].tag_r = tc->tlb[m][i].tag_w = tc->tlb[m][i].tag_x = TLB_INVALID;
+        }
+    }
+    __atomic_store_n(&tc->tlb_lock, 0, __ATOMIC_RELEASE);
+    memset(tc->jump, 0, sizeof(tc->jump));
+    memset(tc->large_bloom, 0, sizeof(tc->large_bloom));
+    memset(tc->huge_bloom, 0, sizeof(tc->huge_bloom));
+    tc->n_flushes++;
+}
+
+static uint16_t current_pcid(const CPUX86 *cpu)
+{
+    return cpu->cr4 & CR4_PCIDE ? (uint16_t)(cpu->cr3 & 0xfff) : 0;
+}
+
+static PcidSlot *find_slot(TcgCpu *tc, uint16_t pcid)
+{
+    for (unsigned i = 0; i < PCID_SLOTS; i++) {
+        if (tc->pcids[i].gen && tc->pcids[i].pcid == pcid) {
+            return &tc->pcids[i];
+        }
+    }
+    return NULL;
+}
+
+/* Makes the present PCID's generation the current one. */
+static void select_generation(TcgCpu *tc)
+{
+    uint16_t pcid = current_pcid(tc->cpu);
+    PcidSlot *s = find_slot(tc, pcid);
+    if (!s) {
+        if (tc->last_gen == TLB_GEN_MAX) { /* all used up: start again */
+            memset(tc->pcids, 0, sizeof(tc->pcids));
+            clear_entries(tc);
+            tc->last_gen = 0;
+        }
+        s = &tc->pcids[tc->pcid_next++ % PCID_SLOTS];
+        *s = (PcidSlot){.pcid = pcid, .gen = (uint8_t)++tc->last_gen};
+    }
+    tc->gen_bits = (uint64_t)s->gen << TLB_GEN_SHIFT;
+}
+
+static void forget_pcid(TcgCpu *tc, uint16_t pcid)
+{
+    PcidSlot *s = find_slot(tc, pcid);
+    if (s) {
+        s->gen = 0;
+    }
+}
+
+void tcg_tlb_init(TcgCpu *tc)
+{
+    clear_entries(tc);
+    select_generation(tc);
+}
+
+void mmu_flush(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    clear_entries(tc);
+    memset(tc->pcids, 0, sizeof(tc->pcids));
+    tc->last_gen = 0;
+    select_generation(tc);
+}
+
+void mmu_flush_nonglobal(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    forget_pcid(tc, current_pcid(cpu));
+    select_generation(tc);
+}
+
+void mmu_flush_pcid(CPUX86 *cpu, uint16_t pcid)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    forget_pcid(tc, pcid);
+    select_generation(tc);
+}
+
+static bool in_bloom(const uint64_t *bloom, uint64_t n)
+{
+    return bloom[(n & 255) / 64] >> (n % 64) & 1;
+}
+
+void mmu_flush_page(CPUX86 *cpu, uint64_t linear)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    if (!(cpu->efer & EFER_LMA)) {
+        linear = (uint32_t)linear;
+    }
+    /* Part of a page larger than 4 KiB: all its parts must go. A 4 MiB page is two entries. */
+    if (in_bloom(tc->large_bloom, linear >> 21) || in_bloom(tc->large_bloom, linear >> 21 ^ 1) ||
+        in_bloom(tc->huge_bloom, linear >> 30)) {
+        mmu_flush(cpu);
+        return;
+    }
+    uint64_t page = linear & TCG_PAGE_MASK;
+    for (unsigned m = 0; m < MMU_MODES; m++) {
+        TlbEntry *e = &tc->tlb[m][TLB_INDEX(linear)];
+        if ((e->tag_r & TCG_PAGE_MASK) == page || (e->tag_w & TCG_PAGE_MASK) == page ||
+            (e->tag_x & TCG_PAGE_MASK) == page) {
+            e->tag_r = e->tag_w = e->tag_x = TLB_INVALID;
+        }
+    }
+    /* Blocks that begin on this page, or on the one before and reach into it. */
+    memset(&tc->jump[tcg_jump_index(page) & ~63u], 0, 64 * sizeof(JumpEntry));
+    memset(&tc->jump[tcg_jump_index(page - TCG_PAGE_SIZE) & ~63u], 0, 64 * sizeof(JumpEntry));
+}
+
+void mmu_flush_pcid_page(CPUX86 *cpu, uint16_t pcid, uint64_t linear)
+{
+    if (pcid == current_pcid(cpu)) {
+        mmu_flush_page(cpu, linear);
+    } else {
+        forget_pcid(tcg_cpu(cpu), pcid);
+    }
+}
+
+#define CTX_CR0 (CR0_PE | CR0_PG | CR0_WP)
+#define CTX_CR4                                                                           \
+    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+#define CTX_EFER (EFER_NXE | EFER_LMA)
+
+void mmu_context_changed(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    uint64_t cr0 = cpu->cr0 & CTX_CR0, cr4 = cpu->cr4 & CTX_CR4, efer = cpu->efer & CTX_EFER;
+    if (!tc->ctx_valid || cr0 != tc->ctx_cr0 || cr4 != tc->ctx_cr4 || efer != tc->ctx_efer ||
+        cpu->smm != tc->ctx_smm || cpu->a20_masked != tc->ctx_a20) {
+        tc->ctx_cr0 = cr0;
+        tc->ctx_cr4 = cr4;
+        tc->ctx_efer = efer;
+        tc->ctx_smm = cpu->smm;
+        tc->ctx_a20 = cpu->a20_masked;
+        tc->ctx_valid = true;
+        mmu_flush(cpu);
+        return;
+    }
+    select_generation(tc);
+}
+
+void tcg_memory_changed(TcgCpu *tc)
+{
+    mmu_flush(tc->cpu);
+    tc->seen_flush = true;
+}
+
+/* ---- exclusive sections ---- */
+
+static bool others_running(const Tcg *t, const TcgCpu *self)
+{
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        const TcgCpu *c = g_ptr_array_index(t->cpus, i);
+        if (c != self && c->running) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void tcg_cpu_enter(TcgCpu *tc)
+{
+    Tcg *t = tc->tcg;
+    pthread_mutex_lock(&t->excl_lock);
+    while (t->excl_owner || t->flush_owner) {
+        pthread_cond_wait(&t->excl_cond, &t->excl_lock);
+    }
+    tc->running = true;
+    pthread_mutex_unlock(&t->excl_lock);
+}
+
+void tcg_cpu_leave(TcgCpu *tc)
+{
+    Tcg *t = tc->tcg;
+    pthread_mutex_lock(&t->excl_lock);
+    tc->running = false;
+    pthread_cond_broadcast(&t->excl_cond);
+    pthread_mutex_unlock(&t->excl_lock);
+}
+
+void mmu_exclusive_begin(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    Tcg *t = tc->tcg;
+    if (tc->excl_depth++) {
+        return;
+    }
+    pthread_mutex_lock(&t->excl_lock);
+    tc->running = false;
+    tc->in_exclusive = true;
+    pthread_cond_broadcast(&t->excl_cond);
+    while (t->excl_owner) {
+        pthread_cond_wait(&t->excl_cond, &t->excl_lock);
+    }
+    t->excl_owner = tc;
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        TcgCpu *c = g_ptr_array_index(t->cpus, i);
+        if (c->running) {
+            cpu_interrupt(c->cpu, IRQ_POLL);
+        }
+    }
+    while (others_running(t, tc)) {
+        pthread_cond_wait(&t->excl_cond, &t->excl_lock);
+    }
+    pthread_mutex_unlock(&t->excl_lock);
+}
+
+void mmu_exclusive_end(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    Tcg *t = tc->tcg;
+    if (!tc->excl_depth || --tc->excl_depth) {
+        return;
+    }
+    pthread_mutex_lock(&t->excl_lock);
+    t->excl_owner = NULL;
+    tc->running = true;
+    tc->in_exclusive = false;
+    pthread_cond_broadcast(&t->excl_cond);
+    pthread_mutex_unlock(&t->excl_lock);
+}
