@@ -310,8 +310,8 @@ void tcg_invalidate_range(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len, Tc
             from = 0;
             to = TCG_PAGE_SIZE;
         }
-        if (cp && (__atomic_load_n(&cp->granules, __ATOMIC_SEQ_CST) &
-                   granule_mask(from, to - from))) {
+        if (cp &&
+            (__atomic_load_n(&cp->granules, __ATOMIC_SEQ_CST) & granule_mask(from, to - from))) {
             pthread_mutex_lock(&t->lock);
             invalidate_page(t, cp, from, to, self);
             pthread_mutex_unlock(&t->lock);
@@ -470,7 +470,7 @@ static void fill_block(CPUX86 *cpu, Block *b, const CodeReader *r, uint64_t flag
         b->code[0] = r->page[0] + (r->linear & (TCG_PAGE_SIZE - 1));
         b->code[1] = r->page[1];
         b->rip2_page = (r->linear & TCG_PAGE_MASK) + TCG_PAGE_SIZE;
-        b->link_ok = !r->page[1] && !(flags & (HF_INHIBIT | HF_TF | HF_CODE_BP | HF_DATA_BP));
+        b->link_ok = !r->page[1] && !(flags & (HF_INHIBIT | BLOCK_STEP));
     }
     memcpy(b->ops, ops, res->n_ops * sizeof(IrOp));
     tcg_interp_select(b->ops, b->n_ops);
@@ -551,8 +551,8 @@ static void log_code(CPUX86 *cpu, const CodeReader *r, const TranslateResult *re
         }
     }
     FILE *out = log_begin();
-    fprintf(out, "----------------\nIN: cs_base=%08" PRIx64 " flags=%08x\n",
-            cpu->segs[SEG_CS].base, (unsigned)flags);
+    fprintf(out, "----------------\nIN: cs_base=%08" PRIx64 " flags=%08x\n", cpu->segs[SEG_CS].base,
+            (unsigned)flags);
     if (!disassemble(out, code, n, cpu->rip, flags)) {
         fprintf(out, "0x%08" PRIx64 ": ", cpu->rip);
         for (unsigned i = 0; i < n; i++) {
@@ -590,7 +590,7 @@ static Block *translate(CPUX86 *cpu, uint64_t linear, uint64_t flags)
     for (;;) {
         CodeReader r = {.cpu = cpu, .linear = linear};
         TranslateResult res;
-        bool one = tc->tcg->one_insn || (flags & (HF_INHIBIT | HF_TF | HF_CODE_BP | HF_DATA_BP));
+        bool one = tc->tcg->one_insn || (flags & (HF_INHIBIT | BLOCK_STEP));
         uint8_t byte;
         tcg_read_code(&r, linear, true, &byte);
         one |= r.uncached;
@@ -638,7 +638,7 @@ Block *tcg_find_block(CPUX86 *cpu)
     if (!b) {
         b = translate(cpu, linear, flags);
     }
-    if (!b->temporary) {
+    if (!b->temporary && !(flags & BLOCK_STEP)) {
         tc->jump[tcg_jump_index(cpu->rip)] =
             (JumpEntry){.rip = cpu->rip, .block = b, .gen = (uint32_t)tc->gen_bits};
     }

@@ -5,6 +5,7 @@
  *
  * LOCKS, outermost first:
  *   Tcg.excl_lock    who runs guest code, exclusive sections
+ *   Tcg.cpus_lock    the list of vCPUs, for threads that are no vCPU
  *   Tcg.lock         translation, the block hash, links, code maps
  *   TcgCpu.tlb_lock  a vCPU's TLB against other threads that make pages unwritable
  * Lookups and execution take none: blocks are only freed all at once, by
@@ -24,17 +25,17 @@
 /* ---- blocks ---- */
 typedef struct Block Block;
 struct Block {
-    uint64_t rip;     /* as in the CPU state */
-    uint64_t cs_base; /* 0 in 64-bit mode */
+    uint64_t rip;      /* as in the CPU state */
+    uint64_t cs_base;  /* 0 in 64-bit mode */
     uint16_t page_off; /* of the first byte in its page */
-    uint64_t flags;   /* hflags and BLOCK_* */
-    Block *jump[2];   /* direct links (atomic), taken only on the block's first page */
+    uint64_t flags;    /* hflags and BLOCK_* */
+    Block *jump[2];    /* direct links (atomic), taken only on the block's first page */
     uint32_t n_ops;
-    uint16_t size;    /* guest bytes */
+    uint16_t size; /* guest bytes */
     uint16_t n_insns;
-    bool invalid;     /* atomic */
-    bool link_ok;     /* may be the target and source of links */
-    bool temporary;   /* never entered in the hash: code outside RAM */
+    bool invalid;   /* atomic */
+    bool link_ok;   /* may be the target and source of links */
+    bool temporary; /* never entered in the hash: code outside RAM */
     uint8_t mmu_mode;
     const uint8_t *code[2]; /* host address of the first byte, and of the second page's */
     uint64_t rip2_page;     /* linear page of code[1] */
@@ -48,6 +49,8 @@ struct Block {
 /* Beyond hflags in the key: code segment limit below 4 GiB; translated one by one. */
 #define BLOCK_CS_LIMIT ((uint64_t)1 << 40)
 #define BLOCK_ONE_INSN ((uint64_t)1 << 41)
+/* Such blocks are one instruction long and run one at a time from the run loop. */
+#define BLOCK_STEP (HF_TF | HF_CODE_BP | HF_DATA_BP)
 #define BLOCK_MAX_INSNS 64
 #define BLOCK_MAX_OPS 640
 
@@ -110,6 +113,7 @@ typedef struct TcgCpu {
     /* hot */
     uint64_t gen_bits; /* current generation << TLB_GEN_SHIFT */
     bool leave;        /* a store asks to leave after this instruction */
+    bool no_step;      /* the instruction suppresses the trap of EFLAGS.TF after it */
     Block *current;    /* block being interpreted */
     Vec vtmp[4];       /* IR_VT0 … */
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
@@ -127,10 +131,10 @@ typedef struct TcgCpu {
     bool running;        /* executes guest code */
     bool in_exclusive;   /* in an exclusive section, or waits for one, within a block */
     unsigned excl_depth; /* own thread only */
-    IrOp tail[64];    /* rest of an instruction after which the block is left */
-    Block *uncached;  /* block of the last instruction outside RAM */
-    IrOp *scratch;    /* where blocks are translated: BLOCK_MAX_OPS */
-    bool seen_flush;  /* has dropped its TLB since the last change of the memory map */
+    IrOp tail[64];       /* rest of an instruction after which the block is left */
+    Block *uncached;     /* block of the last instruction outside RAM */
+    IrOp *scratch;       /* where blocks are translated: BLOCK_MAX_OPS */
+    bool seen_flush;     /* has dropped its TLB since the last change of the memory map */
     /* counters for info jit */
     uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
 } TcgCpu;
@@ -149,7 +153,8 @@ struct Tcg {
     uint8_t *arena; /* blocks, allocated upwards */
     size_t arena_size, arena_used;
     GPtrArray *code_maps; /* RamBlock* whose engine field is set (referenced) */
-    GPtrArray *cpus;      /* TcgCpu*; changes under excl_lock and lock */
+    GPtrArray *cpus;      /* TcgCpu*; changes under excl_lock, cpus_lock and lock together */
+    pthread_mutex_t cpus_lock;
     MemoryListener listener;
     bool one_insn;
     /* exclusive sections */

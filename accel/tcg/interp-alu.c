@@ -290,6 +290,12 @@ void interp_slow_alu(CPUX86 *cpu, const IrOp *op, uint32_t *fl)
     case IR_LEA:
         set_reg(regs, op->d, op->size, ir_offset(cpu, op));
         break;
+    case IR_SIGN:
+        set_reg(regs, op->d, op->size, sext(regs[op->a], op->size) < 0 ? ~0ull : 0);
+        break;
+    case IR_BITOFS:
+        regs[op->d] = (uint64_t)(sext(regs[op->a], op->size) >> 3) & ~(uint64_t)(op->size - 1);
+        break;
     case IR_SHLD:
     case IR_SHRD:
         double_shift(regs, op, fl);
@@ -332,29 +338,29 @@ void interp_slow_alu(CPUX86 *cpu, const IrOp *op, uint32_t *fl)
 
 static uint64_t alu2(unsigned kind, unsigned size, uint64_t a, uint64_t b, uint32_t *fl)
 {
-#define CASE(bits)                                                    \
-    switch (kind) {                                                   \
-    case AT_XADD:                                                     \
-    case AT_ADD:                                                      \
+#define CASE(bits)                                                      \
+    switch (kind) {                                                     \
+    case AT_XADD:                                                       \
+    case AT_ADD:                                                        \
         return alu_add##bits((uint##bits##_t)a, (uint##bits##_t)b, fl); \
-    case AT_OR:                                                       \
-        return alu_or##bits((uint##bits##_t)a, (uint##bits##_t)b, fl); \
-    case AT_ADC:                                                      \
+    case AT_OR:                                                         \
+        return alu_or##bits((uint##bits##_t)a, (uint##bits##_t)b, fl);  \
+    case AT_ADC:                                                        \
         return alu_adc##bits((uint##bits##_t)a, (uint##bits##_t)b, fl); \
-    case AT_SBB:                                                      \
+    case AT_SBB:                                                        \
         return alu_sbb##bits((uint##bits##_t)a, (uint##bits##_t)b, fl); \
-    case AT_AND:                                                      \
+    case AT_AND:                                                        \
         return alu_and##bits((uint##bits##_t)a, (uint##bits##_t)b, fl); \
-    case AT_SUB:                                                      \
+    case AT_SUB:                                                        \
         return alu_sub##bits((uint##bits##_t)a, (uint##bits##_t)b, fl); \
-    case AT_XOR:                                                      \
+    case AT_XOR:                                                        \
         return alu_xor##bits((uint##bits##_t)a, (uint##bits##_t)b, fl); \
-    case AT_INC:                                                      \
-        return alu_inc##bits((uint##bits##_t)a, fl);                  \
-    case AT_DEC:                                                      \
-        return alu_dec##bits((uint##bits##_t)a, fl);                  \
-    default:                                                          \
-        return alu_neg##bits((uint##bits##_t)a, fl);                  \
+    case AT_INC:                                                        \
+        return alu_inc##bits((uint##bits##_t)a, fl);                    \
+    case AT_DEC:                                                        \
+        return alu_dec##bits((uint##bits##_t)a, fl);                    \
+    default:                                                            \
+        return alu_neg##bits((uint##bits##_t)a, fl);                    \
     }
     switch (size) {
     case 1:
@@ -393,15 +399,15 @@ static uint64_t atomic_result(CPUX86 *cpu, const IrOp *op, uint64_t old, uint64_
     }
 }
 
-#define ATOMIC_LOOP(bits)                                                                     \
-    do {                                                                                      \
-        uint##bits##_t *p = ptr, old = __atomic_load_n(p, __ATOMIC_RELAXED), new;             \
-        do {                                                                                  \
-            f = *fl;                                                                          \
-            new = (uint##bits##_t)atomic_result(cpu, op, old, src, &f);                       \
-        } while (!__atomic_compare_exchange_n(p, &old, new, false, __ATOMIC_SEQ_CST,          \
-                                              __ATOMIC_SEQ_CST));                             \
-        result = old;                                                                         \
+#define ATOMIC_LOOP(bits)                                                            \
+    do {                                                                             \
+        uint##bits##_t *p = ptr, old = __atomic_load_n(p, __ATOMIC_RELAXED), new;    \
+        do {                                                                         \
+            f = *fl;                                                                 \
+            new = (uint##bits##_t)atomic_result(cpu, op, old, src, &f);              \
+        } while (!__atomic_compare_exchange_n(p, &old, new, false, __ATOMIC_SEQ_CST, \
+                                              __ATOMIC_SEQ_CST));                    \
+        result = old;                                                                \
     } while (0)
 
 static uint64_t atomic_slow(CPUX86 *cpu, const IrOp *op, uint64_t lin, uint64_t src, uint32_t *fl,

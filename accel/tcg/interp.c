@@ -5,8 +5,9 @@
  * of its operands, and whether its flags are needed.  Arithmetic flags live in the
  * local variable `fl` (alu.h) and go to cpu->rflags before anything that may look.
  */
-#include "accel/tcg/alu.h"
 #include "accel/tcg/interp.h"
+
+#include "accel/tcg/alu.h"
 #include "accel/tcg/internal.h"
 #include "target/i386/paging.h"
 #include "target/i386/tcg/helper.h"
@@ -33,31 +34,34 @@
     FOR_SIZES(M, shl) \
     FOR_SIZES(M, shr) \
     FOR_SIZES(M, sar)
-#define FOR_CC(M, ...)                                                                             \
-    M(0, ##__VA_ARGS__)                                                                            \
-    M(1, ##__VA_ARGS__)                                                                            \
-    M(2, ##__VA_ARGS__)                                                                            \
-    M(3, ##__VA_ARGS__)                                                                            \
-    M(4, ##__VA_ARGS__)                                                                            \
-    M(5, ##__VA_ARGS__)                                                                            \
-    M(6, ##__VA_ARGS__)                                                                            \
-    M(7, ##__VA_ARGS__)                                                                            \
-    M(8, ##__VA_ARGS__)                                                                            \
-    M(9, ##__VA_ARGS__) M(10, ##__VA_ARGS__) M(11, ##__VA_ARGS__) M(12, ##__VA_ARGS__)             \
-        M(13, ##__VA_ARGS__) M(14, ##__VA_ARGS__) M(15, ##__VA_ARGS__)
+#define FOR_CC(M, ...)                                                                  \
+    M(0, ##__VA_ARGS__)                                                                 \
+    M(1, ##__VA_ARGS__)                                                                 \
+    M(2, ##__VA_ARGS__)                                                                 \
+    M(3, ##__VA_ARGS__)                                                                 \
+    M(4, ##__VA_ARGS__)                                                                 \
+    M(5, ##__VA_ARGS__)                                                                 \
+    M(6, ##__VA_ARGS__)                                                                 \
+    M(7, ##__VA_ARGS__)                                                                 \
+    M(8, ##__VA_ARGS__)                                                                 \
+    M(9, ##__VA_ARGS__)                                                                 \
+    M(10, ##__VA_ARGS__) M(11, ##__VA_ARGS__) M(12, ##__VA_ARGS__) M(13, ##__VA_ARGS__) \
+        M(14, ##__VA_ARGS__) M(15, ##__VA_ARGS__)
 /* Memory operand shapes: flat 64-bit base+disp, flat 64-bit any, flat 32-bit, general. */
-#define FOR_SHAPES(M, ...) M(B, ##__VA_ARGS__) M(X, ##__VA_ARGS__) M(F, ##__VA_ARGS__) \
-    M(G, ##__VA_ARGS__)
-#define FOR_MEM(M, o) FOR_SHAPES(M, o, 8) FOR_SHAPES(M, o, 16) FOR_SHAPES(M, o, 32) \
-    FOR_SHAPES(M, o, 64)
-#define FOR_CMPJ(M) FOR_CC(M, 8, R) FOR_CC(M, 8, I) FOR_CC(M, 32, R) FOR_CC(M, 32, I) \
-    FOR_CC(M, 64, R) FOR_CC(M, 64, I)
-#define FOR_SIMPLE(M)                                                                         \
-    M(nop) M(exth) M(insh) M(bswap) M(push_r) M(push_i) M(pop) M(ret) M(align) M(align_gp)    \
-    M(slow_alu) M(atomic) M(skip) M(skipz) M(jmp0) M(jmp1) M(jmpr) M(chkip) M(exit) M(exit_out) \
-    M(setip) M(trap) M(call) M(callx) M(vld) M(vst) M(vmov) M(vmov16) M(vfromg) M(gfromv)     \
-    M(vfromm) M(mfromv) M(simd) M(setcc) M(flagop) M(movzx8) M(movzx16) M(movzx32)            \
-    M(movsx) M(movi64) M(movsx8_32) M(movsx16_32) M(movsx8_64) M(movsx16_64) M(movsx32_64)
+#define FOR_SHAPES(M, ...) \
+    M(B, ##__VA_ARGS__) M(X, ##__VA_ARGS__) M(F, ##__VA_ARGS__) M(G, ##__VA_ARGS__)
+#define FOR_MEM(M, o) \
+    FOR_SHAPES(M, o, 8) FOR_SHAPES(M, o, 16) FOR_SHAPES(M, o, 32) FOR_SHAPES(M, o, 64)
+#define FOR_CMPJ(M) \
+    FOR_CC(M, 8, R) \
+    FOR_CC(M, 8, I) FOR_CC(M, 32, R) FOR_CC(M, 32, I) FOR_CC(M, 64, R) FOR_CC(M, 64, I)
+#define FOR_SIMPLE(M)                                                                              \
+    M(nop)                                                                                         \
+    M(exth) M(insh) M(bswap) M(push_r) M(push_i) M(pop) M(ret) M(align) M(align_gp) M(slow_alu)    \
+        M(atomic) M(skip) M(skipz) M(jmp0) M(jmp1) M(jmpr) M(chkip) M(exit) M(exit_out) M(setip)   \
+            M(trap) M(call) M(callx) M(vld) M(vst) M(vmov) M(vmov16) M(vfromg) M(gfromv) M(vfromm) \
+                M(mfromv) M(simd) M(setcc) M(flagop) M(movzx8) M(movzx16) M(movzx32) M(movsx)      \
+                    M(movi64) M(movsx8_32) M(movsx16_32) M(movsx8_64) M(movsx16_64) M(movsx32_64)
 
 #define E_ALU2(o, s) H_##o##s##RN, H_##o##s##RF, H_##o##s##IN, H_##o##s##IF,
 #define L_ALU2(o, s) &&L_##o##s##RN, &&L_##o##s##RF, &&L_##o##s##IN, &&L_##o##s##IF,
@@ -77,12 +81,14 @@
 #define L_TESTJ(c, s, f) &&L_testj##s##f##c,
 #define E_SIMPLE(o) H_##o,
 #define L_SIMPLE(o) &&L_##o,
-#define ALL_HANDLERS(P)                                                                       \
-    FOR_ALU2(P##ALU2) FOR_SIZES(P##CT, cmp) FOR_SIZES(P##CT, test) FOR_SIZES(P##CT, mov)      \
-    FOR_ALU1(P##ONE) FOR_SIZES(P##ONE, not) FOR_SHIFT(P##CT) FOR_MEM(P##MEM, ld)              \
-    FOR_MEM(P##MEM, st) FOR_MEM(P##MEM, sti) FOR_MEM(P##MEM, ldsx) FOR_MEM(P##MEM, ldw) FOR_SHAPES(P##LEA, 64)     \
-    FOR_SHAPES(P##LEA, 32) FOR_CC(P##CC, jcc) FOR_CC(P##CC, cmov32_) FOR_CC(P##CC, cmov64_)   \
-    FOR_CMPJ(P##CMPJ) FOR_CMPJ(P##TESTJ) FOR_SIMPLE(P##SIMPLE)
+#define ALL_HANDLERS(P)                                                                            \
+    FOR_ALU2(P##ALU2)                                                                              \
+    FOR_SIZES(P##CT, cmp) FOR_SIZES(P##CT, test) FOR_SIZES(P##CT, mov) FOR_ALU1(P##ONE)            \
+        FOR_SIZES(P##ONE, not ) FOR_SHIFT(P##CT) FOR_MEM(P##MEM, ld) FOR_MEM(P##MEM, st)           \
+            FOR_MEM(P##MEM, sti) FOR_MEM(P##MEM, ldsx) FOR_MEM(P##MEM, ldw) FOR_SHAPES(P##LEA, 64) \
+                FOR_SHAPES(P##LEA, 32) FOR_CC(P##CC, jcc) FOR_CC(P##CC, cmov32_)                   \
+                    FOR_CC(P##CC, cmov64_) FOR_CMPJ(P##CMPJ) FOR_CMPJ(P##TESTJ)                    \
+                        FOR_SIMPLE(P##SIMPLE)
 
 enum { ALL_HANDLERS(E_) H_COUNT };
 
@@ -207,10 +213,10 @@ static void log_block(CPUX86 *cpu, const Block *b)
 }
 
 #define GUEST_IP (b->rip + op->pc)
-#define SYNC()                                             \
-    do {                                                   \
-        cpu->rip = GUEST_IP;                               \
-        cpu->rflags = fl_to_rflags(cpu->rflags, fl);       \
+#define SYNC()                                       \
+    do {                                             \
+        cpu->rip = GUEST_IP;                         \
+        cpu->rflags = fl_to_rflags(cpu->rflags, fl); \
     } while (0)
 #define DISPATCH() goto *((const char *)base + op->handler)
 #define NEXT()      \
@@ -219,28 +225,27 @@ static void log_block(CPUX86 *cpu, const Block *b)
         DISPATCH(); \
     } while (0)
 #define OP(name) L_##name:
-#define CHECK_LEAVE()            \
-    if (unlikely(tc->leave)) {   \
-        goto leave_block;        \
+#define CHECK_LEAVE()          \
+    if (unlikely(tc->leave)) { \
+        goto leave_block;      \
     }
 /* Follows a direct link, or finds the target and links it. */
-#define TAKE(slot_, o)                                                              \
-    do {                                                                            \
-        Block *to_ = __atomic_load_n(&b->jump[slot_], __ATOMIC_RELAXED);            \
-        if (likely(to_)) {                                                          \
-            b = to_;                                                                \
-            tc->current = to_;                                                      \
-            op = to_->ops;                                                          \
-            if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) &     \
-                         irq_mask)) {                                               \
-                cpu->rip = b->rip;                                                  \
-                goto out;                                                           \
-            }                                                                       \
-            DISPATCH();                                                             \
-        }                                                                           \
-        cpu->rip = (uint64_t)(o)->imm;                                              \
-        slot = slot_;                                                               \
-        goto lookup_link;                                                           \
+#define TAKE(slot_, o)                                                                       \
+    do {                                                                                     \
+        Block *to_ = __atomic_load_n(&b->jump[slot_], __ATOMIC_RELAXED);                     \
+        if (likely(to_)) {                                                                   \
+            b = to_;                                                                         \
+            tc->current = to_;                                                               \
+            op = to_->ops;                                                                   \
+            if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask)) { \
+                cpu->rip = b->rip;                                                           \
+                goto out;                                                                    \
+            }                                                                                \
+            DISPATCH();                                                                      \
+        }                                                                                    \
+        cpu->rip = (uint64_t)(o)->imm;                                                       \
+        slot = slot_;                                                                        \
+        goto lookup_link;                                                                    \
     } while (0)
 
 #define EA_B (R[op->base] + (uint64_t)(int64_t)op->disp)
@@ -249,8 +254,9 @@ static void log_block(CPUX86 *cpu, const Block *b)
 #define LIN_B(bytes, w) EA_B
 #define LIN_X(bytes, w) EA_X
 #define LIN_F(bytes, w) EA_F
-#define LIN_G(bytes, w) (cpu->rip = GUEST_IP, cpu->rflags = fl_to_rflags(cpu->rflags, fl), \
-                         general_linear(cpu, op, bytes, w))
+#define LIN_G(bytes, w)                                                \
+    (cpu->rip = GUEST_IP, cpu->rflags = fl_to_rflags(cpu->rflags, fl), \
+     general_linear(cpu, op, bytes, w))
 
 #define LOAD(dst, bits, lin)                                                        \
     do {                                                                            \
@@ -279,18 +285,18 @@ static void log_block(CPUX86 *cpu, const Block *b)
         }                                                                           \
     } while (0)
 /* `fin`: what else the operation does, before the block may be left. */
-#define STORE(val, bits, lin, fin)                                                  \
-    do {                                                                            \
-        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                        \
-        uint##bits##_t v_ = (uint##bits##_t)(val);                                  \
-        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {                       \
-            __builtin_memcpy((void *)((lin) + e_->addend), &v_, bits / 8);          \
-        } else {                                                                    \
-            SYNC();                                                                 \
-            tcg_st_slow(cpu, lin, v_, bits / 8, mode, op->seg);                     \
-            fin;                                                                    \
-            CHECK_LEAVE();                                                          \
-        }                                                                           \
+#define STORE(val, bits, lin, fin)                                         \
+    do {                                                                   \
+        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                               \
+        uint##bits##_t v_ = (uint##bits##_t)(val);                         \
+        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {              \
+            __builtin_memcpy((void *)((lin) + e_->addend), &v_, bits / 8); \
+        } else {                                                           \
+            SYNC();                                                        \
+            tcg_st_slow(cpu, lin, v_, bits / 8, mode, op->seg);            \
+            fin;                                                           \
+            CHECK_LEAVE();                                                 \
+        }                                                                  \
     } while (0)
 
 /* Writing a register: 1 and 2 bytes leave the rest, 4 zero-extend. */
@@ -309,200 +315,200 @@ static void log_block(CPUX86 *cpu, const Block *b)
 #define T_(s) uint##s##_t
 #define S_(s) int##s##_t
 
-#define I_ALU2(o, s)                                                                      \
-    OP(o##s##RN)                                                                          \
-    {                                                                                     \
-        T_(s) r = (T_(s))NF_##o((T_(s))R[op->d], (T_(s))R[op->b]);                        \
-        SET##s(op->d, r);                                                                 \
-        NEXT();                                                                           \
-    }                                                                                     \
-    OP(o##s##RF)                                                                          \
-    {                                                                                     \
-        T_(s) r = alu_##o##s((T_(s))R[op->d], (T_(s))R[op->b], &fl);                      \
-        SET##s(op->d, r);                                                                 \
-        NEXT();                                                                           \
-    }                                                                                     \
-    OP(o##s##IN)                                                                          \
-    {                                                                                     \
-        T_(s) r = (T_(s))NF_##o((T_(s))R[op->d], (T_(s))op->imm);                         \
-        SET##s(op->d, r);                                                                 \
-        NEXT();                                                                           \
-    }                                                                                     \
-    OP(o##s##IF)                                                                          \
-    {                                                                                     \
-        T_(s) r = alu_##o##s((T_(s))R[op->d], (T_(s))op->imm, &fl);                       \
-        SET##s(op->d, r);                                                                 \
-        NEXT();                                                                           \
+#define I_ALU2(o, s)                                                 \
+    OP(o##s##RN)                                                     \
+    {                                                                \
+        T_(s) r = (T_(s))NF_##o((T_(s))R[op->d], (T_(s))R[op->b]);   \
+        SET##s(op->d, r);                                            \
+        NEXT();                                                      \
+    }                                                                \
+    OP(o##s##RF)                                                     \
+    {                                                                \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], (T_(s))R[op->b], &fl); \
+        SET##s(op->d, r);                                            \
+        NEXT();                                                      \
+    }                                                                \
+    OP(o##s##IN)                                                     \
+    {                                                                \
+        T_(s) r = (T_(s))NF_##o((T_(s))R[op->d], (T_(s))op->imm);    \
+        SET##s(op->d, r);                                            \
+        NEXT();                                                      \
+    }                                                                \
+    OP(o##s##IF)                                                     \
+    {                                                                \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], (T_(s))op->imm, &fl);  \
+        SET##s(op->d, r);                                            \
+        NEXT();                                                      \
     }
-#define I_CMP(o, s)                                                       \
-    OP(cmp##s##R)                                                         \
-    {                                                                     \
-        (void)alu_sub##s((T_(s))R[op->d], (T_(s))R[op->b], &fl);          \
-        NEXT();                                                           \
-    }                                                                     \
-    OP(cmp##s##I)                                                         \
-    {                                                                     \
-        (void)alu_sub##s((T_(s))R[op->d], (T_(s))op->imm, &fl);           \
-        NEXT();                                                           \
-    }                                                                     \
-    OP(test##s##R)                                                        \
-    {                                                                     \
-        (void)alu_and##s((T_(s))R[op->d], (T_(s))R[op->b], &fl);          \
-        NEXT();                                                           \
-    }                                                                     \
-    OP(test##s##I)                                                        \
-    {                                                                     \
-        (void)alu_and##s((T_(s))R[op->d], (T_(s))op->imm, &fl);           \
-        NEXT();                                                           \
-    }                                                                     \
-    OP(mov##s##R)                                                         \
-    {                                                                     \
-        SET##s(op->d, (T_(s))R[op->a]);                                   \
-        NEXT();                                                           \
-    }                                                                     \
-    OP(mov##s##I)                                                         \
-    {                                                                     \
-        SET##s(op->d, (T_(s))op->imm);                                    \
-        NEXT();                                                           \
-    }                                                                     \
-    OP(not##s)                                                            \
-    {                                                                     \
-        SET##s(op->d, (T_(s))~R[op->d]);                                  \
-        NEXT();                                                           \
+#define I_CMP(o, s)                                              \
+    OP(cmp##s##R)                                                \
+    {                                                            \
+        (void)alu_sub##s((T_(s))R[op->d], (T_(s))R[op->b], &fl); \
+        NEXT();                                                  \
+    }                                                            \
+    OP(cmp##s##I)                                                \
+    {                                                            \
+        (void)alu_sub##s((T_(s))R[op->d], (T_(s))op->imm, &fl);  \
+        NEXT();                                                  \
+    }                                                            \
+    OP(test##s##R)                                               \
+    {                                                            \
+        (void)alu_and##s((T_(s))R[op->d], (T_(s))R[op->b], &fl); \
+        NEXT();                                                  \
+    }                                                            \
+    OP(test##s##I)                                               \
+    {                                                            \
+        (void)alu_and##s((T_(s))R[op->d], (T_(s))op->imm, &fl);  \
+        NEXT();                                                  \
+    }                                                            \
+    OP(mov##s##R)                                                \
+    {                                                            \
+        SET##s(op->d, (T_(s))R[op->a]);                          \
+        NEXT();                                                  \
+    }                                                            \
+    OP(mov##s##I)                                                \
+    {                                                            \
+        SET##s(op->d, (T_(s))op->imm);                           \
+        NEXT();                                                  \
+    }                                                            \
+    OP(not ##s)                                                  \
+    {                                                            \
+        SET##s(op->d, (T_(s)) ~R[op->d]);                        \
+        NEXT();                                                  \
     }
-#define I_ALU1(o, s)                                              \
-    OP(o##s)                                                      \
-    {                                                             \
-        T_(s) r = alu_##o##s((T_(s))R[op->d], &fl);               \
-        SET##s(op->d, r);                                         \
-        NEXT();                                                   \
+#define I_ALU1(o, s)                                \
+    OP(o##s)                                        \
+    {                                               \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], &fl); \
+        SET##s(op->d, r);                           \
+        NEXT();                                     \
     }
-#define I_SHIFT(o, s)                                                     \
-    OP(o##s##R)                                                           \
-    {                                                                     \
-        unsigned n = (unsigned)R[op->b] & (s == 64 ? 63 : 31);            \
-        if (n) {                                                          \
-            T_(s) r = alu_##o##s((T_(s))R[op->d], n, &fl);                \
-            SET##s(op->d, r);                                             \
-        } else if (s == 32) {                                             \
-            SET##s(op->d, (T_(s))R[op->d]);                               \
-        }                                                                 \
-        NEXT();                                                           \
-    }                                                                     \
-    OP(o##s##I)                                                           \
-    {                                                                     \
-        T_(s) r = alu_##o##s((T_(s))R[op->d], (unsigned)op->imm, &fl);    \
-        SET##s(op->d, r);                                                 \
-        NEXT();                                                           \
+#define I_SHIFT(o, s)                                                  \
+    OP(o##s##R)                                                        \
+    {                                                                  \
+        unsigned n = (unsigned)R[op->b] & (s == 64 ? 63 : 31);         \
+        if (n) {                                                       \
+            T_(s) r = alu_##o##s((T_(s))R[op->d], n, &fl);             \
+            SET##s(op->d, r);                                          \
+        } else if (s == 32) {                                          \
+            SET##s(op->d, (T_(s))R[op->d]);                            \
+        }                                                              \
+        NEXT();                                                        \
+    }                                                                  \
+    OP(o##s##I)                                                        \
+    {                                                                  \
+        T_(s) r = alu_##o##s((T_(s))R[op->d], (unsigned)op->imm, &fl); \
+        SET##s(op->d, r);                                              \
+        NEXT();                                                        \
     }
-#define I_MEM(sh, s)                                      \
-    OP(ld##s##sh)                                         \
-    {                                                     \
-        uint64_t lin = LIN_##sh(s / 8, false);            \
-        LOAD(R[op->d], s, lin);                           \
-        NEXT();                                           \
-    }                                                     \
-    OP(ldw##s##sh)                                        \
-    {                                                     \
-        uint64_t lin = LIN_##sh(s / 8, true);             \
-        LOADW(R[op->d], s, lin);                          \
-        NEXT();                                           \
-    }                                                     \
-    OP(st##s##sh)                                         \
-    {                                                     \
-        uint64_t lin = LIN_##sh(s / 8, true);             \
-        STORE(R[op->a], s, lin, (void)0);                          \
-        NEXT();                                           \
-    }                                                     \
-    OP(sti##s##sh)                                        \
-    {                                                     \
-        uint64_t lin = LIN_##sh(s / 8, true);             \
-        STORE(op->imm, s, lin, (void)0);                           \
-        NEXT();                                           \
-    }                                                     \
-    OP(ldsx##s##sh)                                       \
-    {                                                     \
-        uint64_t lin = LIN_##sh(s / 8, false);            \
-        uint64_t v;                                       \
-        LOAD(v, s, lin);                                  \
-        v = (uint64_t)(int64_t)(S_(s))v;                  \
-        R[op->d] = op->sub == 8 ? v : (uint32_t)v;        \
-        NEXT();                                           \
+#define I_MEM(sh, s)                               \
+    OP(ld##s##sh)                                  \
+    {                                              \
+        uint64_t lin = LIN_##sh(s / 8, false);     \
+        LOAD(R[op->d], s, lin);                    \
+        NEXT();                                    \
+    }                                              \
+    OP(ldw##s##sh)                                 \
+    {                                              \
+        uint64_t lin = LIN_##sh(s / 8, true);      \
+        LOADW(R[op->d], s, lin);                   \
+        NEXT();                                    \
+    }                                              \
+    OP(st##s##sh)                                  \
+    {                                              \
+        uint64_t lin = LIN_##sh(s / 8, true);      \
+        STORE(R[op->a], s, lin, (void)0);          \
+        NEXT();                                    \
+    }                                              \
+    OP(sti##s##sh)                                 \
+    {                                              \
+        uint64_t lin = LIN_##sh(s / 8, true);      \
+        STORE(op->imm, s, lin, (void)0);           \
+        NEXT();                                    \
+    }                                              \
+    OP(ldsx##s##sh)                                \
+    {                                              \
+        uint64_t lin = LIN_##sh(s / 8, false);     \
+        uint64_t v;                                \
+        LOAD(v, s, lin);                           \
+        v = (uint64_t)(int64_t)(S_(s))v;           \
+        R[op->d] = op->sub == 8 ? v : (uint32_t)v; \
+        NEXT();                                    \
     }
-#define I_LEA(sh)                        \
-    OP(lea64##sh)                        \
-    {                                    \
-        R[op->d] = EA_L##sh;             \
-        NEXT();                          \
-    }                                    \
-    OP(lea32##sh)                        \
-    {                                    \
-        R[op->d] = (uint32_t)EA_L##sh;   \
-        NEXT();                          \
+#define I_LEA(sh)                      \
+    OP(lea64##sh)                      \
+    {                                  \
+        R[op->d] = EA_L##sh;           \
+        NEXT();                        \
+    }                                  \
+    OP(lea32##sh)                      \
+    {                                  \
+        R[op->d] = (uint32_t)EA_L##sh; \
+        NEXT();                        \
     }
 #define EA_LB EA_B
 #define EA_LX EA_X
 #define EA_LF EA_F
 #define EA_LG ir_offset(cpu, op)
-#define I_CC(c)                                                \
-    OP(jcc##c)                                                 \
-    {                                                          \
-        if (fl_cond(c, fl)) {                                  \
-            TAKE(0, op);                                       \
-        }                                                      \
-        NEXT();                                                \
-    }                                                          \
-    OP(cmov32_##c)                                             \
-    {                                                          \
+#define I_CC(c)                                                      \
+    OP(jcc##c)                                                       \
+    {                                                                \
+        if (fl_cond(c, fl)) {                                        \
+            TAKE(0, op);                                             \
+        }                                                            \
+        NEXT();                                                      \
+    }                                                                \
+    OP(cmov32_##c)                                                   \
+    {                                                                \
         R[op->d] = (uint32_t)(fl_cond(c, fl) ? R[op->b] : R[op->d]); \
-        NEXT();                                                \
-    }                                                          \
-    OP(cmov64_##c)                                             \
-    {                                                          \
-        R[op->d] = fl_cond(c, fl) ? R[op->b] : R[op->d];       \
-        NEXT();                                                \
+        NEXT();                                                      \
+    }                                                                \
+    OP(cmov64_##c)                                                   \
+    {                                                                \
+        R[op->d] = fl_cond(c, fl) ? R[op->b] : R[op->d];             \
+        NEXT();                                                      \
     }
 /* Condition of a comparison, without looking at its flags where C can say it. */
-#define CMP_COND(c, s, x, y)                                                                  \
-    ((c) == 2    ? (x) < (y)                                                                  \
-     : (c) == 3  ? (x) >= (y)                                                                 \
-     : (c) == 4  ? (x) == (y)                                                                 \
-     : (c) == 5  ? (x) != (y)                                                                 \
-     : (c) == 6  ? (x) <= (y)                                                                 \
-     : (c) == 7  ? (x) > (y)                                                                  \
-     : (c) == 8  ? (S_(s))((x) - (y)) < 0                                                     \
-     : (c) == 9  ? (S_(s))((x) - (y)) >= 0                                                    \
-     : (c) == 12 ? (S_(s))(x) < (S_(s))(y)                                                    \
-     : (c) == 13 ? (S_(s))(x) >= (S_(s))(y)                                                   \
-     : (c) == 14 ? (S_(s))(x) <= (S_(s))(y)                                                   \
-     : (c) == 15 ? (S_(s))(x) > (S_(s))(y)                                                    \
+#define CMP_COND(c, s, x, y)                \
+    ((c) == 2    ? (x) < (y)                \
+     : (c) == 3  ? (x) >= (y)               \
+     : (c) == 4  ? (x) == (y)               \
+     : (c) == 5  ? (x) != (y)               \
+     : (c) == 6  ? (x) <= (y)               \
+     : (c) == 7  ? (x) > (y)                \
+     : (c) == 8  ? (S_(s))((x) - (y)) < 0   \
+     : (c) == 9  ? (S_(s))((x) - (y)) >= 0  \
+     : (c) == 12 ? (S_(s))(x) < (S_(s))(y)  \
+     : (c) == 13 ? (S_(s))(x) >= (S_(s))(y) \
+     : (c) == 14 ? (S_(s))(x) <= (S_(s))(y) \
+     : (c) == 15 ? (S_(s))(x) > (S_(s))(y)  \
                  : fl_cond(c, fl))
-#define TEST_COND(c, s, r)                                                                    \
-    ((c) == 4    ? (r) == 0                                                                   \
-     : (c) == 5  ? (r) != 0                                                                   \
-     : (c) == 8  ? (S_(s))(r) < 0                                                             \
-     : (c) == 9  ? (S_(s))(r) >= 0                                                            \
-                 : fl_cond(c, fl))
+#define TEST_COND(c, s, r)        \
+    ((c) == 4   ? (r) == 0        \
+     : (c) == 5 ? (r) != 0        \
+     : (c) == 8 ? (S_(s))(r) < 0  \
+     : (c) == 9 ? (S_(s))(r) >= 0 \
+                : fl_cond(c, fl))
 #define SRC_R(s) ((T_(s))R[op->b])
 #define SRC_I(s) ((T_(s))op->imm)
-#define I_CMPJ(c, s, f)                                            \
-    OP(cmpj##s##f##c)                                              \
-    {                                                              \
-        T_(s) x = (T_(s))R[op->d], y = SRC_##f(s);                 \
-        (void)alu_sub##s(x, y, &fl);                               \
-        if (CMP_COND(c, s, x, y)) {                                \
-            TAKE(0, op + 1);                                       \
-        }                                                          \
-        TAKE(1, op + 2);                                           \
-    }                                                              \
-    OP(testj##s##f##c)                                             \
-    {                                                              \
-        T_(s) x = (T_(s))R[op->d], y = SRC_##f(s);                 \
-        T_(s) r = alu_and##s(x, y, &fl);                           \
-        if (TEST_COND(c, s, r)) {                                  \
-            TAKE(0, op + 1);                                       \
-        }                                                          \
-        TAKE(1, op + 2);                                           \
+#define I_CMPJ(c, s, f)                            \
+    OP(cmpj##s##f##c)                              \
+    {                                              \
+        T_(s) x = (T_(s))R[op->d], y = SRC_##f(s); \
+        (void)alu_sub##s(x, y, &fl);               \
+        if (CMP_COND(c, s, x, y)) {                \
+            TAKE(0, op + 1);                       \
+        }                                          \
+        TAKE(1, op + 2);                           \
+    }                                              \
+    OP(testj##s##f##c)                             \
+    {                                              \
+        T_(s) x = (T_(s))R[op->d], y = SRC_##f(s); \
+        T_(s) r = alu_and##s(x, y, &fl);           \
+        if (TEST_COND(c, s, r)) {                  \
+            TAKE(0, op + 1);                       \
+        }                                          \
+        TAKE(1, op + 2);                           \
     }
 
 /* cpu == NULL: only tells where the handlers are. */
@@ -603,10 +609,10 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     }
     OP(bswap)
     {
-        R[op->d] = op->size == 8   ? __builtin_bswap64(R[op->d])
-                   : op->size == 4 ? __builtin_bswap32((uint32_t)R[op->d])
-                                   : (R[op->d] & ~(uint64_t)0xffff) |
-                                       __builtin_bswap16((uint16_t)R[op->d]);
+        R[op->d] = op->size == 8 ? __builtin_bswap64(R[op->d])
+                   : op->size == 4
+                       ? __builtin_bswap32((uint32_t)R[op->d])
+                       : (R[op->d] & ~(uint64_t)0xffff) | __builtin_bswap16((uint16_t)R[op->d]);
         NEXT();
     }
     OP(push_r)
@@ -824,9 +830,9 @@ lookup_link:
             goto out;
         }
         Block *from = b;
-        Block *to = tcg_find_block(cpu);
-        tcg_link(tc->tcg, from, (unsigned)slot, to);
-        b = to;
+        uint64_t seq = tc->tcg->n_flushes;
+        b = tcg_find_block(cpu);
+        tcg_link(tc->tcg, from, (unsigned)slot, b, seq);
         goto enter;
     }
 lookup : {
@@ -838,13 +844,15 @@ lookup : {
     const JumpEntry *je = &tc->jump[tcg_jump_index(rip)];
     Block *to = je->block;
     if (likely(je->rip == rip && je->gen == (uint32_t)tc->gen_bits && to &&
-               to->flags == tcg_block_flags(cpu) &&
-               to->cs_base == cpu->segs[SEG_CS].base &&
+               to->flags == tcg_block_flags(cpu) && to->cs_base == cpu->segs[SEG_CS].base &&
                !__atomic_load_n(&to->invalid, __ATOMIC_RELAXED))) {
         b = to;
     } else {
         cpu->rflags = fl_to_rflags(cpu->rflags, fl);
         b = tcg_find_block(cpu);
+        if (unlikely(b->flags & BLOCK_STEP)) {
+            goto out;
+        }
     }
 }
 enter:
@@ -992,8 +1000,9 @@ static unsigned select_simple(const IrOp *op)
     case IR_VMOV:
         return op->size == 16 ? H_vmov16 : H_vmov;
     case IR_CMOV:
-        return op->size == 8 ? H_cmov64_0 + op->sub : op->size == 4 ? H_cmov32_0 + op->sub
-                                                                     : H_slow_alu;
+        return op->size == 8   ? H_cmov64_0 + op->sub
+               : op->size == 4 ? H_cmov32_0 + op->sub
+                               : H_slow_alu;
     case IR_NOP:
         return H_nop;
     default:
@@ -1013,9 +1022,9 @@ static unsigned select_one(const IrOp *op)
     case IR_ST:
         return select_memory(op);
     case IR_LEA:
-        return op->size == 2 ? H_slow_alu
-                             : (op->size == 8 ? H_lea64B : H_lea32B) +
-                                   (op->flags & IRF_A16 ? 3 : shape(op));
+        return op->size == 2
+                   ? H_slow_alu
+                   : (op->size == 8 ? H_lea64B : H_lea32B) + (op->flags & IRF_A16 ? 3 : shape(op));
     case IR_ADD:
     case IR_OR:
     case IR_ADC:

@@ -15,6 +15,8 @@ const IrOpInfo ir_op_info[IR_COUNT] = {
     [IR_MOVSX] = {"movsx"},
     [IR_LEA] = {"lea"},
     [IR_BSWAP] = {"bswap"},
+    [IR_SIGN] = {"sign"},
+    [IR_BITOFS] = {"bitofs"},
     [IR_LD] = {"ld", .fault = true},
     [IR_LDSX] = {"ldsx", .fault = true},
     [IR_ST] = {"st", .fault = true},
@@ -131,10 +133,10 @@ unsigned ir_optimize(IrOp *ops, unsigned n)
 
 static const char *reg_name(unsigned r)
 {
-    static const char *const names[32] = {
-        "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",  "r9",  "r10",
-        "r11", "r12", "r13", "r14", "r15", "t0",  "t1",  "t2",  "t3",  "t4",  "t5",
-        "t6",  "t7",  "t8",  "t9",  "t10", "t11", "t12", "t13", "t14", "zero"};
+    static const char *const names[32] = {"rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                          "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15",
+                                          "t0",  "t1",  "t2",  "t3",  "t4",  "t5",  "t6",  "t7",
+                                          "t8",  "t9",  "t10", "t11", "t12", "t13", "t14", "zero"};
     return names[r & 31];
 }
 

@@ -53,6 +53,8 @@ typedef enum IrOpcode {
     IR_MOVSX, /* d (`size`) = a sign-extended from `sub` bytes */
     IR_LEA,   /* d (`size`) = offset of the memory operand */
     IR_BSWAP,
+    IR_SIGN,   /* d (`size`) = all bits the sign of a */
+    IR_BITOFS, /* d (64 bits) = byte offset, multiple of `size`, of bit number a (signed) */
     /* memory */
     IR_LD,   /* d (64 bits) = memory, zero-extended */
     IR_LDSX, /* d (size `sub`) = memory of `size`, sign-extended */
@@ -101,8 +103,8 @@ typedef enum IrOpcode {
     IR_TZCNT,
     IR_LZCNT,
     IR_POPCNT,
-    IR_CMOV,  /* d = b if cc `sub` (4 bytes: always zero-extends) */
-    IR_SETCC, /* d (1 byte) = cc `sub` */
+    IR_CMOV,   /* d = b if cc `sub` (4 bytes: always zero-extends) */
+    IR_SETCC,  /* d (1 byte) = cc `sub` */
     IR_FLAGOP, /* sub: 0 CLC, 1 STC, 2 CMC, 3 SAHF, 4 LAHF, 5 SALC */
     IR_ATOMIC, /* locked read-modify-write of memory: sub is IrAtomic, operand b or imm,
                 * old value to d */
@@ -176,11 +178,11 @@ typedef struct IrOp {
 _Static_assert(sizeof(IrOp) == 32, "two operations a cache line");
 
 /* What a helper does beyond its arguments. */
-#define HE_FAULT 1u    /* may raise an exception: all state must be exact */
-#define HE_RFLAGS 2u   /* reads the arithmetic flags */
-#define HE_WFLAGS 4u   /* writes them */
-#define HE_RREGS 8u    /* reads guest registers other than its operands */
-#define HE_WREGS 16u   /* writes them */
+#define HE_FAULT 1u  /* may raise an exception: all state must be exact */
+#define HE_RFLAGS 2u /* reads the arithmetic flags */
+#define HE_WFLAGS 4u /* writes them */
+#define HE_RREGS 8u  /* reads guest registers other than its operands */
+#define HE_WREGS 16u /* writes them */
 #define HE_ANY (HE_FAULT | HE_RFLAGS | HE_WFLAGS | HE_RREGS | HE_WREGS)
 
 /*

@@ -348,26 +348,25 @@ uint8_t tcg_code_byte(CPUX86 *cpu, uint64_t linear)
 
 /* ---- what helpers call ---- */
 
-#define DEFINE_ACCESS(bits)                                                                  \
-    uint##bits##_t mmu_ld##bits(CPUX86 *cpu, uint64_t linear, MmuMode mode)                  \
-    {                                                                                        \
-        TcgCpu *tc = tcg_cpu(cpu);                                                           \
-        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                     \
-        if (tlb_hit(e->tag_r, linear, bits / 8, mode_gen(tc, mode))) {                       \
-            return (uint##bits##_t)ld_le((const void *)(uintptr_t)(linear + e->addend),      \
-                                         bits / 8);                                          \
-        }                                                                                    \
-        return (uint##bits##_t)tcg_ld_slow(cpu, linear, bits / 8, mode, SEG_DS);             \
-    }                                                                                        \
-    void mmu_st##bits(CPUX86 *cpu, uint64_t linear, uint##bits##_t v, MmuMode mode)          \
-    {                                                                                        \
-        TcgCpu *tc = tcg_cpu(cpu);                                                           \
-        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                     \
-        if (tlb_hit(e->tag_w, linear, bits / 8, mode_gen(tc, mode))) {                       \
-            st_le((void *)(uintptr_t)(linear + e->addend), bits / 8, v);                     \
-            return;                                                                          \
-        }                                                                                    \
-        tcg_st_slow(cpu, linear, v, bits / 8, mode, SEG_DS);                                 \
+#define DEFINE_ACCESS(bits)                                                                        \
+    uint##bits##_t mmu_ld##bits(CPUX86 *cpu, uint64_t linear, MmuMode mode)                        \
+    {                                                                                              \
+        TcgCpu *tc = tcg_cpu(cpu);                                                                 \
+        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                           \
+        if (tlb_hit(e->tag_r, linear, bits / 8, mode_gen(tc, mode))) {                             \
+            return (uint##bits##_t)ld_le((const void *)(uintptr_t)(linear + e->addend), bits / 8); \
+        }                                                                                          \
+        return (uint##bits##_t)tcg_ld_slow(cpu, linear, bits / 8, mode, SEG_DS);                   \
+    }                                                                                              \
+    void mmu_st##bits(CPUX86 *cpu, uint64_t linear, uint##bits##_t v, MmuMode mode)                \
+    {                                                                                              \
+        TcgCpu *tc = tcg_cpu(cpu);                                                                 \
+        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                           \
+        if (tlb_hit(e->tag_w, linear, bits / 8, mode_gen(tc, mode))) {                             \
+            st_le((void *)(uintptr_t)(linear + e->addend), bits / 8, v);                           \
+            return;                                                                                \
+        }                                                                                          \
+        tcg_st_slow(cpu, linear, v, bits / 8, mode, SEG_DS);                                       \
     }
 DEFINE_ACCESS(8)
 DEFINE_ACCESS(16)
@@ -508,8 +507,7 @@ uint64_t seg_linear(CPUX86 *cpu, unsigned seg, uint64_t offset, unsigned size, b
     }
     if ((cpu->hflags & HF_PE) && !(cpu->hflags & HF_VM)) {
         bool code = s->attr & SEG_TYPE_CODE, rw = s->attr & SEG_TYPE_RW;
-        if ((s->attr & SEG_UNUSABLE) || !(s->attr & SEG_P) ||
-            (write ? code || !rw : code && !rw)) {
+        if ((s->attr & SEG_UNUSABLE) || !(s->attr & SEG_P) || (write ? code || !rw : code && !rw)) {
             raise_segment(cpu, seg);
         }
     }

@@ -131,8 +131,7 @@ void mmu_flush_pcid_page(CPUX86 *cpu, uint16_t pcid, uint64_t linear)
 }
 
 #define CTX_CR0 (CR0_PE | CR0_PG | CR0_WP)
-#define CTX_CR4                                                                           \
-    (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
+#define CTX_CR4 (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 #define CTX_EFER (EFER_NXE | EFER_LMA)
 
 void mmu_context_changed(CPUX86 *cpu)

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The engine "tcg": creation, the vCPU's run loop, events between blocks.
+ *
+ * Exceptions unwind by siglongjmp to run_loop(), which delivers them; everything
+ * that happens between two instructions (interrupts, SMI, INIT, halts, requests of
+ * other threads) is handled in handle_events().
+ */
+#include "accel/tcg/internal.h"
+#include "accel/tcg/interp.h"
+#include "target/i386/tcg/helper.h"
+#include "util/log.h"
+
+#include <inttypes.h>
+
+#define TB_SIZE_DEFAULT 24u
+#define TB_SIZE_MAX 2047u
+
+typedef enum TcgEngine { ENGINE_INTERP, ENGINE_JIT } TcgEngine;
+typedef enum TcgThread { THREAD_MULTI, THREAD_SINGLE } TcgThread;
+static const char *const engine_names[] = {"interp", "jit", NULL};
+static const char *const thread_names[] = {"multi", "single", NULL};
+
+typedef struct TcgAccel {
+    Accel parent;
+    int thread, engine;
+    uint32_t tb_size;
+    bool one_insn, split_wx;
+} TcgAccel;
+
+/* ---- events ---- */
+
+static bool is_bsp(const CPUX86 *cpu)
+{
+    if (cpu->apic_ops && cpu->apic_ops->get_base) {
+        return cpu->apic_ops->get_base(cpu->apic) >> 8 & 1;
+    }
+    return cpu->index == 0;
+}
+
+static bool deliver(CPUX86 *cpu, EventKind kind, int vector)
+{
+    return x86_deliver(cpu, kind, vector, false, 0, cpu->rip);
+}
+
+static void take_init(CPUX86 *cpu)
+{
+    cpu_init_signal(cpu, is_bsp(cpu));
+    mmu_flush(cpu);
+    mmu_context_changed(cpu);
+}
+
+static void rest_for_exclusive(TcgCpu *tc)
+{
+    tcg_cpu_leave(tc);
+    tcg_cpu_enter(tc);
+}
+
+/* Requests of other threads; nothing architectural. */
+static void handle_requests(TcgCpu *tc, uint32_t irq)
+{
+    CPUX86 *cpu = tc->cpu;
+    if (irq & IRQ_TLB_FLUSH) {
+        cpu_interrupt_clear(cpu, IRQ_TLB_FLUSH);
+        tcg_memory_changed(tc);
+        mmu_context_changed(cpu);
+    }
+    if (irq & IRQ_POLL) {
+        cpu_interrupt_clear(cpu, IRQ_POLL);
+        rest_for_exclusive(tc);
+    }
+}
+
+/* The most important event that can be served now (SDM vol. 3, 6.9). false: triple fault. */
+static bool serve_event(CPUX86 *cpu, uint32_t irq)
+{
+    if (irq & IRQ_MCE) {
+        cpu_interrupt_clear(cpu, IRQ_MCE);
+        return (cpu->cr4 & CR4_MCE) && deliver(cpu, EVENT_EXCEPTION, EXC_MC);
+    }
+    if (irq & IRQ_SMI) {
+        cpu_interrupt_clear(cpu, IRQ_SMI);
+        cpu->halted = false;
+        x86_enter_smm(cpu);
+    } else if (irq & IRQ_INIT) {
+        cpu_interrupt_clear(cpu, IRQ_INIT);
+        take_init(cpu);
+    } else if (irq & IRQ_SIPI) {
+        cpu_interrupt_clear(cpu, IRQ_SIPI);
+        cpu_sipi(cpu, cpu->sipi_vector);
+        mmu_flush(cpu);
+        mmu_context_changed(cpu);
+    } else if (irq & IRQ_NMI) {
+        cpu_interrupt_clear(cpu, IRQ_NMI);
+        cpu->nmi_masked = true;
+        return deliver(cpu, EVENT_EXTERNAL, EXC_NMI);
+    } else if (irq & IRQ_HARD) {
+        int vector = cpu->apic_ops ? cpu->apic_ops->ack_interrupt(cpu->apic) : -1;
+        if (vector < 0) {
+            if (!cpu->apic_ops) {
+                cpu_interrupt_clear(cpu, IRQ_HARD);
+            }
+            return true;
+        }
+        return deliver(cpu, EVENT_EXTERNAL, vector);
+    }
+    return true;
+}
+
+#define IRQ_ARCHITECTURAL (IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_INIT | IRQ_SIPI | IRQ_MCE)
+
+static uint32_t serviceable(const CPUX86 *cpu)
+{
+    uint32_t irq = __atomic_load_n(&cpu->irq_pending, __ATOMIC_SEQ_CST) & tcg_irq_mask(cpu);
+    if (cpu->wait_for_sipi) {
+        irq &= ~(uint32_t)(IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_MCE);
+    }
+    return irq;
+}
+
+/* true: go on executing; else *exit says why not. */
+static bool handle_events(TcgCpu *tc, RunExit *exit)
+{
+    CPUX86 *cpu = tc->cpu;
+    for (;;) {
+        uint32_t irq = serviceable(cpu);
+        handle_requests(tc, irq);
+        if (irq & (IRQ_EXIT | IRQ_RESET)) {
+            *exit = RUN_EXIT_INTERRUPTED;
+            return false;
+        }
+        if (!(irq & IRQ_ARCHITECTURAL)) {
+            break;
+        }
+        if (!serve_event(cpu, irq)) {
+            *exit = RUN_EXIT_SHUTDOWN;
+            return false;
+        }
+    }
+    *exit = RUN_EXIT_HALTED;
+    return !cpu->halted && !cpu->wait_for_sipi;
+}
+
+/* ---- the run loop ---- */
+
+/* One instruction with EFLAGS.TF or breakpoints enabled. */
+static void step(CPUX86 *cpu, Block *b)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    bool trap = cpu->rflags & FLAG_TF;
+    if (b->flags & HF_CODE_BP) {
+        x86_check_code_bp(cpu, b->cs_base + b->rip);
+    }
+    tc->no_step = false;
+    uint64_t before = cpu->rip;
+    cpu_interrupt(cpu, IRQ_POLL); /* back here after the instruction */
+    tcg_interpret(cpu, b);
+    if (cpu->rip != before) { /* a REP prefix repeats under RF */
+        cpu->rflags &= ~(uint64_t)FLAG_RF;
+    }
+    if (!tc->no_step) {
+        x86_single_step(cpu, trap);
+    }
+}
+
+static RunExit run_loop(TcgCpu *tc)
+{
+    CPUX86 *cpu = tc->cpu;
+    sigjmp_buf env;
+    RunExit exit;
+    cpu->unwind = &env;
+    if (sigsetjmp(env, 0)) {
+        while (tc->excl_depth) {
+            mmu_exclusive_end(cpu);
+        }
+        tc->leave = false;
+        tc->current = NULL;
+        if (!x86_deliver(cpu, EVENT_EXCEPTION, cpu->exception_vector, cpu->exception_has_error,
+                         cpu->exception_error, cpu->rip)) {
+            return RUN_EXIT_SHUTDOWN;
+        }
+    }
+    while (handle_events(tc, &exit)) {
+        Block *b = tcg_find_block(cpu);
+        if (b->flags & BLOCK_STEP) {
+            step(cpu, b);
+        } else {
+            tcg_interpret(cpu, b);
+        }
+    }
+    return exit;
+}
+
+static RunExit tcg_run(Vcpu *v)
+{
+    TcgCpu *tc = tcg_cpu(&v->cpu);
+    /* Whatever changed the state meanwhile (reset, monitor, gdb) may have changed these. */
+    mmu_context_changed(&v->cpu);
+    tcg_cpu_enter(tc);
+    RunExit r = run_loop(tc);
+    tcg_cpu_leave(tc);
+    v->cpu.unwind = NULL;
+    return r;
+}
+
+/* ---- memory listener ---- */
+
+static Tcg *listener_tcg(MemoryListener *l)
+{
+    return container_of(l, Tcg, listener);
+}
+
+static void map_changed(MemoryListener *l)
+{
+    Tcg *t = listener_tcg(l);
+    pthread_mutex_lock(&t->cpus_lock);
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        TcgCpu *tc = g_ptr_array_index(t->cpus, i);
+        cpu_interrupt(tc->cpu, IRQ_TLB_FLUSH);
+    }
+    pthread_mutex_unlock(&t->cpus_lock);
+}
+
+static void page_cleaned(MemoryListener *l, RamBlock *b, uint64_t offset, uint64_t len)
+{
+    Tcg *t = listener_tcg(l);
+    if (b->engine) {
+        pthread_mutex_lock(&t->cpus_lock);
+        tcg_protect_ram(t, b, offset, len);
+        pthread_mutex_unlock(&t->cpus_lock);
+    }
+}
+
+static void code_written(MemoryListener *l, RamBlock *b, uint64_t offset, uint64_t len)
+{
+    if (b->engine) {
+        tcg_invalidate_range(listener_tcg(l), b, offset, len, NULL, true);
+    }
+}
+
+/* ---- life ---- */
+
+static bool check_options(const TcgAccel *a, Error **errp)
+{
+    if (a->engine == ENGINE_JIT) {
+        error_set(errp, "-accel tcg: engine=jit is not part of this build");
+        error_hint(errp, "use engine=interp");
+        return false;
+    }
+    if (a->thread == THREAD_SINGLE) {
+        error_set(errp, "-accel tcg: thread=single is not supported: every CPU has its own thread");
+        error_hint(errp, "use thread=multi");
+        return false;
+    }
+    if (a->split_wx) {
+        error_set(errp, "-accel tcg: split-wx=on needs engine=jit; the interpreter makes no code");
+        return false;
+    }
+    if (a->tb_size < 1 || a->tb_size > TB_SIZE_MAX) {
+        error_set(errp, "-accel tcg: tb-size=%u is not between 1 and %u MiB", a->tb_size,
+                  TB_SIZE_MAX);
+        return false;
+    }
+    return true;
+}
+
+static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
+{
+    TcgAccel *a = (TcgAccel *)accel;
+    if (!check_options(a, errp)) {
+        return false;
+    }
+    Tcg *t = g_new0(Tcg, 1);
+    t->accel = accel;
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_mutex_init(&t->cpus_lock, NULL);
+    pthread_mutex_init(&t->excl_lock, NULL);
+    pthread_cond_init(&t->excl_cond, NULL);
+    t->cpus = g_ptr_array_new();
+    t->one_insn = a->one_insn;
+    if (!tcg_cache_init(t, (size_t)a->tb_size * MiB, errp)) {
+        g_ptr_array_unref(t->cpus);
+        g_free(t);
+        return false;
+    }
+    accel->data = t;
+    accel->mem = mem;
+    t->listener = (MemoryListener){
+        .name = "tcg", .commit = map_changed, .clean = page_cleaned, .code_written = code_written};
+    memory_listener_add(mem, &t->listener);
+    return true;
+}
+
+static void tcg_destroy(Accel *accel)
+{
+    Tcg *t = accel->data;
+    if (!t) {
+        return;
+    }
+    g_assert(t->cpus->len == 0);
+    memory_listener_del(accel->mem, &t->listener);
+    tcg_cache_fini(t);
+    g_ptr_array_unref(t->cpus);
+    pthread_mutex_destroy(&t->lock);
+    pthread_mutex_destroy(&t->cpus_lock);
+    pthread_mutex_destroy(&t->excl_lock);
+    pthread_cond_destroy(&t->excl_cond);
+    g_free(t);
+    accel->data = NULL;
+}
+
+/* The list of vCPUs is read under excl_lock (vCPU threads) or cpus_lock (others). */
+static void list_cpu(Tcg *t, TcgCpu *tc, bool add)
+{
+    pthread_mutex_lock(&t->excl_lock);
+    pthread_mutex_lock(&t->cpus_lock);
+    pthread_mutex_lock(&t->lock);
+    if (add) {
+        g_ptr_array_add(t->cpus, tc);
+    } else {
+        g_ptr_array_remove(t->cpus, tc);
+    }
+    pthread_mutex_unlock(&t->lock);
+    pthread_mutex_unlock(&t->cpus_lock);
+    pthread_mutex_unlock(&t->excl_lock);
+}
+
+static bool tcg_vcpu_create(Accel *accel, Vcpu *v, Error **errp)
+{
+    size_t size = ALIGN_UP(sizeof(TcgCpu), (size_t)64);
+    TcgCpu *tc = aligned_alloc(64, size);
+    if (!tc) {
+        error_set(errp, "out of memory for CPU %u", v->cpu.index);
+        return false;
+    }
+    memset(tc, 0, size);
+    tc->cpu = &v->cpu;
+    tc->tcg = accel->data;
+    tc->scratch = g_new(IrOp, BLOCK_MAX_OPS);
+    memset(v->cpu.engine_tmp, 0, sizeof(v->cpu.engine_tmp));
+    v->cpu.engine = tc;
+    tcg_tlb_init(tc);
+    list_cpu(tc->tcg, tc, true);
+    return true;
+}
+
+static void tcg_vcpu_destroy(Vcpu *v)
+{
+    TcgCpu *tc = tcg_cpu(&v->cpu);
+    if (tc) {
+        list_cpu(tc->tcg, tc, false);
+        g_free(tc->scratch);
+        g_free(tc->uncached);
+        free(tc);
+        v->cpu.engine = NULL;
+    }
+}
+
+static void tcg_info(Accel *accel, GString *out)
+{
+    Tcg *t = accel->data;
+    uint64_t lookups = 0, fills = 0, flushes = 0, slow = 0;
+    pthread_mutex_lock(&t->cpus_lock);
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        const TcgCpu *tc = g_ptr_array_index(t->cpus, i);
+        lookups += tc->n_lookups;
+        fills += tc->n_tlb_fills;
+        flushes += tc->n_flushes;
+        slow += tc->n_slow;
+    }
+    pthread_mutex_unlock(&t->cpus_lock);
+    pthread_mutex_lock(&t->lock);
+    g_string_append_printf(out, "Translation buffer state:\n");
+    g_string_append_printf(out, "engine              interp\n");
+    g_string_append_printf(out, "gen code size       %zu/%zu\n", t->arena_used, t->arena_size);
+    g_string_append_printf(out, "TB count            %" PRIu64 "\n", t->n_blocks);
+    g_string_append_printf(out, "guest instructions  %" PRIu64 " (%.1f a TB)\n", t->n_insns,
+                           t->n_blocks ? (double)t->n_insns / (double)t->n_blocks : 0.0);
+    g_string_append_printf(out, "IR operations       %" PRIu64 " (%.1f an instruction)\n", t->n_ops,
+                           t->n_insns ? (double)t->n_ops / (double)t->n_insns : 0.0);
+    g_string_append_printf(out, "\nStatistics:\n");
+    g_string_append_printf(out, "TB flush count      %" PRIu64 "\n", t->n_flushes);
+    g_string_append_printf(out, "TB invalidate count %" PRIu64 "\n", t->n_invalidations);
+    g_string_append_printf(out, "TB slow lookups     %" PRIu64 "\n", lookups);
+    g_string_append_printf(out, "TLB fills           %" PRIu64 "\n", fills);
+    g_string_append_printf(out, "TLB full flushes    %" PRIu64 "\n", flushes);
+    g_string_append_printf(out, "slow accesses       %" PRIu64 "\n", slow);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static void tcg_accel_init(Object *obj)
+{
+    TcgAccel *a = (TcgAccel *)obj;
+    a->tb_size = TB_SIZE_DEFAULT;
+}
+
+static const Property tcg_props[] = {
+    PROPERTY_ENUM("engine", TcgAccel, engine, engine_names, ENGINE_INTERP,
+                  "how guest code is executed: interp"),
+    PROPERTY_BOOL("one-insn-per-tb", TcgAccel, one_insn, false,
+                  "translate one instruction at a time, for debugging"),
+    PROPERTY_BOOL("split-wx", TcgAccel, split_wx, false,
+                  "map translated code twice, writable and executable"),
+    PROPERTY_U32("tb-size", TcgAccel, tb_size, TB_SIZE_DEFAULT,
+                 "size of the cache of translated code in MiB"),
+    PROPERTY_ENUM("thread", TcgAccel, thread, thread_names, THREAD_MULTI,
+                  "threads that run CPUs: multi, one for each"),
+    {0},
+};
+
+static const AccelClass tcg_class = {
+    .name = "tcg",
+    .create = tcg_create,
+    .destroy = tcg_destroy,
+    .vcpu_create = tcg_vcpu_create,
+    .vcpu_destroy = tcg_vcpu_destroy,
+    .run = tcg_run,
+    .info = tcg_info,
+};
+
+OBJECT_TYPE(tcg_accel_type, .name = "tcg-accel", .parent = TYPE_ACCEL,
+            .help = "executes guest code in software", .size = sizeof(TcgAccel),
+            .klass = &tcg_class, .props = tcg_props, .init = tcg_accel_init)

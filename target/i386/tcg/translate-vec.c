@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* x87, MMX and SSE: one generic translation each; decode.h says what a row means. */
+#include "accel/tcg/interp.h"
+#include "target/i386/tcg/helper.h"
+#include "target/i386/tcg/translate.h"
+
+static bool h_no_sse(CPUX86 *cpu, const IrOp *op)
+{
+    x86_raise(cpu, (cpu->cr0 & CR0_EM) || !(cpu->cr4 & CR4_OSFXSR) ? EXC_UD : EXC_NM);
+}
+HELPER(v_no_sse, "no_sse", h_no_sse, HE_ANY);
+
+#define VHELPER(id, call)                           \
+    static bool h_##id(CPUX86 *cpu, const IrOp *op) \
+    {                                               \
+        call;                                       \
+        return true;                                \
+    }                                               \
+    HELPER(v_##id, #id, h_##id, HE_ANY);
+VHELPER(check_mmx, x87_check_mmx(cpu))
+VHELPER(enter_mmx, x87_enter_mmx(cpu))
+VHELPER(wait, x87_wait(cpu))
+VHELPER(emms, helper_emms(cpu))
+VHELPER(x87, x87_insn(cpu, op->b, op->a, op->seg, ir_offset(cpu, op), op->size))
+VHELPER(fxsave, helper_fxsave(cpu, op->seg, ir_offset(cpu, op), op->d))
+VHELPER(fxrstor, helper_fxrstor(cpu, op->seg, ir_offset(cpu, op), op->d))
+VHELPER(xsave, helper_xsave(cpu, op->seg, ir_offset(cpu, op), op->d, (XsaveKind)op->a))
+VHELPER(xrstor, helper_xrstor(cpu, op->seg, ir_offset(cpu, op), op->d, (XsaveKind)op->a))
+VHELPER(ldmxcsr, helper_ldmxcsr(cpu, (uint32_t)*ir_reg(cpu, op->a)))
+VHELPER(get_mxcsr, *ir_reg(cpu, op->d) = cpu->mxcsr)
+
+/* MASKMOVQ, MASKMOVDQU: a data, b mask; only the bytes asked for are touched. */
+static bool h_maskmov(CPUX86 *cpu, const IrOp *op)
+{
+    uint8_t data[16], mask[16];
+    if (op->size == 8) {
+        memcpy(data, &cpu->x87.r[op->a].mant, 8);
+        memcpy(mask, &cpu->x87.r[op->b].mant, 8);
+    } else {
+        memcpy(data, &cpu->vec[op->a], 16);
+        memcpy(mask, &cpu->vec[op->b], 16);
+    }
+    uint64_t ea = ir_offset(cpu, op);
+    for (int pass = 0; pass < 2; pass++) { /* first look, then write */
+        for (unsigned i = 0; i < op->size; i++) {
+            uint64_t off = ea + i;
+            if (!(mask[i] & 0x80)) {
+                continue;
+            }
+            off = op->flags & IRF_A16 ? (uint16_t)off : op->flags & IRF_A32 ? (uint32_t)off : off;
+            uint64_t lin = seg_linear(cpu, op->seg, off, 1, true);
+            if (pass == 0) {
+                mmu_probe(cpu, lin, 1, true, mmu_mode(cpu));
+            } else {
+                mmu_st8(cpu, lin, data[i], mmu_mode(cpu));
+            }
+        }
+    }
+    return true;
+}
+HELPER(v_maskmov, "maskmov", h_maskmov, HE_ANY);
+
+static IrOp *with_memory(Translator *t, const IrHelper *h)
+{
+    MemRef m = tr_mem(t);
+    IrOp *o = tr_call(t, h);
+    tr_set_mem(o, &m);
+    return o;
+}
+
+/* ---- vector rows ---- */
+
+typedef struct VecInsn {
+    bool mmx, sse;
+    unsigned sources;     /* operands after the destination that are no immediates */
+    unsigned src[2];      /* their vector registers */
+    unsigned dst;         /* destination's vector register */
+    bool dst_is_register; /* V or P */
+} VecInsn;
+
+static bool form_is_mmx(uint16_t o)
+{
+    OperandForm f = OPERAND_FORM(o);
+    return f == OF_P || f == OF_Q || f == OF_N;
+}
+
+static bool form_is_sse(uint16_t o)
+{
+    OperandForm f = OPERAND_FORM(o);
+    return f == OF_V || f == OF_W || f == OF_U;
+}
+
+/* Entry checks; false if the instruction can only fault. */
+static bool check_state(Translator *t, VecInsn *v)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        v->mmx |= form_is_mmx(t->in->row->operand[i]);
+        v->sse |= form_is_sse(t->in->row->operand[i]);
+    }
+    if (t->in->row->flags & RF_NOSTATE) {
+        return true;
+    }
+    if (v->sse && !(t->flags & HF_SSE_OK)) {
+        (void)tr_call(t, &v_no_sse);
+        tr_exit(t);
+        return false;
+    }
+    if (v->mmx) {
+        (void)tr_call(t, &v_check_mmx);
+    }
+    return true;
+}
+
+static void load_vector(Translator *t, const Operand *o, unsigned d)
+{
+    MemRef m = tr_mem(t);
+    if (o->aligned) {
+        tr_align(t, o->size, &m);
+    }
+    IrOp *op = tr_emit(t, IR_VLD, o->size);
+    op->d = (uint8_t)d;
+    tr_set_mem(op, &m);
+}
+
+static void store_vector(Translator *t, const Operand *o, unsigned a)
+{
+    MemRef m = tr_mem(t);
+    if (o->aligned) {
+        tr_align(t, o->size, &m);
+    }
+    IrOp *op = tr_emit(t, IR_VST, o->size);
+    op->a = (uint8_t)a;
+    tr_set_mem(op, &m);
+}
+
+static IrOp *vec_move(Translator *t, IrOpcode code, unsigned size, unsigned d, unsigned a)
+{
+    IrOp *o = tr_emit(t, code, size);
+    o->d = (uint8_t)d;
+    o->a = (uint8_t)a;
+    return o;
+}
+
+/* Operand i as a vector register; memory operands are loaded to `tmp`. */
+static unsigned vec_source(Translator *t, unsigned i, unsigned tmp)
+{
+    const Operand *o = &t->in->operand[i];
+    switch (o->kind) {
+    case OK_VEC:
+        return o->reg;
+    case OK_MMX:
+        (void)vec_move(t, IR_VFROMM, 8, tmp, o->reg);
+        return tmp;
+    case OK_REG:
+        (void)vec_move(t, IR_VFROMG, o->size, tmp, o->reg);
+        return tmp;
+    default:
+        load_vector(t, o, tmp);
+        return tmp;
+    }
+}
+
+static void put_result(Translator *t, unsigned v)
+{
+    const Operand *dst = &t->in->operand[0];
+    switch (dst->kind) {
+    case OK_MMX:
+        (void)vec_move(t, IR_MFROMV, 8, dst->reg, v);
+        break;
+    case OK_REG:
+        (void)vec_move(t, IR_GFROMV, dst->size == 8 ? 8 : 4, dst->reg, v);
+        break;
+    case OK_MEM:
+        store_vector(t, dst, v);
+        break;
+    default:
+        break;
+    }
+}
+
+/* Memory first (it may fault), then the change to MMX state, then registers. */
+static void enter_mmx(Translator *t, const VecInsn *v)
+{
+    if (v->mmx) {
+        (void)tr_call(t, &v_enter_mmx);
+    }
+}
+
+static void plain_move(Translator *t, const VecInsn *v)
+{
+    const Operand *dst = &t->in->operand[0], *src = &t->in->operand[1];
+    if (src->kind == OK_MEM && dst->kind == OK_VEC) {
+        load_vector(t, src, dst->reg);
+        enter_mmx(t, v);
+        return;
+    }
+    unsigned s = vec_source(t, 1, IR_VT1);
+    if (dst->kind == OK_MEM) {
+        put_result(t, s);
+        enter_mmx(t, v);
+        return;
+    }
+    enter_mmx(t, v);
+    if (dst->kind == OK_VEC) {
+        unsigned size = MIN(dst->size, src->size);
+        (void)vec_move(t, IR_VMOV, size, dst->reg, s);
+    } else {
+        put_result(t, s);
+    }
+}
+
+static unsigned count_sources(const DecodedInsn *in)
+{
+    unsigned n = 0;
+    for (unsigned i = 1; i < 4; i++) {
+        if (in->operand[i].kind != OK_NONE && in->operand[i].kind != OK_IMM) {
+            n++;
+        }
+    }
+    return n;
+}
+
+static void call_function(Translator *t, const VecInsn *v)
+{
+    const DecodedInsn *in = t->in;
+    const Operand *dst = &in->operand[0];
+    unsigned n = count_sources(in), s = IR_VT1, d = dst->reg, a;
+    if (n) {
+        s = vec_source(t, n, IR_VT1);
+    }
+    bool late = dst->kind == OK_MEM;
+    if (!late) {
+        enter_mmx(t, v);
+    }
+    if (dst->kind == OK_VEC) {
+        a = n == 2 ? vec_source(t, 1, IR_VT2) : d;
+    } else if (dst->kind == OK_MMX) {
+        d = IR_VT0;
+        (void)vec_move(t, IR_VFROMM, 8, d, dst->reg);
+        a = d;
+    } else {
+        d = IR_VT0;
+        (void)vec_move(t, IR_VFROMG, 8, d, IR_ZERO);
+        a = s;
+    }
+    IrOp *o = tr_emit(t, IR_SIMD, v->mmx && !v->sse ? 8 : in->vlen == 8 ? 16 : in->vlen);
+    o->imm = (int64_t)(intptr_t)in->row->fn;
+    o->d = (uint8_t)d;
+    o->a = (uint8_t)a;
+    o->b = (uint8_t)(n ? s : d);
+    o->sub = (uint8_t)in->imm;
+    o->flags = in->rex & REX_W ? IRF_WRITE : 0;
+    if (in->row->flags & RF_FLAGS) {
+        o->fdef = FS_ALL;
+    }
+    put_result(t, d);
+    if (late) {
+        enter_mmx(t, v);
+    }
+}
+
+static void vector(Translator *t)
+{
+    VecInsn v = {0};
+    if (!check_state(t, &v)) {
+        return;
+    }
+    if (t->in->row->fn) {
+        call_function(t, &v);
+    } else {
+        plain_move(t, &v);
+    }
+}
+
+static void mask_move(Translator *t)
+{
+    VecInsn v = {0};
+    if (!check_state(t, &v)) {
+        return;
+    }
+    IrOp *o = with_memory(t, &v_maskmov);
+    o->size = v.mmx ? 8 : 16;
+    o->a = t->in->operand[1].reg;
+    o->b = t->in->operand[2].reg;
+    enter_mmx(t, &v);
+}
+
+/* ---- x87 and state ---- */
+
+static void x87(Translator *t)
+{
+    IrOp *o;
+    if (t->in->mod != 3) {
+        o = with_memory(t, &v_x87);
+    } else {
+        o = tr_call(t, &v_x87);
+    }
+    o->a = t->in->modrm;
+    o->b = t->in->opcode & 7;
+}
+
+static void mxcsr(Translator *t)
+{
+    IrOp *o;
+    unsigned a;
+    if (!(t->flags & HF_SSE_OK)) {
+        (void)tr_call(t, &v_no_sse);
+        tr_exit(t);
+    } else if (t->in->op == OP_LDMXCSR) {
+        a = tr_get(t, 0, IR_T0);
+        tr_call(t, &v_ldmxcsr)->a = (uint8_t)a;
+    } else {
+        o = tr_call(t, &v_get_mxcsr);
+        o->d = IR_T0;
+        tr_put(t, 0, IR_T0);
+    }
+}
+
+static void save_area(Translator *t, const IrHelper *h, XsaveKind kind)
+{
+    IrOp *o = with_memory(t, h);
+    o->d = (t->in->rex & REX_W) != 0;
+    o->a = (uint8_t)kind;
+}
+
+bool tr_vector(Translator *t)
+{
+    switch (t->in->op) {
+    case OP_SIMD:
+        vector(t);
+        return true;
+    case OP_MASKMOV:
+        mask_move(t);
+        return true;
+    case OP_X87:
+        x87(t);
+        return true;
+    case OP_FWAIT:
+        (void)tr_call(t, &v_wait);
+        return true;
+    case OP_EMMS:
+        (void)tr_call(t, &v_emms);
+        return true;
+    case OP_LDMXCSR:
+    case OP_STMXCSR:
+        mxcsr(t);
+        return true;
+    case OP_FXSAVE:
+        save_area(t, &v_fxsave, XSAVE);
+        return true;
+    case OP_FXRSTOR:
+        save_area(t, &v_fxrstor, XSAVE);
+        return true;
+    case OP_XSAVE:
+        save_area(t, &v_xsave, XSAVE);
+        return true;
+    case OP_XSAVEOPT:
+        save_area(t, &v_xsave, XSAVEOPT);
+        return true;
+    case OP_XSAVEC:
+        save_area(t, &v_xsave, XSAVEC);
+        return true;
+    case OP_XSAVES:
+        save_area(t, &v_xsave, XSAVES);
+        return true;
+    case OP_XRSTOR:
+        save_area(t, &v_xrstor, XSAVE);
+        return true;
+    case OP_XRSTORS:
+        save_area(t, &v_xrstor, XSAVES);
+        return true;
+    default:
+        return false;
+    }
+}
