@@ -153,11 +153,9 @@ bool x87_compare(X87Op *o, Fp a, Fp b, bool quiet)
                                   [FP_GREATER] = 0,
                                   [FP_UNORDERED] = SW_C0 | SW_C2 | SW_C3};
     FpRel rel = fp_compare(&o->env, a, b, quiet);
-    if (!x87_commit(o)) {
-        return false;
-    }
-    x87_cc(o->fp, SW_CC, cc[rel]);
-    return true;
+    bool ok = x87_commit(o);
+    x87_cc(o->fp, SW_CC, cc[rel]); /* also when the exception is not masked */
+    return ok;
 }
 
 /* dst = ST(0) op ST(i); both must be in use. */
@@ -199,9 +197,7 @@ static void compare_sti(X87Op *o, unsigned i, bool quiet, unsigned pops)
     X87 *fp = o->fp;
     bool store;
     if (x87_underflow(o, x87_empty(fp, 0) || x87_empty(fp, i), &store)) {
-        if (store) {
-            x87_cc(fp, SW_CC, SW_C0 | SW_C2 | SW_C3);
-        }
+        x87_cc(fp, SW_CC, SW_C0 | SW_C2 | SW_C3);
     } else {
         store = x87_compare(o, x87_fp(fp, 0), x87_fp(fp, i), quiet);
     }
@@ -255,11 +251,9 @@ static void comi(X87Op *o)
         rel = fp_compare(&o->env, x87_fp(fp, 0), x87_fp(fp, i), quiet);
         store = x87_commit(o);
     }
-    if (!store) {
-        return;
-    }
+    /* Flags are written even if an exception is not masked, as AMD's chips do. */
     o->cpu->rflags = (o->cpu->rflags & ~(uint64_t)FLAGS_ARITH) | result[rel];
-    if (o->esc == 7) {
+    if (store && o->esc == 7) {
         x87_pop(fp);
     }
 }
@@ -309,6 +303,17 @@ static void fstp_sti(X87Op *o)
     fst_to(o, true);
 }
 
+/* D9 D8: like FSTP ST(i), but an empty register is popped without complaint. */
+static void fstpnce(X87Op *o)
+{
+    if (x87_empty(o->fp, 0)) {
+        x87_cc(o->fp, SW_C1, 0);
+        x87_pop(o->fp);
+    } else {
+        fst_to(o, true);
+    }
+}
+
 static void fxch(X87Op *o)
 {
     X87 *fp = o->fp;
@@ -340,7 +345,6 @@ static void fcmov(X87Op *o)
         }
         return;
     }
-    x87_cc(fp, SW_C1, 0);
     if (take != (o->esc == 3)) {
         x87_set(fp, 0, x87_st(fp, i));
     }
@@ -396,7 +400,7 @@ static void ftst(X87Op *o)
     bool store;
     if (!x87_underflow(o, x87_empty(fp, 0), &store)) {
         x87_compare(o, x87_fp(fp, 0), fp_from_int(0), false);
-    } else if (store) {
+    } else {
         x87_cc(fp, SW_CC, SW_C0 | SW_C2 | SW_C3);
     }
 }
@@ -475,11 +479,14 @@ static void fprem(X87Op *o)
     bool store, incomplete = false;
     unsigned q = 0;
     Float80 r = x87_indefinite();
+    x87_cc(fp, SW_C2, 0);
     if (!x87_underflow(o, x87_empty(fp, 0) || x87_empty(fp, 1), &store)) {
         bool nearest = o->modrm == 0xf5;
         r = fp80_rem(&o->env, x87_fp(fp, 0), x87_fp(fp, 1), nearest, &q, &incomplete);
         store = x87_commit(o);
-        if (store) {
+        if (store && (r.exp & 0x7fff) == 0x7fff) { /* a NaN has no quotient */
+            x87_cc(fp, SW_C1, 0);
+        } else if (store) {
             x87_cc(fp, SW_CC,
                    (q & 4 ? SW_C0 : 0) | (q & 2 ? SW_C3 : 0) | (q & 1 ? SW_C1 : 0) |
                        (incomplete ? SW_C2 : 0));
@@ -500,7 +507,7 @@ static void fxtract(X87Op *o)
             x87_can_push(o); /* reports */
             store = !(o->env.unmasked & FP_IE);
             if (store) {
-                x87_set(fp, 0, significand);
+                x87_set(fp, 1, significand);
             }
             return;
         }
@@ -563,7 +570,7 @@ static X87Fn *const d9_ops[32] = {
 /* Register forms by [esc][reg] where rm only names the register. */
 static X87Fn *const reg_ops[8][8] = {
     {arith_st0, arith_st0, fcom, fcomp, arith_st0, arith_st0, arith_st0, arith_st0},
-    {fld_sti, fxch, NULL, fstp_sti, NULL, NULL, NULL, NULL},
+    {fld_sti, fxch, NULL, fstpnce, NULL, NULL, NULL, NULL},
     {fcmov, fcmov, fcmov, fcmov, NULL, NULL, NULL, NULL},
     {fcmov, fcmov, fcmov, fcmov, NULL, comi, comi, NULL},
     {arith_sti, arith_sti, fcom, fcomp, arith_sti, arith_sti, arith_sti, arith_sti},

@@ -60,9 +60,7 @@ static void compare_mem(X87Op *o)
     Fp b = load_operand(o);
     bool store;
     if (x87_underflow(o, x87_empty(fp, 0), &store)) {
-        if (store) {
-            x87_cc(fp, SW_CC, SW_C0 | SW_C2 | SW_C3);
-        }
+        x87_cc(fp, SW_CC, SW_C0 | SW_C2 | SW_C3);
     } else {
         store = x87_compare(o, x87_fp(fp, 0), b, false);
     }

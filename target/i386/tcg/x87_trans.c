@@ -84,8 +84,8 @@ static Big log2_ratio(Big s)
 {
     Big sq = big_mul(s, s);
     u128 z = big_fraction(sq), p = 0;
-    for (unsigned k = 61; k >= 1; k -= 2) {
-        p = one.m / k + u128_mulhi(z, p);
+    for (int k = 61; k > 0; k -= 2) {
+        p = one.m / (unsigned)k + u128_mulhi(z, p);
     }
     Big r = big_mul(big_mul(s, log2_e), big_norm(false, 0, p));
     r.e++;
@@ -126,7 +126,11 @@ static Float80 f2xm1(FpEnv *env, Fp a)
         return fp_pack80((Fp){.cls = FPC_NORM, .sign = true, .m = BIT(63)});
     }
     env->flags |= a.denorm ? FP_DE : 0;
-    if (a.e >= 0) { /* ±1; beyond that the result is not defined */
+    if (a.e > 0 || (a.e == 0 && a.m != BIT(63))) { /* beyond ±1: not defined */
+        env->flags |= FP_PE;
+        return fp_pack80(a);
+    }
+    if (a.e == 0) {
         return fp_pack80((Fp){.cls = FPC_NORM,
                               .sign = a.sign,
                               .m = a.m,
@@ -191,10 +195,10 @@ static Float80 fyl2x(FpEnv *env, Fp x, Fp y)
     if (y.cls != FPC_NORM || side == 0) {
         return fp_pack80(zero_or_inf(y.cls == FPC_INF, sign));
     }
-    if (x.m != BIT(63)) { /* only powers of two have rational logarithms */
-        env->flags |= FP_PE;
-    }
-    return big_round(env, big_mul(log2_of(big_from(x)), big_from(y)));
+    Float80 r = big_round(env, big_mul(log2_of(big_from(x)), big_from(y)));
+    /* Chips do not notice that the result for a power of two is exact. */
+    env->flags |= FP_PE | ((r.exp & 0x7fff) ? 0 : FP_UE);
+    return r;
 }
 
 static Float80 fyl2xp1(FpEnv *env, Fp x, Fp y)

@@ -226,12 +226,15 @@ void x87_fptan(X87Op *o)
         finish_pair(o, r, a.cls == FPC_ZERO ? f80_one : r);
         return;
     }
-    Big s, c;
-    sin_cos(a, &s, &c);
-    if (a.e < -64) { /* tan x is just above x, but sin x and cos x cannot tell */
-        s.m += 2;
+    Big tan = big_from(a);
+    if (a.e < -64) { /* just above a: sine and cosine could not tell */
+        tan.m |= 1;
+    } else {
+        Big s, c;
+        sin_cos(a, &s, &c);
+        tan = big_div(s, c);
     }
-    finish_pair(o, round_inexact(&o->env, big_div(s, c)), f80_one);
+    finish_pair(o, round_inexact(&o->env, tan), f80_one);
 }
 
 /* ---- arc tangent ---- */
@@ -253,8 +256,8 @@ static Big atan_unit(Big z)
         }
     }
     u128 sq = big_fraction(big_mul(t, t)), p = 0;
-    for (unsigned n = 25; n >= 1; n -= 2) {
-        p = one.m / n - u128_mulhi(sq, p);
+    for (int n = 25; n > 0; n -= 2) {
+        p = one.m / (unsigned)n - u128_mulhi(sq, p);
     }
     if (p == one.m) {
         p--;
