@@ -86,7 +86,8 @@ static bool init_i440fx(Machine *m, Error **errp)
     if (!init_north(pc, TYPE_I440FX_HOST, LOW_RAM_I440FX, LOW_RAM_I440FX_BIG, errp) ||
         !add_function(pc, PCI_DEVFN(1, 0), TYPE_PIIX3, true, &pc->isa_bridge, errp) ||
         !pc_intc_init(pc, errp) ||
-        !add_function(pc, PCI_DEVFN(1, 1), "piix3-ide", false, &pc->ide, errp)) {
+        (type_find("piix3-ide") &&
+         !add_function(pc, PCI_DEVFN(1, 1), "piix3-ide", false, &pc->ide, errp))) {
         return false;
     }
     if (pc_auto(pc->acpi, true)) {
@@ -108,7 +109,8 @@ static bool init_q35(Machine *m, Error **errp)
         return false;
     }
     pc->pm = ich9_lpc_acpi(pc->isa_bridge);
-    if (pc->sata && !add_function(pc, PCI_DEVFN(31, 2), "ich9-ahci", true, &pc->ide, errp)) {
+    if (pc->sata && type_find("ich9-ahci") &&
+        !add_function(pc, PCI_DEVFN(31, 2), "ich9-ahci", true, &pc->ide, errp)) {
         return false;
     }
     if (pc->smbus && !add_function(pc, PCI_DEVFN(31, 3), TYPE_ICH9_SMB, true, NULL, errp)) {
