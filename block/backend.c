@@ -2,6 +2,8 @@
 /* Backends: what devices hold; claiming, media, error policy, draining. */
 #include "block/backend.h"
 
+#include "util/fault.h"
+
 #include <errno.h>
 
 const char *const blk_on_error_names[] = {"auto", "report", "ignore", "stop", "enospc", NULL};
@@ -150,6 +152,9 @@ static bool claim_node(BlockBackend *blk, Error **errp)
 bool blk_attach(BlockBackend *blk, void *dev, const char *dev_name, const BlockDevOps *ops,
                 bool writable, bool share_rw, EventLoop *loop, Error **errp)
 {
+    if (fault_here("blk_attach", errp)) {
+        return false;
+    }
     if (blk->attached) {
         error_set(errp, "drive '%s' is already used by '%s'",
                   blk->id     ? blk->id

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What all character backends share: ports, delivery of input, output that waits. */
 #include "chardev/backend.h"
+#include "util/fault.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -212,6 +213,9 @@ bool char_attach(CharFrontend *fe, Chardev *chr, const CharHandlers *h, void *op
     *fe = (CharFrontend){.handlers = h, .opaque = opaque, .loop = loop};
     if (!chr) {
         return true;
+    }
+    if (fault_here("char_attach", errp)) {
+        return false;
     }
     pthread_mutex_lock(&chr->lock);
     unsigned i = 0;

@@ -3,6 +3,7 @@
  * RAM blocks: host memory that guests see, in all the ways a host can give it.
  */
 #include "memory/internal.h"
+#include "util/fault.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -332,6 +333,10 @@ RamBlock *ram_block_new(MemorySystem *sys, const char *name, uint64_t size, cons
     RamBlock *b = g_new0(RamBlock, 1);
     bool ok = true;
 
+    if (fault_here("ram_block_new", errp)) {
+        g_free(b);
+        return NULL;
+    }
     o = o ? o : &plain;
     b->name = g_strdup(name);
     b->fd = -1;

@@ -9,8 +9,6 @@
 
 #define TYPE_DEPTH_MAX 16
 
-/* The type's instance size, its own or inherited. */
-size_t type_instance_size(const TypeInfo *t);
 /* Fills `chain` with the types from the root to `t`; returns their number. */
 unsigned type_chain(const TypeInfo *t, const TypeInfo *chain[TYPE_DEPTH_MAX]);
 /* Writes the defaults of the properties that `t` itself declares. */

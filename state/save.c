@@ -81,6 +81,12 @@ char *state_schema(const StateDesc *d)
 
 /* ---- values ---- */
 
+typedef struct Saver {
+    GByteArray *out;
+    size_t wanted; /* state_field_at(): the position that is looked for; 0: none */
+    char *found;
+} Saver;
+
 static void put(GByteArray *out, uint64_t v, unsigned size)
 {
     uint8_t bytes[8];
@@ -108,7 +114,7 @@ static uint64_t load_uint(const void *p, size_t size)
     }
 }
 
-static void save_struct(GByteArray *out, const StateDesc *d, void *base);
+static void save_struct(Saver *s, const StateDesc *d, void *base);
 
 static void save_buffer(GByteArray *out, const StateField *f, const void *base)
 {
@@ -122,8 +128,9 @@ static void save_buffer(GByteArray *out, const StateField *f, const void *base)
     }
 }
 
-static void save_element(GByteArray *out, const StateField *f, void *base, unsigned i)
+static void save_element(Saver *s, const StateField *f, void *base, unsigned i)
 {
+    GByteArray *out = s->out;
     void *p = state_element(f, base, i);
 
     switch (f->kind) {
@@ -146,19 +153,30 @@ static void save_element(GByteArray *out, const StateField *f, void *base, unsig
     case STATE_STRUCT:
     case STATE_QUEUE:
     case STATE_POINTER:
-        save_struct(out, f->desc, state_struct_at(f, base, i));
+        save_struct(s, f->desc, state_struct_at(f, base, i));
         break;
     case STATE_END:
         break;
     }
 }
 
-static void save_struct(GByteArray *out, const StateDesc *d, void *base)
+/* Notes the name of what was just written if it is the innermost that has the wanted byte. */
+static void locate(Saver *s, size_t from, const StateDesc *d, const char *name)
 {
+    if (s->wanted && !s->found && from <= s->wanted && s->wanted < s->out->len) {
+        s->found = g_strdup_printf("%s.%s", d->name, name);
+    }
+}
+
+static void save_struct(Saver *s, const StateDesc *d, void *base)
+{
+    GByteArray *out = s->out;
+
     if (d->pre_save) {
         d->pre_save(base);
     }
     for (const StateField *f = d->fields; f && f->name; f++) {
+        size_t from = out->len;
         unsigned n;
 
         if (f->present) {
@@ -171,22 +189,23 @@ static void save_struct(GByteArray *out, const StateDesc *d, void *base)
         }
         n = state_elements(f, base);
         for (unsigned i = 0; i < n; i++) {
-            save_element(out, f, base, i);
+            save_element(s, f, base, i);
         }
+        locate(s, from, d, f->name);
     }
     for (const StateDesc *const *sub = d->subsections; sub && *sub; sub++) {
         bool needed = !(*sub)->needed || (*sub)->needed(base);
 
         put(out, needed, 1);
         if (needed) {
-            save_struct(out, *sub, base);
+            save_struct(s, *sub, base);
         }
     }
 }
 
-GByteArray *state_save(const StateDesc *d, void *obj)
+static GByteArray *save_all(Saver *s, const StateDesc *d, void *obj)
 {
-    GByteArray *out = g_byte_array_new();
+    GByteArray *out = s->out = g_byte_array_new();
     g_autofree char *schema = state_schema(d);
     guint at;
 
@@ -195,8 +214,23 @@ GByteArray *state_save(const StateDesc *d, void *obj)
     g_byte_array_append(out, (const uint8_t *)schema, (guint)strlen(schema));
     at = out->len;
     put(out, 0, 4);
-    save_struct(out, d, obj);
+    save_struct(s, d, obj);
     st_le32(out->data + at, out->len - at - 4);
     put(out, crc32(0, out->data, out->len), 4);
     return out;
+}
+
+GByteArray *state_save(const StateDesc *d, void *obj)
+{
+    Saver s = {0};
+
+    return save_all(&s, d, obj);
+}
+
+char *state_field_at(const StateDesc *d, void *obj, size_t position)
+{
+    Saver s = {.wanted = position};
+
+    g_byte_array_unref(save_all(&s, d, obj));
+    return s.found ? s.found : g_strdup("(frame)");
 }

@@ -125,6 +125,8 @@ GByteArray *state_save(const StateDesc *d, void *obj);
  */
 bool state_load(const StateDesc *d, void *obj, size_t obj_size, const uint8_t *data, size_t len,
                 Error **errp);
+/* For messages: the field ("struct.field") whose bytes state_save() puts at this position. */
+char *state_field_at(const StateDesc *d, void *obj, size_t position);
 /* The description as text, one field a line: the golden schema files. */
 char *state_schema(const StateDesc *d);
 /* Fills the object's described fields with random values that pass `check`. */

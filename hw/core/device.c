@@ -5,6 +5,7 @@
 #include "hw/core/device.h"
 
 #include "hw/core/machine.h"
+#include "util/fault.h"
 
 #include <assert.h>
 #include <string.h>
@@ -193,6 +194,10 @@ static bool enter_bus(Device *dev, Error **errp)
         }
         bus->devices = g_list_append(bus->devices, dev);
     }
+    if (fault_here("entering the bus", errp)) {
+        leave_bus(dev);
+        return false;
+    }
     return true;
 }
 
@@ -237,7 +242,8 @@ static bool start_device(Device *dev, Error **errp)
     if (k->reset) {
         k->reset(dev);
     }
-    if (bus && bus_class(bus)->plugged && !bus_class(bus)->plugged(bus, dev, errp)) {
+    if (fault_here("plugging", errp) ||
+        (bus && bus_class(bus)->plugged && !bus_class(bus)->plugged(bus, dev, errp))) {
         stop_device(dev);
         return false;
     }

@@ -6,6 +6,8 @@
 #include "hw/pci/pci.h"
 
 #include "hw/pci/internal.h"
+#include "hw/pci/msix.h"
+#include "util/fault.h"
 #include "util/log.h"
 
 #include <assert.h>
@@ -297,14 +299,30 @@ static MemAttrs dma_attrs(const PciDevice *d)
     return (MemAttrs){.requester = pci_requester_id(d)};
 }
 
+/*
+ * While a function masters the bus it does not answer on it: a descriptor that points at the
+ * function's own registers is a bus error, also when a timer or a completion reads it.
+ */
 MemResult pci_dma_read(PciDevice *d, hwaddr addr, void *buf, size_t len)
 {
-    return address_space_read(d->as, addr, dma_attrs(d), buf, len);
+    bool was = d->dev.owner.busy;
+    MemResult res;
+
+    d->dev.owner.busy = true;
+    res = address_space_read(d->as, addr, dma_attrs(d), buf, len);
+    d->dev.owner.busy = was;
+    return res;
 }
 
 MemResult pci_dma_write(PciDevice *d, hwaddr addr, const void *buf, size_t len)
 {
-    return address_space_write(d->as, addr, dma_attrs(d), buf, len);
+    bool was = d->dev.owner.busy;
+    MemResult res;
+
+    d->dev.owner.busy = true;
+    res = address_space_write(d->as, addr, dma_attrs(d), buf, len);
+    d->dev.owner.busy = was;
+    return res;
 }
 
 /* ---- capabilities ---- */
@@ -326,6 +344,9 @@ static uint8_t free_cap_space(const PciDevice *d, uint8_t size)
 
 uint8_t pci_add_capability(PciDevice *d, uint8_t id, uint8_t offset, uint8_t size, Error **errp)
 {
+    if (fault_here("adding a capability", errp)) {
+        return 0;
+    }
     if (!offset) {
         offset = free_cap_space(d, size);
         if (!offset) {
@@ -410,7 +431,7 @@ static const StateField pci_device_fields[] = {
     {.name = "msix",
      .kind = STATE_POINTER,
      .offset = offsetof(PciDevice, msix),
-     .size = sizeof(void *),
+     .size = sizeof(MsixState),
      .desc = &pci_msix_state,
      .present = state_has_msix},
     {0},

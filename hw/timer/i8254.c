@@ -74,7 +74,7 @@ static int64_t elapsed(Counter *c, int64_t t)
 
     if (c->next_n && c->counting && e >= c->n) {
         /* The end of the period that ran when the count was written. */
-        c->start += ticks_to_ns(c->n - c->base);
+        c->start += c->base < c->n ? ticks_to_ns(c->n - c->base) : 0;
         c->base = 0;
         c->n = c->next_n;
         c->next_n = 0;

@@ -266,7 +266,7 @@ static bool periodic_on(const Mc146818 *s)
 
 static int64_t period_number(const Mc146818 *s)
 {
-    int64_t t = clock_virtual(clocks(s)) - s->periodic_start;
+    int64_t t = MAX(clock_virtual(clocks(s)) - s->periodic_start, 0);
 
     return (int64_t)((__int128)t * CRYSTAL / NS_PER_SEC) / (period_ns(s, CRYSTAL) / NS_PER_SEC);
 }
@@ -613,8 +613,8 @@ static const StateDesc mc146818_state = {
             STATE_F_BYTES(Mc146818, cmos),
             STATE_F_UINT_MAX(Mc146818, index, 0x7f),
             STATE_F_INT_RANGE(Mc146818, offset_ns, -(INT64_MAX / 4), INT64_MAX / 4),
-            STATE_F_INT_RANGE(Mc146818, last_second, -(INT64_MAX / NS_PER_SEC / 4),
-                              INT64_MAX / NS_PER_SEC / 4),
+            STATE_F_INT_RANGE(Mc146818, last_second, -(INT64_MAX / NS_PER_SEC / 2),
+                              INT64_MAX / NS_PER_SEC / 2),
             STATE_F_INT_RANGE(Mc146818, periodic_start, 0, INT64_MAX / 4),
             STATE_F_INT_RANGE(Mc146818, last_period, 0, INT64_MAX / NS_PER_SEC),
             STATE_F_UINT_MAX(Mc146818, lost, 4096),
