@@ -424,6 +424,20 @@ void setup_devices(Vm *vm, const Config *cfg, Cmdline *c)
 }
 
 /* ---- what listens to the world ---- */
+/* Boards let the inputs of their I/O APIC be watched; tests know it by this name or a path. */
+static bool qtest_intercept(void *opaque, const char *path, const char *name, bool out,
+                            QtestIrqFn *fn, void *fn_opaque, Error **errp)
+{
+    Machine *m = opaque;
+    const char *last = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    if (out || strcmp(last, "ioapic") || !m->irq_intercept) {
+        error_set(errp, "only the inputs of the ioapic can be intercepted, not '%s'", path);
+        return false;
+    }
+    m->irq_intercept(m, fn, fn_opaque);
+    return true;
+}
+
 void setup_displays(Vm *vm, const Config *cfg, Cmdline *c)
 {
     Error *err = NULL;
@@ -435,7 +449,9 @@ void setup_displays(Vm *vm, const Config *cfg, Cmdline *c)
                          .platform = vm->platform,
                          .clocks = vm->clocks,
                          .as_memory = vm->machine->as_memory,
-                         .as_io = vm->machine->as_io};
+                         .as_io = vm->machine->as_io,
+                         .intercept = qtest_intercept,
+                         .opaque = vm->machine};
         if (chr) {
             vm->qtest = qtest_server_new(&t, chr, &err);
         }
