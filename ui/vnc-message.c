@@ -96,8 +96,10 @@ void vnc_try_update(VncClient *c)
     }
     if (c->size_changed) {
         tell_size(c);
-        c->update_wanted = false;
-        return;
+        if (c->can_resize) { /* the rest follows when it asks for the new size */
+            c->update_wanted = false;
+            return;
+        }
     }
     int w = MIN(c->width, surface_width(s)), h = MIN(c->height, surface_height(s)), n;
     pixman_region_intersect_rect(&c->dirty, &c->dirty, 0, 0, (unsigned)w, (unsigned)h);

@@ -172,6 +172,8 @@ static void send_server_init(VncClient *c)
     vnc_put(c, format, 16);
     vnc_put32(c, sizeof(name) - 1);
     vnc_put(c, name, sizeof(name) - 1);
+    c->size_changed = false;
+    pixman_region_clear(&c->dirty); /* the client asks for all of it first */
     c->ready = true;
     c->handle = vnc_handle_message;
 }

@@ -43,9 +43,18 @@ struct I8259 {
 
 #define I8259(o) OBJECT_CAST(I8259, o, TYPE_I8259)
 
+/*
+ * The lines whose requests last as long as their level.  The slave's is one of them,
+ * so that a request which the slave takes back leaves no spurious interrupt behind.
+ */
+static uint8_t level_mask(const I8259 *s)
+{
+    return s->level_all ? 0xff : (uint8_t)(s->elcr | (s->slave ? 1u << CASCADE : 0));
+}
+
 static bool is_level(const I8259 *s, unsigned n)
 {
-    return s->level_all || (s->elcr >> n & 1);
+    return level_mask(s) >> n & 1;
 }
 
 /* Lines by priority: 0 is highest; 8 if `mask` is empty. */
@@ -177,7 +186,7 @@ static void chip_init(I8259 *s, uint8_t icw1)
     s->level_all = icw1 & 8;
     s->init_state = 2;
     s->imr = s->isr = 0;
-    s->irr = s->lines & (s->level_all ? 0xff : s->elcr);
+    s->irr = s->lines & level_mask(s);
     s->priority_add = 0;
     s->read_isr = s->poll = s->special_mask = false;
     s->special_nested = s->auto_eoi = s->rotate_auto = false;
@@ -320,7 +329,7 @@ static void elcr_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
 
     pthread_mutex_lock(s->lock);
     s->elcr = (uint8_t)v & s->elcr_mask;
-    s->irr = (s->irr & ~s->elcr) | (s->lines & s->elcr);
+    s->irr = (s->irr & ~level_mask(s)) | (s->lines & level_mask(s));
     update(s);
     pthread_mutex_unlock(s->lock);
 }
