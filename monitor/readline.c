@@ -68,7 +68,9 @@ static void redraw(Readline *rl, size_t from)
 void readline_show(Readline *rl)
 {
     put(rl, rl->prompt);
-    redraw(rl, 0);
+    if (rl->line->len) {
+        redraw(rl, 0);
+    }
 }
 
 void readline_reset(Readline *rl)
@@ -97,7 +99,11 @@ static void insert(Readline *rl, const char *text)
     size_t at = rl->cursor;
     g_string_insert_len(rl->line, (gssize)at, text, (gssize)n);
     rl->cursor += n;
-    redraw(rl, at);
+    if (rl->cursor == rl->line->len) {
+        put(rl, rl->line->str + at); /* at the end: what is sent is what was typed */
+    } else {
+        redraw(rl, at);
+    }
 }
 
 static void erase(Readline *rl, size_t from, size_t to, bool keep)

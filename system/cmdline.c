@@ -2,6 +2,7 @@
 /* Splitting the command line. */
 #include "system/cmdline.h"
 
+#include <stdio.h>
 #include <string.h>
 
 Cmdline *cmdline_new(void)
@@ -135,6 +136,93 @@ void cmdline_add(Cmdline *c, const char *option, const char *arg)
     }
 }
 
+/* ---- -readconfig ---- */
+/* The key that a section's [kind "id"] stands for. */
+static const char *id_key(const char *kind)
+{
+    return !strcmp(kind, "blockdev") ? "node-name" : "id";
+}
+
+static void append_value(GString *arg, const char *key, const char *value)
+{
+    g_string_append_printf(arg, "%s%s=", arg->len ? "," : "", key);
+    for (; *value; value++) { /* a comma in a value is doubled in option syntax */
+        g_string_append_c(arg, *value);
+        if (*value == ',') {
+            g_string_append_c(arg, ',');
+        }
+    }
+}
+
+static void flush_section(Cmdline *c, char **kind, GString *arg)
+{
+    if (*kind) {
+        cmdline_add(c,
+                    !strcmp(*kind, "memory")      ? "m"
+                    : !strcmp(*kind, "smp-opts")  ? "smp"
+                    : !strcmp(*kind, "boot-opts") ? "boot"
+                                                  : *kind,
+                    arg->str);
+    }
+    g_free(*kind);
+    *kind = NULL;
+    g_string_truncate(arg, 0);
+}
+
+/* One line; false if it is neither a section nor a value. */
+static bool config_line(Cmdline *c, char *line, char **kind, GString *arg)
+{
+    char name[64], id[64], key[64];
+    int n = 0;
+    if (sscanf(line, "[%63s \"%63[^\"]\"]%n", name, id, &n) == 2 && n) {
+        flush_section(c, kind, arg);
+        *kind = g_strdup(name);
+        append_value(arg, id_key(name), id);
+        return line[n] == 0;
+    }
+    if (sscanf(line, "[%63[^]]]%n", name, &n) == 1 && n) {
+        flush_section(c, kind, arg);
+        *kind = g_strdup(name);
+        return line[n] == 0;
+    }
+    if (*kind && sscanf(line, "%63[^ \t=] = %n", key, &n) == 1 && n && line[n] == '"') {
+        char *value = line + n + 1, *end = strrchr(value, '"');
+        if (end && !end[1]) {
+            *end = 0;
+            append_value(arg, key, value);
+            return true;
+        }
+    }
+    return false;
+}
+
+void cmdline_read_config(Cmdline *c, const char *path)
+{
+    g_autofree char *text = NULL;
+    g_autoptr(GString) arg = g_string_new(NULL);
+    GError *gerr = NULL;
+    Error *err = NULL;
+    char *kind = NULL;
+    if (!g_file_get_contents(path, &text, NULL, &gerr)) {
+        error_set(&err, "-readconfig %s: %s", path, gerr->message);
+        cmdline_error(c, err);
+        g_error_free(gerr);
+        return;
+    }
+    g_auto(GStrv) lines = g_strsplit(text, "\n", 0);
+    for (unsigned i = 0; lines[i]; i++) {
+        char *line = g_strstrip(lines[i]);
+        if (*line && *line != '#' && !config_line(c, line, &kind, arg)) {
+            error_set(&err,
+                      "-readconfig %s: line %u is neither [section \"id\"] nor key = \"value\"",
+                      path, i + 1);
+            cmdline_error(c, err);
+            err = NULL;
+        }
+    }
+    flush_section(c, &kind, arg);
+}
+
 void cmdline_parse(Cmdline *c, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -153,6 +241,8 @@ void cmdline_parse(Cmdline *c, int argc, char **argv)
         }
         if (def->arg == ARG_NONE) {
             add(c, def, NULL);
+        } else if (i + 1 < argc && def->id == OPT_READCONFIG) {
+            cmdline_read_config(c, argv[++i]);
         } else if (i + 1 < argc) {
             add(c, def, argv[++i]);
         } else {

@@ -136,6 +136,8 @@ void cmdline_free(Cmdline *c);
 void cmdline_parse(Cmdline *c, int argc, char **argv);
 /* One more option, as from a configuration file. The strings are copied. */
 void cmdline_add(Cmdline *c, const char *option, const char *arg);
+/* The sections of a file in QEMU's -readconfig form. */
+void cmdline_read_config(Cmdline *c, const char *path);
 /* Notes an error (NULL is fine). */
 void cmdline_error(Cmdline *c, Error *err);
 /* Prints all errors; false if there were any. */

@@ -5,7 +5,7 @@
 #include "util/log.h"
 #include "util/trace.h"
 
-#include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 
 TRACE_EVENT(vm_state, "%s -> %s")
@@ -310,11 +310,6 @@ static void watchdog(void *opaque)
     }
 }
 
-void vm_watchdog_expired(Vm *vm)
-{
-    loop_defer(vm->control, watchdog, vm);
-}
-
 /* ---- the machine's hooks ---- */
 static void hook_reset(Machine *m, ResetReason why)
 {
@@ -364,6 +359,11 @@ static void hook_panicked(Machine *m, const char *info)
     note(vm, &vm->panic_wanted, &vm->panic_info, info);
 }
 
+static void hook_watchdog(Machine *m)
+{
+    loop_defer(m->control, watchdog, m->hooks_opaque);
+}
+
 typedef struct EventCall {
     Vm *vm;
     char *name;
@@ -391,8 +391,45 @@ const MachineHooks vm_hooks = {
     .suspend = hook_suspend,
     .wakeup = hook_wakeup,
     .panicked = hook_panicked,
+    .watchdog = hook_watchdog,
     .event = hook_event,
 };
+
+/* ---- disks ---- */
+static void disk_error(void *opaque, BlockBackend *blk, BlkErrorAction a, bool is_read, int err)
+{
+    static const char *const actions[] = {
+        [BLK_ERROR_REPORT] = "report", [BLK_ERROR_IGNORE] = "ignore", [BLK_ERROR_STOP] = "stop"};
+    Vm *vm = opaque;
+    Json *data = json_object();
+    json_put_string(data, "device", blk_name(blk) ? blk_name(blk) : "");
+    json_put_string(data, "qom-path", "");
+    json_put_string(data, "operation", is_read ? "read" : "write");
+    json_put_string(data, "action", actions[a]);
+    json_put_bool(data, "nospace", err == ENOSPC);
+    json_put_string(data, "reason", g_strerror(err));
+    hook_event(vm->machine, "BLOCK_IO_ERROR", data);
+    if (a == BLK_ERROR_STOP) {
+        vm_request_stop(vm, Q_RUN_STATE_IO_ERROR);
+    }
+}
+
+static void tray_moved(void *opaque, BlockBackend *blk, bool open)
+{
+    Vm *vm = opaque;
+    Json *data = json_object();
+    const char *name = blk_name(blk);
+    json_put_string(data, "device", name ? name : "");
+    json_put_string(data, "id", name ? name : "");
+    json_put_bool(data, "tray-open", open);
+    hook_event(vm->machine, "DEVICE_TRAY_MOVED", data);
+}
+
+void vm_watch_disks(Vm *vm)
+{
+    block_graph_set_error_hook(vm->block, disk_error, vm);
+    block_graph_set_tray_hook(vm->block, tray_moved, vm);
+}
 
 int vm_main_loop(Vm *vm)
 {

@@ -70,8 +70,8 @@ void vm_request_shutdown(Vm *vm, QShutdownCause why, int exit_code);
 void vm_request_reset(Vm *vm, QShutdownCause why);
 void vm_request_stop(Vm *vm, QRunState state);
 void vm_powerdown(Vm *vm);
-/* A watchdog expired: does what -watchdog-action says. Any thread. */
-void vm_watchdog_expired(Vm *vm);
+/* Errors and moving trays of the disks become events; an error may stop the machine. */
+void vm_watch_disks(Vm *vm);
 /* Runs the control loop until the machine is shut down; the process' exit status. */
 int vm_main_loop(Vm *vm);
 

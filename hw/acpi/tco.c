@@ -65,8 +65,7 @@ static void expired(void *opaque)
         t->timeouts = 0;
         if (!no_reboot) {
             t->sts2 |= STS2_BOOT;
-            machine_event(t->machine, "WATCHDOG", NULL);
-            machine_request_reset(t->machine, RESET_GUEST);
+            machine_watchdog_expired(t->machine);
             return;
         }
     } else if (t->smi) {

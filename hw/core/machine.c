@@ -138,6 +138,15 @@ void machine_event(Machine *m, const char *name, Json *data)
     }
 }
 
+void machine_watchdog_expired(Machine *m)
+{
+    if (m->hooks && m->hooks->watchdog) {
+        m->hooks->watchdog(m);
+    } else {
+        machine_request_reset(m, RESET_GUEST);
+    }
+}
+
 /* ---- globals ---- */
 
 void machine_add_global(Machine *m, const char *driver, const char *property, const char *value)

@@ -77,6 +77,8 @@ typedef struct MachineHooks {
     void (*suspend)(Machine *m);
     void (*wakeup)(Machine *m, const char *why);
     void (*panicked)(Machine *m, const char *info);
+    /* A watchdog expired: does what -watchdog-action says. */
+    void (*watchdog)(Machine *m);
     /* Emits a QMP event; `data` is owned by the callee, may be NULL. */
     void (*event)(Machine *m, const char *name, Json *data);
 } MachineHooks;
@@ -171,6 +173,8 @@ Machine *machine_of(Object *any_object); /* by way of the root; NULL if none */
 void machine_request_reset(Machine *m, ResetReason why);
 void machine_request_shutdown(Machine *m, ShutdownReason why, int exit_code);
 void machine_event(Machine *m, const char *name, Json *data);
+/* What -watchdog-action says; a reset unless system/ is there. */
+void machine_watchdog_expired(Machine *m);
 /*
  * A default for a property of every device of type `driver` (or below it), which gives way to
  * what is set on the device itself.
