@@ -468,5 +468,7 @@ void blk_guess_geometry(BlockBackend *blk, DiskGeometry *g, bool *lba_translatio
             break;
         }
     }
-    *lba_translation = large || g->cylinders > 1024;
+    if (lba_translation) {
+        *lba_translation = large || g->cylinders > 1024;
+    }
 }

@@ -61,10 +61,11 @@ typedef enum DriveIf {
 typedef struct DriveInfo {
     char *id; /* the backend's name: given, or "ide0-hd0" after QEMU's rule */
     DriveIf interface;
-    int bus, unit, index; /* -1: not given */
-    bool cdrom;           /* media=cdrom */
-    BlockBackend *blk;    /* reference held by the graph's drive list */
-    bool claimed;         /* a device took it */
+    int bus, unit, index;        /* -1: not given */
+    int placed_bus, placed_unit; /* where it counts as being, for names: two units a bus */
+    bool cdrom;                  /* media=cdrom */
+    BlockBackend *blk;           /* reference held by the graph's drive list */
+    bool claimed;                /* a device took it */
     char *serial;
 } DriveInfo;
 DriveInfo *drive_new(BlockGraph *g, Json *options, DriveIf default_if, Error **errp);
@@ -158,7 +159,8 @@ bool blk_change_medium(BlockBackend *blk, const char *filename, const char *form
                        bool force, Error **errp);
 bool blk_resize(BlockBackend *blk, uint64_t size, Error **errp); /* bytes */
 
-/* Geometry for disks of BIOS times: from the partition table, else by size. */
+/* Geometry for disks of BIOS times: from the partition table, else by size.
+ * `lba_translation` (may be NULL): the BIOS should translate. */
 typedef struct DiskGeometry {
     uint32_t cylinders, heads, sectors;
 } DiskGeometry;

@@ -339,7 +339,7 @@ static DriveInfo *find_drive(BlockGraph *g, int interface, int bus, int unit)
 {
     for (guint i = 0; i < g->drives->len; i++) {
         DriveInfo *d = g->drives->pdata[i];
-        if ((int)d->interface == interface && d->bus == bus && d->unit == unit) {
+        if ((int)d->interface == interface && d->placed_bus == bus && d->placed_unit == unit) {
             return d;
         }
     }
@@ -385,11 +385,13 @@ static char *default_id(const DriveOpts *d)
 
 DriveInfo *drive_new(BlockGraph *g, Json *options, DriveIf default_if, Error **errp)
 {
-    DriveOpts d = {0};
+    DriveOpts d = {0}, given;
     BlockNode *n = NULL;
     BlockBackend *blk = NULL;
     g_autofree char *id = NULL;
-    if (!take_all(&d, options, default_if, errp) || !place(g, &d, errp)) {
+    bool ok = take_all(&d, options, default_if, errp);
+    given = d;
+    if (!ok || !place(g, &d, errp)) {
         goto out;
     }
     id = d.id ? g_strdup(d.id) : default_id(&d);
@@ -415,9 +417,11 @@ out:
         info = g_new0(DriveInfo, 1);
         info->id = g_strdup(id);
         info->interface = (DriveIf)d.interface;
-        info->bus = d.bus;
-        info->unit = d.unit;
-        info->index = d.index;
+        info->bus = given.bus;
+        info->unit = given.unit;
+        info->index = given.index;
+        info->placed_bus = d.bus;
+        info->placed_unit = d.unit;
         info->cdrom = d.cdrom;
         info->serial = g_strdup(d.serial);
         info->blk = blk;

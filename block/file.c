@@ -98,6 +98,7 @@ static void probe_alignment(BlockNode *n, int fd)
     FileState *s = n->s;
     n->limits.request_align = 1;
     n->limits.mem_align = 1;
+    n->limits.max_iov = 1024; /* the kernel's UIO_MAXIOV */
     if (!n->flags.direct) {
         return;
     }

@@ -83,8 +83,8 @@ static void test_drive_places(void)
         DriveInfo *d = drive_new(bt->graph, o, DRIVE_IF_IDE, NULL);
         g_assert_nonnull(d);
         g_assert_cmpstr(d->id, ==, cases[i].id);
-        g_assert_cmpint(d->bus, ==, cases[i].bus);
-        g_assert_cmpint(d->unit, ==, cases[i].unit);
+        g_assert_cmpint(d->placed_bus, ==, cases[i].bus);
+        g_assert_cmpint(d->placed_unit, ==, cases[i].unit);
     }
     expect_mistake("{'if': 'ide', 'index': '0', 'driver': 'null-co'}", "already a drive");
     expect_mistake("{'id': 'mine', 'driver': 'null-co'}", "already");
