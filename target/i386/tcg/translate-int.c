@@ -180,17 +180,16 @@ static void xadd(Translator *t)
     tr_put(t, 0, IR_T2);
 }
 
-/* Register form: a: destination's value, b: source; d receives the new destination. */
+/* Register form: d: destination, a: a copy of it, b: source. */
 static bool h_cmpxchg(CPUX86 *cpu, const IrOp *op)
 {
     uint64_t mask = op->size == 8 ? ~0ull : (1ull << (8 * op->size)) - 1;
-    uint64_t old = *ir_reg(cpu, op->a) & mask, rax = cpu->regs[R_RAX] & mask;
-    if (old == rax) {
-        *ir_reg(cpu, op->d) = *ir_reg(cpu, op->b);
-    } else {
-        *ir_reg(cpu, op->d) = old;
-        cpu->regs[R_RAX] = op->size >= 4 ? old : (cpu->regs[R_RAX] & ~mask) | old;
-    }
+    uint64_t old = *ir_reg(cpu, op->a) & mask;
+    /* Only one of the two is written (and zero-extended, with 32 bits). */
+    bool equal = old == (cpu->regs[R_RAX] & mask);
+    uint64_t *to = equal ? ir_reg(cpu, op->d) : &cpu->regs[R_RAX];
+    uint64_t v = equal ? *ir_reg(cpu, op->b) & mask : old;
+    *to = op->size >= 4 ? v : (*to & ~mask) | v;
     return true;
 }
 HELPER(helper_cmpxchg, "cmpxchg", h_cmpxchg, HE_RREGS | HE_WREGS);
@@ -209,10 +208,12 @@ static void cmpxchg(Translator *t)
     tr_mov(t, 8, IR_T3, src);
     IrOp *o = tr_call(t, &helper_cmpxchg);
     o->size = (uint8_t)size0(t);
-    o->d = IR_T4;
+    o->d = (uint8_t)dst;
     o->a = IR_T2;
     o->b = IR_T3;
-    tr_put(t, 0, IR_T4);
+    if (t->in->operand[0].high) {
+        tr_put(t, 0, dst);
+    }
 }
 
 static void load_ea(Translator *t)
