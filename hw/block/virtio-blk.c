@@ -21,7 +21,8 @@ typedef struct VirtioBlk {
     bool config_wce, discard, write_zeroes;
 
     BlockBackend *blk;
-    uint64_t capacity; /* in 512-byte sectors */
+    uint64_t capacity;     /* in 512-byte sectors */
+    DiskGeometry geometry; /* guessed at realize: the guest reads it without touching the disk */
     uint32_t in_flight;
     GQueue waiting; /* requests to be tried again when the machine continues */
 } VirtioBlk;
@@ -224,14 +225,13 @@ static void get_config(VirtioDevice *v, uint8_t *config)
 {
     VirtioBlk *d = blk_of(v);
     struct virtio_blk_config c = {0};
-    DiskGeometry g;
+    const DiskGeometry *g = &d->geometry;
     uint32_t ratio = d->conf.physical_block_size / d->conf.logical_block_size;
-    blk_guess_geometry(d->blk, &g, NULL);
     c.capacity = BITS_LE64(d->capacity);
     c.seg_max = BITS_LE32(MIN((uint32_t)d->queue_size - 2, 254u));
-    c.geometry.cylinders = BITS_LE16((uint16_t)(d->conf.cyls ? d->conf.cyls : g.cylinders));
-    c.geometry.heads = (uint8_t)(d->conf.heads ? d->conf.heads : g.heads);
-    c.geometry.sectors = (uint8_t)(d->conf.secs ? d->conf.secs : g.sectors);
+    c.geometry.cylinders = BITS_LE16((uint16_t)(d->conf.cyls ? d->conf.cyls : g->cylinders));
+    c.geometry.heads = (uint8_t)(d->conf.heads ? d->conf.heads : g->heads);
+    c.geometry.sectors = (uint8_t)(d->conf.secs ? d->conf.secs : g->sectors);
     c.blk_size = BITS_LE32(d->conf.logical_block_size);
     while (ratio > 1) {
         c.physical_block_exp++;
@@ -328,6 +328,7 @@ static bool check_properties(VirtioBlk *d, Error **errp)
 static bool virtio_blk_realize(Device *dev, Error **errp)
 {
     VirtioBlk *d = (VirtioBlk *)dev;
+    bool translated;
     if (!check_properties(d, errp)) {
         return false;
     }
@@ -343,6 +344,7 @@ static bool virtio_blk_realize(Device *dev, Error **errp)
         blk_detach(d->blk);
         return false;
     }
+    blk_guess_geometry(d->blk, &d->geometry, &translated);
     if (d->conf.write_cache != ON_OFF_AUTO) {
         blk_set_write_cache(d->blk, d->conf.write_cache == ON_OFF_ON);
     }

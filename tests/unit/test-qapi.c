@@ -59,8 +59,8 @@ static void test_mistakes(void)
     bad(&QStatusInfo_type, "{'running': true, 'status': 'paused', 'statsu': 1}",
         "Parameter 'statsu' is unexpected, did you mean 'status'?");
     bad(&QStatusInfo_type, "[]", "The arguments must be an object");
-    bad(&QInputEvent_type, "{'type': 'mtt', 'data': {}}",
-        "Parameter 'type' does not accept value 'mtt', only: key, btn, rel, abs");
+    bad(&QInputEvent_type, "{'type': 'touchscreen', 'data': {}}",
+        "Parameter 'type' does not accept value 'touchscreen', only: key, btn, rel, abs");
     bad(&QInputEvent_type, "{'data': {}}", "Parameter 'type' is missing");
     bad(&QInputEvent_type, "{'type': 'rel', 'data': {'axis': 'x', 'value': '1'}}",
         "Invalid parameter type for 'data.value', expected: integer");
