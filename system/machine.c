@@ -7,7 +7,6 @@
 #include "ui/vnc.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -339,48 +338,19 @@ void setup_machine(Vm *vm, const Config *cfg, Cmdline *c)
 }
 
 /* ---- memory that an object is ---- */
-/* Claims the backend as the machine's RAM; its size rules unless -m says something else. */
-static void claim_ram(Machine *m, const char *id, bool size_given, Cmdline *c)
+/* Without -m, the size of -machine memory-backend= is the machine's; the board claims it. */
+static void adopt_ram_size(Machine *m, Cmdline *c)
 {
     Error *err = NULL;
-    MemoryBackend *b = memory_backend_find(&m->obj, id, &err);
-    if (b && !size_given) {
+    if (!m->ram_backend_id || cmdline_last(c, OPT_M)) {
+        return;
+    }
+    MemoryBackend *b = memory_backend_find(&m->obj, m->ram_backend_id, &err);
+    if (b) {
         m->ram_size = m->max_ram_size = b->size;
     }
-    if (b && b->size != m->ram_size) {
-        error_set(&err, "memory backend '%s' has %" PRIu64 " bytes, -m says %" PRIu64, id, b->size,
-                  m->ram_size);
-    } else if (b) {
-        m->ram = memory_backend_claim(b, m->memsys, &err);
-    }
+    error_prefix(&err, "-machine memory-backend=%s: ", m->ram_backend_id);
     cmdline_error(c, err);
-}
-
-static void find_ram(Machine *m, Cmdline *c)
-{
-    bool size_given = cmdline_last(c, OPT_M) != NULL;
-    const char *id = m->ram_backend_id;
-    for (unsigned i = 0; i < m->numa->len; i++) {
-        NumaNode *n = numa_node(m, i);
-        if (!n->memdev) {
-            continue;
-        }
-        if (id || m->numa->len > 1) {
-            Error *err = NULL;
-            error_set(&err, "-numa node,memdev=%s: only a single node can have a memory backend",
-                      n->memdev);
-            error_hint(&err, "-machine memory-backend=ID gives one to the whole machine");
-            cmdline_error(c, err);
-            return;
-        }
-        id = n->memdev;
-    }
-    if (id) {
-        claim_ram(m, id, size_given, c);
-    }
-    if (m->numa->len == 1) {
-        numa_node(m, 0)->mem = m->ram_size;
-    }
 }
 
 /* ---- devices ---- */
@@ -429,7 +399,7 @@ void setup_devices(Vm *vm, const Config *cfg, Cmdline *c)
 {
     Machine *m = vm->machine;
     Error *err = NULL;
-    find_ram(m, c);
+    adopt_ram_size(m, c);
     if (c->errors->len) {
         return;
     }
