@@ -8,6 +8,7 @@
 
 #include "hw/core/machine.h"
 #include "hw/isa/isa.h"
+#include "ui/console.h"
 
 #include <string.h>
 
@@ -106,6 +107,9 @@ G_GNUC_UNUSED static void board_free(Board *b)
     bus_fini(&b->isa.bus);
     device_unrealize(b->root);
     loop_unlock(m->platform);
+    if (m->ui) {
+        ui_free(m->ui);
+    }
     address_space_free(m->as_io);
     address_space_free(m->as_memory);
     region_fini(&b->ram_region);
