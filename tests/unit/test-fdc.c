@@ -182,7 +182,8 @@ static void test_formats(void)
         g_assert_cmpint(isa_fdc_drive_type(r.fdc, 1), ==, FLOPPY_DRIVE_NONE);
         start(&r, f[i].rate, true);
         dma_program(&r, 0x46, 0x10000, 512);
-        SEND(&r, 0xe6, head << 2, track, head, f[i].sectors, 2, f[i].sectors, 0x1b, 0xff);
+        SEND(&r, head ? 0xe6 : 0x66, head << 2, track, head, f[i].sectors, 2, f[i].sectors, 0x1b,
+             0xff);
         wait_irq(&r);
         result(&r, v, 7);
         g_assert_cmphex(v[0], ==, head << 2);
