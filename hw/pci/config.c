@@ -207,7 +207,9 @@ static void bar_move(PciDevice *d, unsigned n, hwaddr to)
 
     if (b->addr != PCI_UNMAPPED) {
         trace(pci_bar_unmap, PCI_SLOT(d->devfn), PCI_FUNC(d->devfn), n);
-        region_del(bar_space(d, b), b->region);
+        if (b->region->container) { /* else the function's unrealize has finished it already */
+            region_del(bar_space(d, b), b->region);
+        }
     }
     b->addr = to;
     if (to != PCI_UNMAPPED) {
