@@ -247,9 +247,13 @@ void pci_update_mappings(PciDevice *d)
 void pci_unmap_bars(PciDevice *d)
 {
     for (unsigned n = 0; n < PCI_BAR_COUNT; n++) {
-        if (d->bars[n].region) {
+        PciBar *b = &d->bars[n];
+
+        /* The function may have taken it away itself. */
+        if (b->region && b->region->container == bar_space(d, b)) {
             bar_move(d, n, PCI_UNMAPPED);
         }
+        *b = (PciBar){.addr = PCI_UNMAPPED};
     }
 }
 
