@@ -48,11 +48,9 @@ static uint64_t bar_size(PciDevice *d, size_t file, Error **errp)
     if (d->romsize == UINT32_MAX) {
         return size;
     }
-    if (!IS_POWER_OF_2(d->romsize) || d->romsize < file || d->romsize > ROM_MAX) {
-        error_set(errp,
-                  "%s: romsize=%u must be a power of two, at least the ROM's %zu bytes and at "
-                  "most %llu",
-                  d->dev.obj.type->name, d->romsize, file, ROM_MAX);
+    if (d->romsize < file) {
+        error_set(errp, "%s: romsize=%u is less than the ROM's %zu bytes", d->dev.obj.type->name,
+                  d->romsize, file);
         return 0;
     }
     return d->romsize;
@@ -68,6 +66,11 @@ bool pci_rom_init(PciDevice *d, Error **errp)
     uint64_t size;
     size_t len;
 
+    if (d->romsize != UINT32_MAX && (!IS_POWER_OF_2(d->romsize) || d->romsize > ROM_MAX)) {
+        error_set(errp, "%s: romsize=%u is not a power of two up to %llu", d->dev.obj.type->name,
+                  d->romsize, ROM_MAX);
+        return false;
+    }
     if (!name || !*name || d->rombar == 0) {
         return true;
     }

@@ -203,7 +203,7 @@ static void test_monitor(void)
 static void refused(const char *args, const char *what)
 {
     char *text;
-    int status = qtest_run_to_end(&text, "%s", args);
+    int status = qtest_run_to_end(&text, "-nodefaults %s", args);
 
     g_assert_cmpint(status, ==, 1);
     if (!strstr(text, what)) {
