@@ -589,15 +589,16 @@ static Json *read_qmp(QTest *q)
 static void send_qmp(QTest *q, const char *command, Json *args)
 {
     g_autoptr(Json) request = json_object();
-    g_autofree char *text = NULL;
+    g_autofree char *text = NULL, *line = NULL;
 
     json_put_string(request, "execute", command);
     if (args) {
         json_put(request, "arguments", args);
     }
     text = json_print(request, false);
-    send_all(q, &q->qmp, text, strlen(text));
-    send_all(q, &q->qmp, "\n", 1);
+    /* In one piece: after a whole "quit" the program may be gone. */
+    line = g_strconcat(text, "\n", NULL);
+    send_all(q, &q->qmp, line, strlen(line));
 }
 
 static Json *execute(QTest *q, const char *name, Json *args)
