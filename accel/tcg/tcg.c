@@ -147,7 +147,7 @@ static bool handle_events(TcgCpu *tc, RunExit *exit)
 static void step(CPUX86 *cpu, Block *b)
 {
     TcgCpu *tc = tcg_cpu(cpu);
-    bool trap = cpu->rflags & FLAG_TF;
+    bool trap = cpu->rflags & FLAG_TF, resumed = cpu->rflags & FLAG_RF;
     if (b->flags & HF_CODE_BP) {
         x86_check_code_bp(cpu, b->cs_base + b->rip);
     }
@@ -155,7 +155,8 @@ static void step(CPUX86 *cpu, Block *b)
     uint64_t before = cpu->rip;
     cpu_interrupt(cpu, IRQ_POLL); /* back here after the instruction */
     tcg_interpret(cpu, b);
-    if (cpu->rip != before) { /* a REP prefix repeats under RF */
+    /* A REP prefix repeats under RF; IRET may just have loaded it for the next instruction. */
+    if (resumed && cpu->rip != before) {
         cpu->rflags &= ~(uint64_t)FLAG_RF;
     }
     if (!tc->no_step) {
