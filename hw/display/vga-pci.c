@@ -28,25 +28,31 @@ typedef struct VgaPci {
 #define ENDIAN_LITTLE 0x1e1e1e1eu
 #define ENDIAN_BIG 0xbebebebeu
 
-static uint64_t mmio_read(void *opaque, hwaddr off, unsigned size)
+/* One byte of EDID, VGA or extended registers. */
+static uint8_t mmio_read_byte(VgaPci *d, hwaddr off)
 {
-    VgaPci *d = opaque;
     if (off < MMIO_VGA) {
         return d->edid && off < sizeof(d->edid_block) ? d->edid_block[off] : 0;
     }
     if (off < MMIO_VGA + 0x20) {
         return vga_port_read(&d->vga, (uint16_t)(0x3c0 + off - MMIO_VGA));
     }
+    if (d->ext_regs && off >= MMIO_EXT && off < MMIO_EXT + EXT_SIZE) {
+        uint32_t v = off - MMIO_EXT < 4 ? EXT_SIZE : ENDIAN_LITTLE;
+        return (uint8_t)(v >> ((off & 3) * 8));
+    }
+    return 0;
+}
+
+static uint64_t mmio_read(void *opaque, hwaddr off, unsigned size)
+{
+    VgaPci *d = opaque;
     if (off >= MMIO_VBE && off < MMIO_VBE + VBE_REGS * 2) {
         uint16_t v = vga_vbe_read(&d->vga, (unsigned)(off - MMIO_VBE) / 2);
         return (off & 1) ? v >> 8 : size == 1 ? v & 0xff : v;
     }
-    if (d->ext_regs && off >= MMIO_EXT && off < MMIO_EXT + EXT_SIZE) {
-        uint32_t v = off - MMIO_EXT < 4 ? EXT_SIZE : ENDIAN_LITTLE;
-        v >>= (off & 3) * 8;
-        return size == 1 ? v & 0xff : v & 0xffff;
-    }
-    return 0;
+    uint64_t v = mmio_read_byte(d, off);
+    return size == 1 ? v : v | (uint64_t)mmio_read_byte(d, off + 1) << 8;
 }
 
 static void mmio_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
