@@ -57,6 +57,8 @@ typedef struct ChardevClass {
     size_t (*write)(Chardev *chr, const uint8_t *buf, size_t len);
     /* chr->want_write or the room in a port's buffer changed. Control loop, no lock. */
     void (*update)(Chardev *chr);
+    /* A frontend has sat down at the port. Lock held. */
+    void (*attached)(Chardev *chr, unsigned port);
     void (*send_break)(Chardev *chr);
     void (*set_serial)(Chardev *chr, const CharSerialParams *p);
     unsigned ports; /* 0: one */

@@ -237,6 +237,9 @@ bool char_attach(CharFrontend *fe, Chardev *chr, const CharHandlers *h, void *op
     fe->chr = chr;
     fe->tag = i;
     object_ref(&chr->obj);
+    if (chardev_class(chr)->attached) {
+        chardev_class(chr)->attached(chr, i);
+    }
     if (chr->open) {
         port_event_locked(p, CHAR_EVENT_OPENED);
     }

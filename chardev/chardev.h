@@ -80,6 +80,8 @@ Chardev *chardev_new(Object *root, const char *id, Json *options, EventLoop *con
 Chardev *chardev_new_short(Object *root, const char *id, const char *text, EventLoop *control,
                            bool *none, bool *with_monitor, Error **errp);
 Chardev *chardev_find(Object *root, const char *id, Error **errp);
+/* Closes and removes all that nobody uses any more: at the end of a machine. */
+void chardev_remove_all(Object *root);
 /* Restores the terminal; flushes. Called at exit, also after an error. */
 void chardev_cleanup_terminal(void);
 /* "disconnected:unix:/x,server=on": for info chardev and query-chardev. Owned by chr. */

@@ -212,6 +212,12 @@ static void mux_close(Chardev *chr)
     char_detach(&((MuxChardev *)chr)->base);
 }
 
+/* The newest has the keyboard: of a monitor and the serial line made after it, the latter. */
+static void mux_attached(Chardev *chr, unsigned port)
+{
+    ((MuxChardev *)chr)->focus = port;
+}
+
 static void mux_send_break(Chardev *chr)
 {
     char_send_break(&((MuxChardev *)chr)->base);
@@ -232,6 +238,7 @@ void chardev_mux_take_focus(CharFrontend *fe)
 static const ChardevClass mux_class = {.close = mux_close,
                                        .write = mux_write,
                                        .update = mux_update,
+                                       .attached = mux_attached,
                                        .send_break = mux_send_break,
                                        .set_serial = mux_set_serial,
                                        .ports = CHAR_MAX_PORTS};

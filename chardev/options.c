@@ -301,6 +301,21 @@ Chardev *chardev_find(Object *root, const char *id, Error **errp)
     return (Chardev *)obj;
 }
 
+static bool collect(Object *obj, void *list)
+{
+    g_ptr_array_add(list, obj);
+    return true;
+}
+
+void chardev_remove_all(Object *root)
+{
+    g_autoptr(GPtrArray) all = g_ptr_array_new();
+    object_each_child(object_container(root, "/chardevs"), collect, all);
+    for (unsigned i = 0; i < all->len; i++) {
+        object_unparent(all->pdata[i]);
+    }
+}
+
 /* ---- short forms ---- */
 /* "host:port" of a short form; IPv6 addresses stand in brackets. */
 static bool split_host_port(const char *s, char **host, char **port)

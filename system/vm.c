@@ -70,5 +70,6 @@ void vm_free(Vm *vm)
     block_graph_free(vm->block);
     vm->block = NULL;
     loop_stop_thread(vm->platform);
+    chardev_remove_all(&vm->obj);
     chardev_cleanup_terminal();
 }
