@@ -8,7 +8,10 @@
 #include <string.h>
 
 #define E820_RAM 1u
+#define E820_RESERVED 2u
 #define E820_ENTRY 20u
+#define AMD_HT_BASE 0xfd00000000ull
+#define AMD_HT_SIZE 0x0300000000ull
 
 static void e820_add(GByteArray *t, uint64_t addr, uint64_t len, uint32_t type)
 {
@@ -27,6 +30,10 @@ static bool add_e820(PcMachine *pc, FwCfg *f, Error **errp)
     e820_add(t, 0, pc->below_4g, E820_RAM);
     if (pc->above_4g) {
         e820_add(t, 4 * GiB, pc->above_4g, E820_RAM);
+    }
+    /* AMD's processors have HyperTransport below 1 TiB: nothing else may be put there. */
+    if (g_str_equal(((Vcpu *)pc->m.cpus->pdata[0])->cpu.config.vendor, "AuthenticAMD")) {
+        e820_add(t, AMD_HT_BASE, AMD_HT_SIZE, E820_RESERVED);
     }
     return fw_cfg_add_file(f, "etc/e820", t->data, t->len, errp);
 }

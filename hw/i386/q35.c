@@ -232,6 +232,7 @@ static const DeviceClass host_class = {
     .unrealize = host_unrealize,
     .reset = host_reset,
     .state = &pci_host_state,
+    .fw_name = pci_host_fw_name,
     .category = DEVICE_CATEGORY_BRIDGE,
     .not_hotpluggable = true,
 };

@@ -501,6 +501,7 @@ static const PciClass e1000_class = {
     .device_id = 0x100e,
     .revision = 3,
     .class_id = PCI_CLASS_NETWORK_ETHERNET,
+    .romfile = "efi-e1000.rom",
 };
 
 static const Property props[] = {

@@ -143,6 +143,11 @@ void pci_host_fini(PciHost *h)
     region_fini(&h->pci_mem);
 }
 
+char *pci_host_fw_name(Device *dev)
+{
+    return g_strdup("pci@i0cf8");
+}
+
 static const StateField pci_host_fields[] = {
     STATE_F_UINT(PciHost, address),
     {0},

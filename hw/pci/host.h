@@ -35,5 +35,6 @@ void pci_host_fini(PciHost *h);
 /* Moves the memory-mapped window; base PCI_UNMAPPED turns it off.  size: 1 MiB a bus. */
 void pci_host_set_ecam(PciHost *h, uint64_t base, uint64_t size);
 extern const StateDesc pci_host_state;
+char *pci_host_fw_name(Device *dev); /* DeviceClass.fw_name: "pci@i0cf8" */
 
 #endif

@@ -53,23 +53,24 @@ uint32_t virtio_pci_config_read(PciDevice *d, uint32_t addr, unsigned len);
 extern const StateDesc virtio_pci_state;
 #define STATE_F_VIRTIO_PCI(T, f) STATE_F_STRUCT(T, f, virtio_pci_state)
 
-#define VIRTIO_PCI_CLASS(flv, legacy_id, virtio_ops, class_code, cat, state_desc, realize_fn,  \
-                         unrealize_fn, vectors_fn)                                             \
-    {                                                                                          \
-        .pci = {.device = {.realize = virtio_pci_realize,                                      \
-                           .unrealize = virtio_pci_unrealize,                                  \
-                           .reset = virtio_pci_reset,                                          \
-                           .state = (state_desc),                                              \
-                           .bus_type = TYPE_PCI_BUS,                                           \
-                           .category = (cat),                                                  \
-                           .user_creatable = true},                                            \
-                .vendor_id = PCI_VENDOR_ID_REDHAT_QUMRANET,                                    \
-                .device_id = (legacy_id),                                                      \
-                .class_id = (class_code),                                                      \
-                .config_written = virtio_pci_config_written,                                   \
-                .config_read = virtio_pci_config_read},                                        \
-        .flavour = (flv), .legacy_device_id = (legacy_id), .ops = (virtio_ops),                \
-        .realize = (realize_fn), .unrealize = (unrealize_fn), .default_vectors = (vectors_fn), \
+#define VIRTIO_PCI_CLASS(flv, legacy_id, virtio_ops, class_code, cat, state_desc, realize_fn,    \
+                         unrealize_fn, vectors_fn)                                               \
+    {                                                                                            \
+        .pci = {.device = {.realize = virtio_pci_realize,                                        \
+                           .unrealize = virtio_pci_unrealize,                                    \
+                           .reset = virtio_pci_reset,                                            \
+                           .state = (state_desc),                                                \
+                           .bus_type = TYPE_PCI_BUS,                                             \
+                           .category = (cat),                                                    \
+                           .user_creatable = true},                                              \
+                .vendor_id = PCI_VENDOR_ID_REDHAT_QUMRANET,                                      \
+                .device_id = (legacy_id),                                                        \
+                .class_id = (class_code),                                                        \
+                .romfile = (class_code) == PCI_CLASS_NETWORK_ETHERNET ? "efi-virtio.rom" : NULL, \
+                .config_written = virtio_pci_config_written,                                     \
+                .config_read = virtio_pci_config_read},                                          \
+        .flavour = (flv), .legacy_device_id = (legacy_id), .ops = (virtio_ops),                  \
+        .realize = (realize_fn), .unrealize = (unrealize_fn), .default_vectors = (vectors_fn),   \
     }
 
 #endif
