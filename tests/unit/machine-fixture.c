@@ -16,7 +16,31 @@ static void on_shutdown(Machine *m, ShutdownReason why, int code)
     ((Fixture *)m->hooks_opaque)->shutdowns++;
 }
 
-static const MachineHooks hooks = {.reset = on_reset, .shutdown = on_shutdown};
+static void on_suspend(Machine *m)
+{
+}
+
+static void on_wakeup(Machine *m, const char *why)
+{
+}
+
+static void on_panicked(Machine *m, const char *info)
+{
+}
+
+static void on_event(Machine *m, const char *name, Json *data)
+{
+    json_unref(data);
+}
+
+static const MachineHooks hooks = {
+    .reset = on_reset,
+    .shutdown = on_shutdown,
+    .suspend = on_suspend,
+    .wakeup = on_wakeup,
+    .panicked = on_panicked,
+    .event = on_event,
+};
 
 static const char *machine_type(const char *alias)
 {
@@ -135,6 +159,25 @@ Json *fixture_options(Fixture *f, const TypeInfo *t)
         add_chardev(f, options);
     }
     return options;
+}
+
+void fixture_add_all(Fixture *f)
+{
+    g_autofree const TypeInfo **types = type_list(TYPE_DEVICE, false);
+
+    for (size_t i = 0; types[i]; i++) {
+        const DeviceClass *k = type_class(types[i]);
+        g_autoptr(Json) options = NULL;
+        g_autoptr(Error) err = NULL;
+
+        if (!k->user_creatable) {
+            continue;
+        }
+        options = fixture_options(f, types[i]);
+        if (!device_add(f->m, options, NULL, &err)) {
+            g_test_message("%s: left out: %s", types[i]->name, error_message(err));
+        }
+    }
 }
 
 void fixture_settle(Fixture *f)

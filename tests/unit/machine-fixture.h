@@ -32,6 +32,8 @@ void fixture_free(Fixture *f);
  * drive of nothing but zeroes and a character device that swallows everything.
  */
 Json *fixture_options(Fixture *f, const TypeInfo *t);
+/* Adds one of every type that users can add; those this board has no place for are left out. */
+void fixture_add_all(Fixture *f);
 /* Lets `ns` of guest time pass, then whatever the loops have to do. */
 void fixture_step(Fixture *f, int64_t ns);
 /* Turns the loops until they are idle. */

@@ -182,25 +182,6 @@ static bool user_device(const TypeInfo *t)
     return k->user_creatable;
 }
 
-/* Adds one of every type that users can add; those this board has no bus for are left out. */
-static void add_all(Fixture *f)
-{
-    g_autofree const TypeInfo **types = type_list(TYPE_DEVICE, false);
-
-    for (size_t i = 0; types[i]; i++) {
-        g_autoptr(Json) options = NULL;
-        g_autoptr(Error) err = NULL;
-
-        if (!user_device(types[i])) {
-            continue;
-        }
-        options = fixture_options(f, types[i]);
-        if (!device_add(f->m, options, NULL, &err)) {
-            g_test_message("%s: left out: %s", types[i]->name, error_message(err));
-        }
-    }
-}
-
 static Fixture *open_board(const char *board)
 {
     Error *err = NULL;
@@ -222,7 +203,7 @@ static void test_state(gconstpointer board)
         return;
     }
     r.rng = g_rand_new_with_seed(1);
-    add_all(f);
+    fixture_add_all(f);
     device_each(f->m, check_state, &r);
     g_assert_cmpuint(r.n, >, 10);
     g_rand_free(r.rng);
@@ -341,7 +322,7 @@ static void test_reset(gconstpointer board)
     if (!f) {
         return;
     }
-    add_all(f);
+    fixture_add_all(f);
     for (int i = 0; i < 3; i++) {
         loop_lock(f->platform);
         machine_reset(f->m);
