@@ -86,8 +86,7 @@ static bool init_i440fx(Machine *m, Error **errp)
     if (!init_north(pc, TYPE_I440FX_HOST, LOW_RAM_I440FX, LOW_RAM_I440FX_BIG, errp) ||
         !add_function(pc, PCI_DEVFN(1, 0), TYPE_PIIX3, true, &pc->isa_bridge, errp) ||
         !pc_intc_init(pc, errp) ||
-        (type_find("piix3-ide") &&
-         !add_function(pc, PCI_DEVFN(1, 1), "piix3-ide", false, &pc->ide, errp))) {
+        !add_function(pc, PCI_DEVFN(1, 1), "piix3-ide", false, &pc->ide, errp)) {
         return false;
     }
     if (pc_auto(pc->acpi, true)) {
