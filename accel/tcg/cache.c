@@ -90,6 +90,39 @@ void tcg_watch_ram(Tcg *t, RamBlock *b)
     pthread_mutex_unlock(&t->lock);
 }
 
+/* The next block of RAM that only the engine still refers to. Tcg.lock held. */
+static RamBlock *orphan(const Tcg *t)
+{
+    for (unsigned i = 0; i < t->code_maps->len; i++) {
+        RamBlock *b = g_ptr_array_index(t->code_maps, i);
+        if (__atomic_load_n(&b->refs, __ATOMIC_SEQ_CST) == 1) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+void tcg_release_ram(TcgCpu *tc, uint64_t seq)
+{
+    Tcg *t = tc->tcg;
+    bool all = true;
+    RamBlock *b;
+    pthread_mutex_lock(&t->lock);
+    tc->map_seq = seq;
+    for (unsigned i = 0; i < t->cpus->len; i++) {
+        const TcgCpu *c = g_ptr_array_index(t->cpus, i);
+        all &= c->map_seq == t->map_seq;
+    }
+    while (all && (b = orphan(t))) {
+        g_ptr_array_remove(t->code_maps, b);
+        pthread_mutex_unlock(&t->lock);
+        tcg_invalidate_range(t, b, 0, b->size, NULL, true);
+        free_code_map(b);
+        pthread_mutex_lock(&t->lock);
+    }
+    pthread_mutex_unlock(&t->lock);
+}
+
 CodePage *tcg_code_page(const RamBlock *b, uint64_t offset)
 {
     const CodeMap *m = __atomic_load_n(&b->engine, __ATOMIC_ACQUIRE);

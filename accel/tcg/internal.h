@@ -157,6 +157,7 @@ struct Tcg {
     pthread_mutex_t cpus_lock;
     MemoryListener listener;
     bool one_insn;
+    uint64_t map_seq; /* counts changes of the memory map; atomic */
     /* exclusive sections */
     pthread_mutex_t excl_lock;
     pthread_cond_t excl_cond;
@@ -191,6 +192,11 @@ uint64_t tcg_block_flags(const CPUX86 *cpu);
 CodePage *tcg_code_page(const RamBlock *b, uint64_t offset);
 /* Makes sure `b` has its code map (and that the engine holds a reference). */
 void tcg_watch_ram(Tcg *t, RamBlock *b);
+/*
+ * `tc` has emptied its TLB for map change `seq`.  Lets go of RAM that nobody else has
+ * any more, once no TLB can point to it.
+ */
+void tcg_release_ram(TcgCpu *tc, uint64_t seq);
 
 /* ---- softmmu.c ---- */
 void tcg_tlb_init(TcgCpu *tc);

@@ -214,6 +214,7 @@ static Tcg *listener_tcg(MemoryListener *l)
 static void map_changed(MemoryListener *l)
 {
     Tcg *t = listener_tcg(l);
+    __atomic_fetch_add(&t->map_seq, 1, __ATOMIC_SEQ_CST);
     pthread_mutex_lock(&t->cpus_lock);
     for (unsigned i = 0; i < t->cpus->len; i++) {
         TcgCpu *tc = g_ptr_array_index(t->cpus, i);

@@ -154,8 +154,9 @@ void mmu_context_changed(CPUX86 *cpu)
 
 void tcg_memory_changed(TcgCpu *tc)
 {
+    uint64_t seq = __atomic_load_n(&tc->tcg->map_seq, __ATOMIC_SEQ_CST);
     mmu_flush(tc->cpu);
-    tc->seen_flush = true;
+    tcg_release_ram(tc, seq);
 }
 
 /* ---- exclusive sections ---- */
