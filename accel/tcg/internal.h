@@ -134,7 +134,7 @@ typedef struct TcgCpu {
     IrOp tail[64];       /* rest of an instruction after which the block is left */
     Block *uncached;     /* block of the last instruction outside RAM */
     IrOp *scratch;       /* where blocks are translated: BLOCK_MAX_OPS */
-    bool seen_flush;     /* has dropped its TLB since the last change of the memory map */
+    uint64_t map_seq; /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
     /* counters for info jit */
     uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
 } TcgCpu;

@@ -318,6 +318,7 @@ static void list_cpu(Tcg *t, TcgCpu *tc, bool add)
     pthread_mutex_lock(&t->cpus_lock);
     pthread_mutex_lock(&t->lock);
     if (add) {
+        tc->map_seq = t->map_seq;
         g_ptr_array_add(t->cpus, tc);
     } else {
         g_ptr_array_remove(t->cpus, tc);
