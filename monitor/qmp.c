@@ -128,7 +128,6 @@ static void request(void *opaque, Json *value, Error *err)
     Monitor *mon = opaque;
     g_autoptr(Json) req = value;
     if (!req) {
-        error_prefix(&err, "JSON parse error, ");
         answer_error(mon, NULL, err);
         return;
     }

@@ -78,12 +78,17 @@ static void netdev_help(void)
     }
 }
 
+static bool is_help(const char *s)
+{
+    return !strcmp(s, "help") || !strcmp(s, "?");
+}
+
 static bool device_help(const GivenOption *g)
 {
     g_autoptr(GString) out = g_string_new(NULL);
     const char *driver = json_get_str(option_values(g->text), "driver");
     Error *err = NULL;
-    if (!device_print_help(driver, out, &err)) {
+    if (!device_print_help(driver && !is_help(driver) ? driver : NULL, out, &err)) {
         error_report(err);
         exit(1);
     }
@@ -133,11 +138,6 @@ static bool keys_help(const GivenOption *g)
         printf("-%s %s\n    %s\n", g->def->name, g->def->form, g->def->help);
         return true;
     }
-}
-
-static bool is_help(const char *s)
-{
-    return !strcmp(s, "help") || !strcmp(s, "?");
 }
 
 static bool text_help(const GivenOption *g)

@@ -244,7 +244,7 @@ void print_option_help(FILE *out)
             fprintf(out, "\n%s:\n", d->help);
         } else if (d->help) {
             int n = fprintf(out, "-%s %s", d->name, d->form);
-            fprintf(out, "%*s%s\n", n < 24 ? 24 - n : 1, "", d->help);
+            fprintf(out, "%s%*s%s\n", n < 24 ? "" : "\n", n < 24 ? 24 - n : 24, "", d->help);
         }
     }
     fprintf(out, "\nIn the terminal of -nographic, Ctrl-A h explains the escape keys.\n");
