@@ -380,21 +380,29 @@ void simd_addsubpd(SIMD_ARGS)
     memcpy(dst, &r, ctl.len);
 }
 
-/* imm[7:4]: which products count; imm[3:0]: which elements receive the sum. */
+/*
+ * imm[7:4]: which products count; imm[3:0]: which elements receive the sum.  The
+ * products, the sums of pairs and the last sum may each raise before the next.
+ */
 void simd_dpps(SIMD_ARGS)
 {
     FpEnv env = fp_env_sse(cpu->mxcsr);
-    Vec r;
-    for (unsigned off = 0; off < ctl.len / 4u; off += 4) {
-        uint32_t p[4];
-        for (unsigned i = 0; i < 4; i++) {
-            bool on = ctl.imm >> (4 + i) & 1;
-            p[i] = on ? f32_mul(&env, a->u32[off + i], b->u32[off + i]) : 0;
+    Vec p = {{0}}, r;
+    unsigned n = ctl.len / 4u;
+    for (unsigned i = 0; i < n; i++) {
+        if (ctl.imm >> (4 + i % 4) & 1) {
+            p.u32[i] = f32_mul(&env, a->u32[i], b->u32[i]);
         }
-        uint32_t low = f32_add(&env, p[0], p[1]), high = f32_add(&env, p[2], p[3]);
-        uint32_t sum = f32_add(&env, low, high);
-        for (unsigned i = 0; i < 4; i++) {
-            r.u32[off + i] = ctl.imm >> i & 1 ? sum : 0;
+    }
+    fp_finish(cpu, &env);
+    for (unsigned i = 0; i < n; i += 2) {
+        p.u32[i] = f32_add(&env, p.u32[i], p.u32[i + 1]);
+    }
+    fp_finish(cpu, &env);
+    for (unsigned i = 0; i < n; i += 4) {
+        uint32_t sum = f32_add(&env, p.u32[i], p.u32[i + 2]);
+        for (unsigned k = 0; k < 4; k++) {
+            r.u32[i + k] = ctl.imm >> k & 1 ? sum : 0;
         }
     }
     fp_finish(cpu, &env);
@@ -409,6 +417,7 @@ void simd_dppd(SIMD_ARGS)
     for (unsigned i = 0; i < 2; i++) {
         p[i] = ctl.imm >> (4 + i) & 1 ? f64_mul(&env, a->u64[i], b->u64[i]) : 0;
     }
+    fp_finish(cpu, &env);
     uint64_t sum = f64_add(&env, p[0], p[1]);
     for (unsigned i = 0; i < 2; i++) {
         r.u64[i] = ctl.imm >> i & 1 ? sum : 0;
