@@ -72,4 +72,8 @@ SimdFn simd_cvtsi2ss, simd_cvtsi2sd, simd_cvtss2si, simd_cvtsd2si, simd_cvttss2s
 /* …I write RCX, …M write XMM0, in the CPU state; all write the arithmetic flags. */
 SimdFn simd_pcmpestri, simd_pcmpestrm, simd_pcmpistri, simd_pcmpistrm;
 
+/* ---- AES-NI, PCLMULQDQ (simd_aes.c) ---- */
+SimdFn simd_aesenc, simd_aesenclast, simd_aesdec, simd_aesdeclast, simd_aesimc,
+    simd_aeskeygenassist, simd_pclmulqdq;
+
 #endif
