@@ -109,9 +109,13 @@ static bool serve_event(CPUX86 *cpu, uint32_t irq)
 
 #define IRQ_ARCHITECTURAL (IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_INIT | IRQ_SIPI | IRQ_MCE)
 
-static uint32_t serviceable(const CPUX86 *cpu)
+static uint32_t serviceable(CPUX86 *cpu)
 {
-    uint32_t irq = __atomic_load_n(&cpu->irq_pending, __ATOMIC_SEQ_CST) & tcg_irq_mask(cpu);
+    uint32_t irq = __atomic_load_n(&cpu->irq_pending, __ATOMIC_SEQ_CST);
+    if ((irq & (IRQ_SIPI | IRQ_INIT)) == IRQ_SIPI && !cpu->wait_for_sipi) {
+        cpu_interrupt_clear(cpu, IRQ_SIPI); /* nobody waited for it: lost, as on the chip */
+    }
+    irq &= tcg_irq_mask(cpu);
     if (cpu->wait_for_sipi) {
         irq &= ~(uint32_t)(IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_MCE);
     }

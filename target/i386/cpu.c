@@ -112,7 +112,8 @@ void cpu_reset(CPUX86 *cpu, bool bsp)
 
 void cpu_init_signal(CPUX86 *cpu, bool bsp)
 {
-    cpu_interrupt_clear(cpu, IRQ_INIT | IRQ_SIPI | IRQ_NMI | IRQ_SMI);
+    /* A SIPI that is pending came after the INIT: it starts us next. */
+    cpu_interrupt_clear(cpu, IRQ_INIT | IRQ_NMI | IRQ_SMI);
     reset_execution(cpu, bsp);
     cpu->cr0 = CR0_ET | (cpu->cr0 & (CR0_CD | CR0_NW));
     if (cpu->apic_ops && cpu->apic_ops->init) {
