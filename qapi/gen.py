@@ -3,6 +3,7 @@
 """Turns the management schema (*.json here) into C and documentation.
 
 usage: gen.py types-h|types-c|commands-h|commands-c|docs SCHEMA.json... > OUT
+       gen.py check-docs FILE SCHEMA.json...   (is FILE what `docs` makes?)
 
 The language is QEMU's: one Python-like dictionary per definition (enum, struct, union,
 command, event), '##' comments before it are its documentation.  See qapi/qapi.h for what
@@ -436,7 +437,7 @@ def introspect(s):
 
 def docs(s):
     out = ['# The management interface', '',
-           'Made by `qapi/gen.py docs qapi/*.json` from the schema; do not edit.', '',
+           'Made by `python3 qapi/gen.py docs qapi/*.json` from the schema; do not edit.', '',
            'A session is opened by `{"execute": "qmp_capabilities"}`; see `-qmp` and `-mon`.', '']
 
     def mem(ms):
@@ -446,7 +447,7 @@ def docs(s):
     for title, kind in (('Commands', 'command'), ('Events', 'event')):
         out += [f'## {title}', '']
         for d in sorted(s.of(kind), key=lambda d: d.name):
-            out += [f'### {d.name}', '', d.doc or '', '', f'Arguments: {mem(d.members())}' if
+            out += [f'### {d.name}', ''] + ([d.doc, ''] if d.doc else []) + [f'Arguments: {mem(d.members())}' if
                     kind == 'command' else f'Data: {mem(d.members())}', '']
             r = d.e.get('returns')
             if r:
@@ -459,7 +460,16 @@ def docs(s):
     return out
 
 
+def check_docs(path, files):
+    want = '\n'.join(docs(Schema(files))) + '\n'
+    if open(path, encoding='utf-8').read() != want:
+        die(f'{path} is out of date: python3 qapi/gen.py docs qapi/*.json > {path}')
+
+
 def main():
+    if len(sys.argv) > 3 and sys.argv[1] == 'check-docs':
+        check_docs(sys.argv[2], sys.argv[3:])
+        return
     makers = {'types-h': types_h, 'types-c': types_c, 'commands-h': commands_h,
               'commands-c': commands_c, 'docs': docs}
     if len(sys.argv) < 3 or sys.argv[1] not in makers:
