@@ -129,6 +129,8 @@ int blk_flush(BlockBackend *blk);
 /* Waits until no request is in flight; new ones wait until blk_drain_end. */
 void blk_drain_begin(BlockBackend *blk);
 void blk_drain_end(BlockBackend *blk);
+/* Waits until nothing is in flight, including what completions submit. */
+void blk_wait_idle(BlockBackend *blk);
 void block_drain_all(BlockGraph *g);
 int block_flush_all(BlockGraph *g);
 

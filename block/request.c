@@ -306,6 +306,13 @@ void blk_drain_end(BlockBackend *blk)
     }
 }
 
+void blk_wait_idle(BlockBackend *blk)
+{
+    if (blk->graph) {
+        wait_zero(blk->graph, blk->loop, &blk->in_flight);
+    }
+}
+
 void block_drain_all(BlockGraph *g)
 {
     for (GList *l = g->backends; l; l = l->next) {

@@ -135,7 +135,11 @@ static void eject_request(void *opaque, bool force)
 
 static void retry(void *opaque)
 {
-    ide_drive_retry(&((IdeDevice *)opaque)->drive);
+    IdeDrive *d = &((IdeDevice *)opaque)->drive;
+    ide_drive_retry(d);
+    if (d->ch->ops->retry) {
+        d->ch->ops->retry(d->ch->host);
+    }
 }
 
 static void resized(void *opaque)
@@ -305,6 +309,9 @@ static void drive_unrealize(Device *device)
     IdeDevice *dev = ide_device(device);
     IdeDrive *d = &dev->drive;
     d->generation++; /* what comes back is forgotten */
+    if (d->ch->ops->detached) {
+        d->ch->ops->detached(d->ch->host);
+    }
     blk_detach(d->blk);
     d->ch->drives[d->unit] = NULL;
     ide_drive_fini(d);

@@ -90,6 +90,9 @@ typedef struct IdeHostOps {
     bool (*pio)(void *host, uint8_t *data, size_t len, bool to_guest, bool last);
     /* A command has ended, or waits for a packet. May be NULL. */
     void (*command_end)(void *host);
+    /* The machine continues after an error; the drive goes away. May be NULL. */
+    void (*retry)(void *host);
+    void (*detached)(void *host);
     AddressSpace *(*dma_as)(void *host);
 } IdeHostOps;
 

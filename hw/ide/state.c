@@ -35,8 +35,7 @@ static void drive_pre_save(void *opaque)
 {
     IdeDrive *d = opaque;
     if (d->in_flight) {
-        blk_drain_begin(d->blk);
-        blk_drain_end(d->blk);
+        blk_wait_idle(d->blk);
     }
     g_free(d->saved);
     d->saved_len = MAX(d->data_end, d->cd.reply_len);
