@@ -110,12 +110,11 @@ static Vec *vreg(TcgCpu *tc, unsigned n)
     return n < IR_VT0 ? &tc->cpu->vec[n] : &tc->vtmp[n - IR_VT0];
 }
 
-static void vec_load(TcgCpu *tc, const IrOp *op)
+static void vec_load(TcgCpu *tc, const IrOp *op, uint64_t lin)
 {
     CPUX86 *cpu = tc->cpu;
     Vec v = {0};
-    mmu_ld_bytes(cpu, tcg_op_linear(cpu, op, op->size, false), &v, op->size,
-                 (MmuMode)tc->current->mmu_mode);
+    mmu_ld_bytes(cpu, lin, &v, op->size, (MmuMode)tc->current->mmu_mode);
     memcpy(vreg(tc, op->d), &v, op->size > 16 ? op->size : 16);
 }
 
@@ -178,6 +177,12 @@ static void log_block(CPUX86 *cpu, const Block *b)
 #define LIN_G(bytes, w)                                                \
     (cpu->rip = GUEST_IP, cpu->rflags = fl_to_rflags(cpu->rflags, fl), \
      general_linear(cpu, op, bytes, w))
+
+/* Of a vector, whose handlers serve all shapes. */
+#define LIN_V(w)                                                     \
+    (op->flags & (IRF_SEG | IRF_BASE | IRF_A16) ? LIN_G(op->size, w) \
+     : op->flags & IRF_A32                      ? EA_F               \
+                                                : EA_X)
 
 #define LOAD(dst, bits, lin)                                                        \
     do {                                                                            \
@@ -572,8 +577,10 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     }
     OP(align) OP(align_gp)
     {
-        SYNC();
-        check_align(cpu, op);
+        if (unlikely(LIN_V(false) & (op->size - 1u))) {
+            SYNC();
+            check_align(cpu, op);
+        }
         NEXT();
     }
     OP(slow_alu)
@@ -677,16 +684,36 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     }
     OP(vld)
     {
-        SYNC();
-        vec_load(tc, op);
-        CHECK_LEAVE();
+        uint64_t lin = LIN_V(false);
+        TlbEntry *e = &tlb[TLB_INDEX(lin)];
+        const void *p = (const void *)(lin + e->addend);
+        if (unlikely(op->size > 16 || !tlb_hit(e->tag_r, lin, op->size, gen))) {
+            SYNC();
+            vec_load(tc, op, lin);
+            CHECK_LEAVE();
+        } else if (op->size == 16) {
+            __builtin_memcpy(vreg(tc, op->d), p, 16);
+        } else {
+            Vec *v = vreg(tc, op->d);
+            v->u64[0] = ld_le(p, op->size);
+            v->u64[1] = 0;
+        }
         NEXT();
     }
     OP(vst)
     {
-        SYNC();
-        mmu_st_bytes(cpu, tcg_op_linear(cpu, op, op->size, true), vreg(tc, op->a), op->size, mode);
-        CHECK_LEAVE();
+        uint64_t lin = LIN_V(true);
+        TlbEntry *e = &tlb[TLB_INDEX(lin)];
+        void *p = (void *)(lin + e->addend);
+        if (unlikely(op->size > 16 || !tlb_hit(e->tag_w, lin, op->size, gen))) {
+            SYNC();
+            mmu_st_bytes(cpu, lin, vreg(tc, op->a), op->size, mode);
+            CHECK_LEAVE();
+        } else if (op->size == 16) {
+            __builtin_memcpy(p, vreg(tc, op->a), 16);
+        } else {
+            st_le(p, op->size, vreg(tc, op->a)->u64[0]);
+        }
         NEXT();
     }
     OP(vmov16)

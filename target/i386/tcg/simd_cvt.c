@@ -52,6 +52,9 @@ void simd_cvttps2dq(SIMD_ARGS)
 
 void simd_cvtdq2pd(SIMD_ARGS)
 {
+    if (ctl.len == 16) {
+        HOST_PACKED("cvtdq2pd")
+    }
     FpEnv env = fp_env_sse(cpu->mxcsr);
     Vec r;
     for (unsigned i = 0; i < ctl.len / 8u; i++) {
@@ -62,6 +65,9 @@ void simd_cvtdq2pd(SIMD_ARGS)
 
 void simd_cvtps2pd(SIMD_ARGS)
 {
+    if (ctl.len == 16) {
+        HOST_PACKED("cvtps2pd")
+    }
     FpEnv env = fp_env_sse(cpu->mxcsr);
     Vec r;
     for (unsigned i = 0; i < ctl.len / 8u; i++) {
@@ -79,6 +85,9 @@ static void put_narrow(Vec *dst, const Vec *r, SimdCtl ctl)
 
 void simd_cvtpd2ps(SIMD_ARGS)
 {
+    if (ctl.len == 16) {
+        HOST_PACKED("cvtpd2ps")
+    }
     FpEnv env = fp_env_sse(cpu->mxcsr);
     Vec r = {{0}};
     for (unsigned i = 0; i < ctl.len / 8u; i++) {
@@ -101,11 +110,17 @@ static void pd2dq(SIMD_ARGS, bool chop)
 
 void simd_cvtpd2dq(SIMD_ARGS)
 {
+    if (ctl.len == 16) {
+        HOST_PACKED("cvtpd2dq")
+    }
     pd2dq(cpu, dst, a, b, ctl, false);
 }
 
 void simd_cvttpd2dq(SIMD_ARGS)
 {
+    if (ctl.len == 16) {
+        HOST_PACKED("cvttpd2dq")
+    }
     pd2dq(cpu, dst, a, b, ctl, true);
 }
 
@@ -140,6 +155,7 @@ static int64_t int_source(const Vec *b, SimdCtl ctl)
 
 void simd_cvtsi2ss(SIMD_ARGS)
 {
+    HOST_FROM_INT("cvtsi2ss")
     FpEnv env = fp_env_sse(cpu->mxcsr);
     Lane r = lane_get(a, 0);
     r.u32[0] = f32_from_int(&env, int_source(b, ctl));
@@ -149,6 +165,7 @@ void simd_cvtsi2ss(SIMD_ARGS)
 
 void simd_cvtsi2sd(SIMD_ARGS)
 {
+    HOST_FROM_INT("cvtsi2sd")
     FpEnv env = fp_env_sse(cpu->mxcsr);
     Lane r = lane_get(a, 0);
     r.u64[0] = f64_from_int(&env, int_source(b, ctl));
@@ -179,21 +196,25 @@ static void sd2si(SIMD_ARGS, bool chop)
 
 void simd_cvtss2si(SIMD_ARGS)
 {
+    HOST_TO_INT("cvtss2si")
     ss2si(cpu, dst, a, b, ctl, false);
 }
 
 void simd_cvttss2si(SIMD_ARGS)
 {
+    HOST_TO_INT("cvttss2si")
     ss2si(cpu, dst, a, b, ctl, true);
 }
 
 void simd_cvtsd2si(SIMD_ARGS)
 {
+    HOST_TO_INT("cvtsd2si")
     sd2si(cpu, dst, a, b, ctl, false);
 }
 
 void simd_cvttsd2si(SIMD_ARGS)
 {
+    HOST_TO_INT("cvttsd2si")
     sd2si(cpu, dst, a, b, ctl, true);
 }
 

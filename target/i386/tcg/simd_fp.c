@@ -177,6 +177,7 @@ static void set_comi(CPUX86 *cpu, const FpEnv *env, FpRel rel)
 #define COMI(name, bits, field, quiet)                                        \
     void simd_##name(SIMD_ARGS)                                               \
     {                                                                         \
+        HOST_COMPARE(#name)                                                   \
         FpEnv env = fp_env_sse(cpu->mxcsr);                                   \
         FpRel rel = f##bits##_compare(&env, a->field[0], b->field[0], quiet); \
         set_comi(cpu, &env, rel);                                             \

@@ -45,6 +45,64 @@ static inline bool host_ok(const CPUX86 *cpu, SimdCtl ctl)
                      : [a] "+x"(x), [m] "+m"((cpu)->mxcsr)     \
                      : [b] "x"(y), [h] "m"(host_mxcsr))
 
+/*
+ * A comparison sets ZF, PF, CF as the guest's flags will be; the other three arithmetic
+ * flags become zero.
+ */
+#define HOST_COMPARE(insn)                                                          \
+    if (host_ok(cpu, ctl)) {                                                        \
+        HostXmm x, y;                                                               \
+        bool z, p, c;                                                               \
+        memcpy(&x, a, 16);                                                          \
+        memcpy(&y, b, 16);                                                          \
+        __asm__ volatile("ldmxcsr %[m]\n\t" insn " %[b], %[a]\n\t"                  \
+                         "stmxcsr %[m]\n\tldmxcsr %[h]"                             \
+                         : [m] "+m"(cpu->mxcsr), "=@ccz"(z), "=@ccp"(p), "=@ccc"(c) \
+                         : [a] "x"(x), [b] "x"(y), [h] "m"(host_mxcsr));            \
+        cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_ARITH) | (z ? FLAG_ZF : 0) |  \
+                      (p ? FLAG_PF : 0) | (c ? FLAG_CF : 0);                        \
+        return;                                                                     \
+    }
+/* To a general register: 64 bits with ctl.w, else 32, zero-extended. */
+#define HOST_TO_INT(insn)                                               \
+    if (host_ok(cpu, ctl)) {                                            \
+        HostXmm y;                                                      \
+        uint64_t v;                                                     \
+        memcpy(&y, b, 16);                                              \
+        if (ctl.w) {                                                    \
+            __asm__ volatile("ldmxcsr %[m]\n\t" insn " %[b], %q[v]\n\t" \
+                             "stmxcsr %[m]\n\tldmxcsr %[h]"             \
+                             : [v] "=r"(v), [m] "+m"(cpu->mxcsr)        \
+                             : [b] "x"(y), [h] "m"(host_mxcsr));        \
+        } else {                                                        \
+            __asm__ volatile("ldmxcsr %[m]\n\t" insn " %[b], %k[v]\n\t" \
+                             "stmxcsr %[m]\n\tldmxcsr %[h]"             \
+                             : [v] "=r"(v), [m] "+m"(cpu->mxcsr)        \
+                             : [b] "x"(y), [h] "m"(host_mxcsr));        \
+        }                                                               \
+        dst->u64[0] = v;                                                \
+        return;                                                         \
+    }
+/* From a general register; insn without the size suffix. */
+#define HOST_FROM_INT(insn)                                              \
+    if (host_ok(cpu, ctl)) {                                             \
+        HostXmm x;                                                       \
+        memcpy(&x, a, 16);                                               \
+        if (ctl.w) {                                                     \
+            __asm__ volatile("ldmxcsr %[m]\n\t" insn "q %[b], %[a]\n\t"  \
+                             "stmxcsr %[m]\n\tldmxcsr %[h]"              \
+                             : [a] "+x"(x), [m] "+m"(cpu->mxcsr)         \
+                             : [b] "m"(b->u64[0]), [h] "m"(host_mxcsr)); \
+        } else {                                                         \
+            __asm__ volatile("ldmxcsr %[m]\n\t" insn "l %[b], %[a]\n\t"  \
+                             "stmxcsr %[m]\n\tldmxcsr %[h]"              \
+                             : [a] "+x"(x), [m] "+m"(cpu->mxcsr)         \
+                             : [b] "m"(b->u32[0]), [h] "m"(host_mxcsr)); \
+        }                                                                \
+        memcpy(dst, &x, 16);                                             \
+        return;                                                          \
+    }
+
 /* The whole function by the host: the body of a SimdFn. */
 #define HOST_PACKED(insn)                                  \
     if (host_ok(cpu, ctl)) {                               \
@@ -71,6 +129,9 @@ static inline bool host_ok(const CPUX86 *cpu, SimdCtl ctl)
 
 #define HOST_PACKED(insn)
 #define HOST_SCALAR(insn)
+#define HOST_COMPARE(insn)
+#define HOST_TO_INT(insn)
+#define HOST_FROM_INT(insn)
 
 #endif
 #endif

@@ -579,7 +579,8 @@ static X87Fn *const reg_ops[8][8] = {
     {ffreep, fxch, fstp_sti, fstp_sti, NULL, comi, comi, NULL},
 };
 
-static X87Fn *register_form(unsigned esc, uint8_t modrm)
+/* What reg_ops leaves open: one instruction per ModRM byte. */
+static X87Fn *special_form(unsigned esc, uint8_t modrm)
 {
     switch (esc << 8 | modrm) {
     case 0x1d0:
@@ -598,33 +599,43 @@ static X87Fn *register_form(unsigned esc, uint8_t modrm)
     case 0x7e0:
         return fnstsw_ax;
     }
-    return esc == 1 && modrm >= 0xe0 ? d9_ops[modrm & 31] : reg_ops[esc][modrm >> 3 & 7];
-}
-
-/* The FN… instructions do not look at a pending error. */
-static bool waits(X87Fn *fn)
-{
-    return fn != fninit && fn != fnclex && fn != fnstsw_ax && fn != x87_fnstsw &&
-           fn != x87_fnstcw && fn != x87_fnstenv && fn != x87_fnsave;
+    return esc == 1 && modrm >= 0xe0 ? d9_ops[modrm & 31] : NULL;
 }
 
 /* Control instructions leave the pointers to the last instruction alone. */
-static bool records(X87Fn *fn)
+static bool is_control(unsigned esc, uint8_t modrm)
 {
-    return waits(fn) && fn != x87_fldcw && fn != x87_fldenv && fn != x87_frstor;
+    /* by reg: FLDENV FLDCW FNSTENV FNSTCW; FRSTOR FNSAVE FNSTSW */
+    static const uint8_t mem[8] = {[1] = 0xf0, [5] = 0xd0};
+    unsigned reg = modrm >> 3 & 7;
+    if (modrm < 0xc0) {
+        return mem[esc] >> reg & 1;
+    }
+    return reg == 4 && (esc == 3 || esc == 7);
+}
+
+/* Of them, the FN… instructions do not look at a pending error. */
+static bool waits(X87Fn *fn, bool control)
+{
+    return !control || fn == x87_fldcw || fn == x87_fldenv || fn == x87_frstor;
 }
 
 void x87_insn(CPUX86 *cpu, unsigned esc, uint8_t modrm, unsigned seg, uint64_t ea, unsigned opsize)
 {
     bool mem = modrm < 0xc0;
-    X87Fn *fn = mem ? x87_mem_ops[esc & 7][modrm >> 3 & 7] : register_form(esc & 7, modrm);
+    esc &= 7;
+    X87Fn *fn = (mem ? x87_mem_ops : reg_ops)[esc][modrm >> 3 & 7];
+    if (!fn && !mem) {
+        fn = special_form(esc, modrm);
+    }
     if (!fn) {
         x86_raise(cpu, EXC_UD);
     }
+    bool control = is_control(esc, modrm);
     if (cpu->cr0 & (CR0_EM | CR0_TS)) {
         x86_raise(cpu, EXC_NM);
     }
-    if (waits(fn)) {
+    if (cpu->x87.pending && waits(fn, control)) {
         check_pending(cpu);
     }
     X87 *fp = &cpu->x87;
@@ -632,13 +643,13 @@ void x87_insn(CPUX86 *cpu, unsigned esc, uint8_t modrm, unsigned seg, uint64_t e
                .fp = fp,
                .env = fp_env_x87(fp->cw),
                .ea = ea,
-               .esc = esc & 7,
+               .esc = (uint8_t)esc,
                .modrm = modrm,
                .seg = (uint8_t)seg,
                .opsize = (uint8_t)opsize};
     fn(&o);
-    if (records(fn)) {
-        fp->fop = (uint16_t)((esc & 7) << 8 | modrm);
+    if (!control) {
+        fp->fop = (uint16_t)(esc << 8 | modrm);
         fp->fip = cpu->rip;
         fp->fcs = cpu->segs[SEG_CS].selector;
         if (mem) {
