@@ -165,10 +165,18 @@ void simd_cvtsi2ss(SIMD_ARGS)
 
 void simd_cvtsi2sd(SIMD_ARGS)
 {
+    int64_t v = int_source(b, ctl);
+    if (!ctl.soft && v >= -(1ll << 53) && v <= 1ll << 53) { /* exact */
+        double d = (double)v;
+        Lane x = lane_get(a, 0);
+        memcpy(&x, &d, 8);
+        lane_put(dst, 0, &x, 16);
+        return;
+    }
     HOST_FROM_INT("cvtsi2sd")
     FpEnv env = fp_env_sse(cpu->mxcsr);
     Lane r = lane_get(a, 0);
-    r.u64[0] = f64_from_int(&env, int_source(b, ctl));
+    r.u64[0] = f64_from_int(&env, v);
     fp_finish(cpu, &env);
     lane_put(dst, 0, &r, 16);
 }
@@ -214,6 +222,14 @@ void simd_cvtsd2si(SIMD_ARGS)
 
 void simd_cvttsd2si(SIMD_ARGS)
 {
+    double d;
+    memcpy(&d, b, 8);
+    /* Inexact is noted already, and other flags there are none. */
+    if (!ctl.soft && cpu->mxcsr & FP_PE && (cpu->mxcsr & MXCSR_MASKS) == MXCSR_MASKS &&
+        d > -2147483648.0 && d < 2147483648.0) {
+        put_int(dst, (int64_t)d, ctl);
+        return;
+    }
     HOST_TO_INT("cvttsd2si")
     sd2si(cpu, dst, a, b, ctl, true);
 }

@@ -2,6 +2,8 @@
 /* target/i386/tcg/simd_fp.c: SSE floating-point arithmetic and comparison. */
 #include "target/i386/tcg/simd_fpenv.h"
 
+#include <float.h>
+
 typedef uint32_t F32Op(FpEnv *env, uint32_t a, uint32_t b);
 typedef uint64_t F64Op(FpEnv *env, uint64_t a, uint64_t b);
 
@@ -58,35 +60,72 @@ static uint64_t f64_sqrt2(FpEnv *env, uint64_t a, uint64_t b)
     return f64_sqrt(env, b);
 }
 
-#define FP_OP(name, op32, op64)             \
-    void simd_##name##ps(SIMD_ARGS)         \
-    {                                       \
-        HOST_PACKED(#name "ps")             \
-        soft_ps(cpu, dst, a, b, ctl, op32); \
-    }                                       \
-    void simd_##name##pd(SIMD_ARGS)         \
-    {                                       \
-        HOST_PACKED(#name "pd")             \
-        soft_pd(cpu, dst, a, b, ctl, op64); \
-    }                                       \
-    void simd_##name##ss(SIMD_ARGS)         \
-    {                                       \
-        HOST_SCALAR(#name "ss")             \
-        soft_ss(cpu, dst, a, b, ctl, op32); \
-    }                                       \
-    void simd_##name##sd(SIMD_ARGS)         \
-    {                                       \
-        HOST_SCALAR(#name "sd")             \
-        soft_sd(cpu, dst, a, b, ctl, op64); \
+/*
+ * The quick way for scalars: with the default modes, and PE set already, an operation on
+ * normal numbers with a normal result changes no flag, and C's arithmetic has the result.
+ */
+static inline bool quick_ok(const CPUX86 *cpu, SimdCtl ctl)
+{
+    return FLT_EVAL_METHOD == 0 && (cpu->mxcsr & 0xffe0) == 0x1fa0 && !ctl.soft;
+}
+
+static inline bool normal32(uint32_t v)
+{
+    return (v >> 23 & 0xff) - 1u < 0xfe;
+}
+
+static inline bool normal64(uint64_t v)
+{
+    return (v >> 52 & 0x7ff) - 1u < 0x7fe;
+}
+
+/* p: first operand, q: second; `both`: both are used. */
+#define QUICK(bits, type, both, expr)                        \
+    if (quick_ok(cpu, ctl) && normal##bits(b->u##bits[0]) && \
+        (!(both) || normal##bits(a->u##bits[0]))) {          \
+        type p, q, v;                                        \
+        Lane r = lane_get(a, 0);                             \
+        memcpy(&p, a, sizeof(p));                            \
+        memcpy(&q, b, sizeof(q));                            \
+        v = (expr);                                          \
+        memcpy(&r, &v, sizeof(v));                           \
+        if (normal##bits(r.u##bits[0])) {                    \
+            lane_put(dst, 0, &r, 16);                        \
+            return;                                          \
+        }                                                    \
     }
 
-FP_OP(add, f32_add, f64_add)
-FP_OP(sub, f32_sub, f64_sub)
-FP_OP(mul, f32_mul, f64_mul)
-FP_OP(div, f32_div, f64_div)
-FP_OP(min, f32_min, f64_min)
-FP_OP(max, f32_max, f64_max)
-FP_OP(sqrt, f32_sqrt2, f64_sqrt2)
+#define FP_OP(name, op32, op64, both, quick32, quick64) \
+    void simd_##name##ps(SIMD_ARGS)                     \
+    {                                                   \
+        HOST_PACKED(#name "ps")                         \
+        soft_ps(cpu, dst, a, b, ctl, op32);             \
+    }                                                   \
+    void simd_##name##pd(SIMD_ARGS)                     \
+    {                                                   \
+        HOST_PACKED(#name "pd")                         \
+        soft_pd(cpu, dst, a, b, ctl, op64);             \
+    }                                                   \
+    void simd_##name##ss(SIMD_ARGS)                     \
+    {                                                   \
+        QUICK(32, float, both, quick32)                 \
+        HOST_SCALAR(#name "ss")                         \
+        soft_ss(cpu, dst, a, b, ctl, op32);             \
+    }                                                   \
+    void simd_##name##sd(SIMD_ARGS)                     \
+    {                                                   \
+        QUICK(64, double, both, quick64)                \
+        HOST_SCALAR(#name "sd")                         \
+        soft_sd(cpu, dst, a, b, ctl, op64);             \
+    }
+
+FP_OP(add, f32_add, f64_add, true, p + q, p + q)
+FP_OP(sub, f32_sub, f64_sub, true, p - q, p - q)
+FP_OP(mul, f32_mul, f64_mul, true, p *q, p *q)
+FP_OP(div, f32_div, f64_div, true, p / q, p / q)
+FP_OP(min, f32_min, f64_min, true, p < q ? p : q, p < q ? p : q)
+FP_OP(max, f32_max, f64_max, true, p > q ? p : q, p > q ? p : q)
+FP_OP(sqrt, f32_sqrt2, f64_sqrt2, false, __builtin_sqrtf(q), __builtin_sqrt(q))
 
 /* ---- compare ---- */
 
@@ -174,18 +213,37 @@ static void set_comi(CPUX86 *cpu, const FpEnv *env, FpRel rel)
     cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_ARITH) | result[rel];
 }
 
-#define COMI(name, bits, field, quiet)                                        \
-    void simd_##name(SIMD_ARGS)                                               \
-    {                                                                         \
-        HOST_COMPARE(#name)                                                   \
-        FpEnv env = fp_env_sse(cpu->mxcsr);                                   \
-        FpRel rel = f##bits##_compare(&env, a->field[0], b->field[0], quiet); \
-        set_comi(cpu, &env, rel);                                             \
+/* Normal numbers and zeros compare without flags. */
+static inline bool plain32(uint32_t v)
+{
+    return normal32(v) || !(v << 1);
+}
+
+static inline bool plain64(uint64_t v)
+{
+    return normal64(v) || !(v << 1);
+}
+
+#define COMI(name, bits, type, quiet)                                                      \
+    void simd_##name(SIMD_ARGS)                                                            \
+    {                                                                                      \
+        if (!ctl.soft && plain##bits(a->u##bits[0]) && plain##bits(b->u##bits[0])) {       \
+            type p, q;                                                                     \
+            memcpy(&p, a, sizeof(p));                                                      \
+            memcpy(&q, b, sizeof(q));                                                      \
+            cpu->rflags = (cpu->rflags & ~(uint64_t)FLAGS_ARITH) | (p < q ? FLAG_CF : 0) | \
+                          (p == q ? FLAG_ZF : 0);                                          \
+            return;                                                                        \
+        }                                                                                  \
+        HOST_COMPARE(#name)                                                                \
+        FpEnv env = fp_env_sse(cpu->mxcsr);                                                \
+        FpRel rel = f##bits##_compare(&env, a->u##bits[0], b->u##bits[0], quiet);          \
+        set_comi(cpu, &env, rel);                                                          \
     }
-COMI(comiss, 32, u32, false)
-COMI(comisd, 64, u64, false)
-COMI(ucomiss, 32, u32, true)
-COMI(ucomisd, 64, u64, true)
+COMI(comiss, 32, float, false)
+COMI(comisd, 64, double, false)
+COMI(ucomiss, 32, float, true)
+COMI(ucomisd, 64, double, true)
 
 /* ---- ROUNDxx: imm[1:0] rounding, imm[2] use MXCSR's instead, imm[3] no PE ---- */
 
