@@ -214,6 +214,9 @@ static void stop_device(Device *dev)
         }
     }
     list_boot_device(dev, dev->machine, false);
+    if (dev->bus && bus_class(dev->bus)->detach) {
+        bus_class(dev->bus)->detach(dev->bus, dev);
+    }
     dev->realized = false;
     if (k->unrealize) {
         k->unrealize(dev);

@@ -113,6 +113,8 @@ struct BusClass {
     /* Before the device's realize: give it its address; undone by `release`. */
     bool (*prepare)(Bus *bus, Device *dev, Error **errp);
     void (*release)(Bus *bus, Device *dev);
+    /* Before unrealize, the device still whole: make it unreachable for the guest. */
+    void (*detach)(Bus *bus, Device *dev);
     /* After a successful realize (hot-plug notification), and the guest's unplug. */
     bool (*plugged)(Bus *bus, Device *dev, Error **errp);
     bool (*unplug_request)(Bus *bus, Device *dev, Error **errp);

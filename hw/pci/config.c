@@ -207,9 +207,7 @@ static void bar_move(PciDevice *d, unsigned n, hwaddr to)
 
     if (b->addr != PCI_UNMAPPED) {
         trace(pci_bar_unmap, PCI_SLOT(d->devfn), PCI_FUNC(d->devfn), n);
-        if (b->region->container) { /* else the function's unrealize has finished it already */
-            region_del(bar_space(d, b), b->region);
-        }
+        region_del(bar_space(d, b), b->region);
     }
     b->addr = to;
     if (to != PCI_UNMAPPED) {
@@ -247,13 +245,9 @@ void pci_update_mappings(PciDevice *d)
 void pci_unmap_bars(PciDevice *d)
 {
     for (unsigned n = 0; n < PCI_BAR_COUNT; n++) {
-        PciBar *b = &d->bars[n];
-
-        /* The function may have taken it away itself. */
-        if (b->region && b->region->container == bar_space(d, b)) {
+        if (d->bars[n].region && d->bars[n].addr != PCI_UNMAPPED) {
             bar_move(d, n, PCI_UNMAPPED);
         }
-        *b = (PciBar){.addr = PCI_UNMAPPED};
     }
 }
 

@@ -166,7 +166,9 @@ static void bus_release(Bus *b, Device *dev)
     PciDevice *d = PCI_DEVICE(dev);
 
     pci_set_irq(d, 0);
-    pci_unmap_bars(d);
+    for (unsigned n = 0; n < PCI_BAR_COUNT; n++) {
+        d->bars[n] = (PciBar){.addr = PCI_UNMAPPED}; /* the regions are gone already */
+    }
     pci_rom_fini(d);
     pci_msix_fini(d);
     bus->devices[d->devfn] = NULL;
@@ -176,6 +178,11 @@ static void bus_release(Bus *b, Device *dev)
     region_fini(&d->bus_master_root);
     d->msi_cap = d->msix_cap = d->pm_cap = d->exp_cap = 0;
     config_free(d);
+}
+
+static void bus_detach(Bus *b, Device *dev)
+{
+    pci_unmap_bars(PCI_DEVICE(dev));
 }
 
 void pci_device_reset_common(PciDevice *d)
@@ -270,6 +277,7 @@ static const BusClass pci_bus_class = {
     .address_help = "slot[.function], in hexadecimal",
     .prepare = bus_prepare,
     .release = bus_release,
+    .detach = bus_detach,
     .reset = bus_reset,
     .device_address = device_address,
     .fw_path = fw_path,

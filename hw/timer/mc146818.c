@@ -52,6 +52,7 @@ enum {
 #define CRYSTAL 32768
 #define UIP_NS (244 * NS_PER_US) /* UIP is set so long before an update */
 #define DAY 86400
+#define SECONDS_MAX (1ll << 40) /* from 1970: no year a guest can set is farther away */
 
 typedef enum TickPolicy { POLICY_DISCARD, POLICY_DELAY, POLICY_MERGE, POLICY_SLEW } TickPolicy;
 static const char *const policy_names[] = {"discard", "delay", "merge", "slew", NULL};
@@ -68,13 +69,17 @@ struct Mc146818 {
 
     uint8_t cmos[128];
     uint8_t index;
-    int64_t offset_ns;      /* guest's wall clock = the chosen clock + this, while running */
+    /*
+     * The guest's wall clock = the chosen clock + these, while running.  Seconds and the rest
+     * apart: the year 9999 is not to be had in 64 bits of nanoseconds.
+     */
+    int64_t offset_s, offset_ns;
     int64_t last_second;    /* UF and AF have been worked out up to this second */
     int64_t periodic_start; /* CLOCK_VIRTUAL when the divider was started */
     int64_t last_period;    /* number of the last period seen */
     uint32_t lost;          /* periodic interrupts to be made up for (slew) */
     Timer periodic_timer, second_timer;
-    int64_t host_offset_ns; /* as realize found it: what RTC_CHANGE is relative to */
+    int64_t host_offset_s, host_offset_ns; /* as realize found it: what RTC_CHANGE is relative to */
 };
 
 #define MC146818(o) OBJECT_CAST(Mc146818, o, TYPE_MC146818)
@@ -89,14 +94,31 @@ static int64_t floor_div(int64_t a, int64_t b)
     return a / b - (a % b < 0);
 }
 
-static int64_t wall_ns(const Mc146818 *s)
+/* The guest's time in seconds; *fraction (or NULL): nanoseconds into this second. */
+static int64_t wall_time(const Mc146818 *s, int64_t *fraction)
 {
-    return clock_now(clocks(s), s->isa.dev.machine->rtc_clock) + s->offset_ns;
+    int64_t ns = clock_now(clocks(s), s->isa.dev.machine->rtc_clock) + s->offset_ns;
+    int64_t seconds = floor_div(ns, NS_PER_SEC);
+
+    if (fraction) {
+        *fraction = ns - seconds * NS_PER_SEC;
+    }
+    return seconds + s->offset_s;
 }
 
 static int64_t wall_seconds(const Mc146818 *s)
 {
-    return floor_div(wall_ns(s), NS_PER_SEC);
+    return wall_time(s, NULL);
+}
+
+/* Makes it `seconds` and `fraction` now. */
+static void set_wall_time(Mc146818 *s, int64_t seconds, int64_t fraction)
+{
+    int64_t now = clock_now(clocks(s), s->isa.dev.machine->rtc_clock);
+    int64_t now_s = floor_div(now, NS_PER_SEC), rest = fraction - (now - now_s * NS_PER_SEC);
+
+    s->offset_s = seconds - now_s - (rest < 0);
+    s->offset_ns = rest < 0 ? rest + NS_PER_SEC : rest;
 }
 
 static bool running(const Mc146818 *s)
@@ -187,19 +209,18 @@ static void refresh(Mc146818 *s)
 static void take_time(Mc146818 *s, bool restart)
 {
     Machine *m = s->isa.dev.machine;
-    int64_t ns = wall_ns(s);
-    int64_t fraction = restart ? NS_PER_SEC / 2 : ns - floor_div(ns, NS_PER_SEC) * NS_PER_SEC;
-    int64_t seconds = load_time(s), old = floor_div(ns, NS_PER_SEC);
+    int64_t fraction, seconds = load_time(s), old = wall_time(s, &fraction);
     g_autofree char *path = NULL;
     Json *data;
 
-    s->offset_ns += (seconds - old) * NS_PER_SEC + fraction - (ns - old * NS_PER_SEC);
+    set_wall_time(s, seconds, restart ? NS_PER_SEC / 2 : fraction);
     s->last_second = seconds;
     if (seconds != old) {
         data = json_object();
         path = object_path(&s->isa.dev.obj);
         json_put_int(data, "offset",
-                     floor_div(s->offset_ns - s->host_offset_ns + NS_PER_SEC / 2, NS_PER_SEC));
+                     s->offset_s - s->host_offset_s +
+                         floor_div(s->offset_ns - s->host_offset_ns + NS_PER_SEC / 2, NS_PER_SEC));
         json_put_string(data, "qom-path", path);
         machine_event(m, "RTC_CHANGE", data);
     }
@@ -309,7 +330,7 @@ static void update_flags(Mc146818 *s)
 static void arm(Mc146818 *s)
 {
     uint8_t b = s->cmos[R_B], c = s->cmos[R_C];
-    int64_t next = -1, wall;
+    int64_t next = -1, wall, fraction;
 
     if (periodic_on(s) && (b & B_PIE) && !(c & C_PF)) {
         int64_t t = s->lost ? clock_virtual(clocks(s)) + period_ns(s, 1) / 4
@@ -329,10 +350,10 @@ static void arm(Mc146818 *s)
         timer_del(&s->second_timer);
         return;
     }
-    wall = wall_ns(s);
+    wall = wall_time(s, &fraction);
     /* Not further than a minute at once: the wall clock may be moved meanwhile. */
     timer_mod(&s->second_timer, clock_now(clocks(s), s->isa.dev.machine->rtc_clock) +
-                                    CLAMP(next * NS_PER_SEC - wall, 0, 60 * NS_PER_SEC));
+                                    MAX(CLAMP(next - wall, 0, 60) * NS_PER_SEC - fraction, 0));
 }
 
 static void second_fired(void *opaque)
@@ -465,9 +486,10 @@ static void reg_write(Mc146818 *s, uint8_t v)
 
 static bool update_in_progress(const Mc146818 *s)
 {
-    int64_t ns = wall_ns(s);
+    int64_t fraction;
 
-    return running(s) && ns - floor_div(ns, NS_PER_SEC) * NS_PER_SEC >= NS_PER_SEC - UIP_NS;
+    wall_time(s, &fraction);
+    return running(s) && fraction >= NS_PER_SEC - UIP_NS;
 }
 
 static uint8_t reg_read(Mc146818 *s)
@@ -553,6 +575,7 @@ static bool mc146818_realize(Device *dev, Error **errp)
 {
     Mc146818 *s = MC146818(dev);
     Machine *m = dev->machine;
+    int64_t now;
 
     if (s->irq_number > 15) {
         error_set(errp, "mc146818rtc: irq=%u: ISA has lines 0 to 15", s->irq_number);
@@ -570,8 +593,9 @@ static bool mc146818_realize(Device *dev, Error **errp)
     s->cmos[R_A] = A_RUN | 6;
     s->cmos[R_B] = B_24H;
     s->cmos[R_D] = 0x80; /* the battery is good */
-    s->offset_ns =
-        clock_now(m->clocks, CLOCK_HOST) + m->rtc_offset_ns - clock_now(m->clocks, m->rtc_clock);
+    now = clock_now(m->clocks, CLOCK_HOST) + m->rtc_offset_ns;
+    set_wall_time(s, floor_div(now, NS_PER_SEC), now - floor_div(now, NS_PER_SEC) * NS_PER_SEC);
+    s->host_offset_s = s->offset_s;
     s->host_offset_ns = s->offset_ns;
     s->last_second = wall_seconds(s);
     start_divider(s);
@@ -612,9 +636,9 @@ static const StateDesc mc146818_state = {
         (const StateField[]){
             STATE_F_BYTES(Mc146818, cmos),
             STATE_F_UINT_MAX(Mc146818, index, 0x7f),
-            STATE_F_INT_RANGE(Mc146818, offset_ns, -(INT64_MAX / 4), INT64_MAX / 4),
-            STATE_F_INT_RANGE(Mc146818, last_second, -(INT64_MAX / NS_PER_SEC / 2),
-                              INT64_MAX / NS_PER_SEC / 2),
+            STATE_F_INT_RANGE(Mc146818, offset_s, -SECONDS_MAX, SECONDS_MAX),
+            STATE_F_INT_RANGE(Mc146818, offset_ns, 0, NS_PER_SEC - 1),
+            STATE_F_INT_RANGE(Mc146818, last_second, -2 * SECONDS_MAX, 2 * SECONDS_MAX),
             STATE_F_INT_RANGE(Mc146818, periodic_start, 0, INT64_MAX / 4),
             STATE_F_INT_RANGE(Mc146818, last_period, 0, INT64_MAX / NS_PER_SEC),
             STATE_F_UINT_MAX(Mc146818, lost, 4096),
