@@ -218,13 +218,15 @@ static bool sse_in_use(const CPUX86 *cpu)
     return any;
 }
 
-static uint64_t in_use(const CPUX86 *cpu)
+/* Which of the components `asked` for are not in their initial state. */
+static uint64_t in_use(const CPUX86 *cpu, uint64_t asked)
 {
     uint64_t bv = (x87_in_use(cpu) ? XSTATE_X87 : 0) | (sse_in_use(cpu) ? XSTATE_SSE : 0);
     for (unsigned i = 0; i < ARRAY_LEN(components); i++) {
-        bv |= comp_in_use(cpu, &components[i]) ? BIT(components[i].bit) : 0;
+        const Component *c = &components[i];
+        bv |= asked >> c->bit & 1 && comp_in_use(cpu, c) ? BIT(c->bit) : 0;
     }
-    return bv;
+    return bv & asked;
 }
 
 /* Where component c lies, given the compacted set (0: standard format). */
@@ -268,7 +270,7 @@ void helper_xsave(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w, XsaveKind 
 {
     uint64_t rfbm = check_xsave(cpu, seg, ea, kind);
     bool compacting = kind == XSAVEC || kind == XSAVES;
-    uint64_t used = in_use(cpu), compact = compacting ? rfbm | XCOMP_COMPACT : 0;
+    uint64_t used = in_use(cpu, rfbm), compact = compacting ? rfbm | XCOMP_COMPACT : 0;
     if (compacting && cpu->mxcsr != MXCSR_INIT) {
         used |= XSTATE_SSE;
     }
