@@ -9,6 +9,7 @@
 #include "hw/char/serial.h"
 #include "hw/core/datafile.h"
 #include "hw/input/i8042.h"
+#include "hw/isa/ferr.h"
 #include "hw/isa/i8237.h"
 #include "hw/isa/port92.h"
 #include "hw/misc/pcspk.h"
@@ -391,6 +392,7 @@ bool pc_isa_init(PcMachine *pc, Error **errp)
 
     return i8237_new_pair(m, m->isa, errp) && timers_init(pc, pc_is_q35(pc), &pit, errp) &&
            port92_new(m, m->isa, errp) && isa_delay_ports_new(m, m->isa, errp) &&
+           isa_ferr_new(m, m->isa, errp) &&
            (!pc->i8042 || i8042_new(m, m->isa, a20_line(m), errp)) && ports_init(pc, errp);
 }
 

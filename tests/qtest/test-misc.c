@@ -142,6 +142,8 @@ static void test_ports(void)
 
     qtest_outb(q, 0x80, 0x12);
     qtest_outb(q, 0xed, 0x12);
+    qtest_outb(q, 0xf0, 0); /* no coprocessor error is pending: nothing happens */
+    g_assert_cmphex(qtest_inb(q, 0xf0), ==, 0xff);
     v = qtest_inb(q, 0x61);
     qtest_clock_step(q, 15100);
     g_assert_cmphex((v ^ qtest_inb(q, 0x61)) & 0x10, ==, 0x10); /* the refresh goes on */
