@@ -117,13 +117,14 @@ class Machine:
     def command(self, line, timeout=60):
         """Runs a shell command in the guest; returns its output. Raises if it failed."""
         start = len(self.output)
-        mark = f"<{time.monotonic_ns()}>"
-        self.send(f"{line}; echo \"{mark[:3]}\"\"{mark[3:]}$?\"\n")
-        match = self.expect(re.escape(mark) + r"(\d+)", timeout, start)
-        out = self.output[start:].decode(errors="replace").split(mark)[0]
-        if match.group(1) != "0":
-            raise AssertionError(f"in the guest: {line}: status {match.group(1)}: {out[-500:]}")
-        return out
+        n = time.monotonic_ns()
+        # The quotes keep an echo of the line from looking like its output.
+        self.send(f"echo \"<<\"\"{n}\"; {line}; echo \">>\"\"{n}:$?\"\n")
+        match = self.expect(rf"<<{n}\r?\n([\s\S]*)>>{n}:(\d+)", timeout, start)
+        if match.group(2) != "0":
+            raise AssertionError(f"in the guest: {line}: status {match.group(2)}: "
+                                 f"{match.group(1)[-500:]}")
+        return match.group(1)
 
     def wait(self, timeout=60):
         """Waits for the process to end; returns its status."""
