@@ -126,6 +126,8 @@ int main(int argc, char **argv)
     cmdline_parse(c, argc, argv);
     config_init(&cfg);
     if (print_help_if_asked(c)) {
+        cmdline_free(c);
+        config_free(&cfg);
         return 0;
     }
     config_read(&cfg, c);
