@@ -6,6 +6,8 @@
 
 #define HOLE_END 0xfebfffffu /* up to the I/O APIC */
 #define PIRQ_OFF 0x80u
+#define ECAM_DEFAULT 0xb0000000u
+#define ECAM_DEFAULT_END 0xc0000000u
 
 /* ---- windows ---- */
 static uint64_t hole64_size(const PcMachine *pc)
@@ -16,12 +18,17 @@ static uint64_t hole64_size(const PcMachine *pc)
 static void windows(PcMachine *pc, Aml *root)
 {
     Aml *crs = aml_resources();
-    uint64_t start = pc->below_4g, high = ALIGN_UP(4 * GiB + pc->above_4g, GiB);
+    uint64_t start = pc->below_4g, below_ecam, high = ALIGN_UP(4 * GiB + pc->above_4g, GiB);
 
     if (pc_is_q35(pc)) {
         /* Above the memory-mapped configuration space, as firmware places it. */
-        uint64_t ecam_end = pc->ecam_size ? pc->ecam_base + pc->ecam_size : 0xc0000000u;
+        uint64_t ecam_end = pc->ecam_size ? pc->ecam_base + pc->ecam_size : ECAM_DEFAULT_END;
 
+        /* What lies between RAM and it is the bus's, too. */
+        below_ecam = pc->ecam_size ? pc->ecam_base : ECAM_DEFAULT;
+        if (start < below_ecam) {
+            aml_append(crs, aml_dword_memory((uint32_t)start, (uint32_t)below_ecam - 1, false));
+        }
         start = MAX(start, ecam_end);
     }
     aml_append(crs, aml_word_bus(0, 0xff));
@@ -244,7 +251,7 @@ static Aml *osc(void)
 static Aml *ecam_reservation(const PcMachine *pc)
 {
     Aml *dev = aml_device("DRAC"), *crs = aml_resources();
-    uint64_t base = pc->ecam_size ? pc->ecam_base : 0xb0000000u;
+    uint64_t base = pc->ecam_size ? pc->ecam_base : ECAM_DEFAULT;
     uint64_t size = pc->ecam_size ? pc->ecam_size : 256 * MiB;
 
     aml_append(dev, aml_name("_HID", aml_string("PNP0C01")));

@@ -108,8 +108,7 @@ static bool init_q35(Machine *m, Error **errp)
         return false;
     }
     pc->pm = ich9_lpc_acpi(pc->isa_bridge);
-    if (pc->sata && type_find("ich9-ahci") &&
-        !add_function(pc, PCI_DEVFN(31, 2), "ich9-ahci", true, &pc->ide, errp)) {
+    if (pc->sata && !add_function(pc, PCI_DEVFN(31, 2), "ich9-ahci", true, &pc->ide, errp)) {
         return false;
     }
     if (pc->smbus && !add_function(pc, PCI_DEVFN(31, 3), TYPE_ICH9_SMB, true, NULL, errp)) {
