@@ -127,6 +127,8 @@ typedef struct TcgCpu {
     uint64_t large_bloom[4], huge_bloom[4]; /* 2/4 MiB and 1 GiB pages seen, by hash */
     uint64_t ctx_cr0, ctx_cr4, ctx_efer;    /* what the cached entries were made under */
     bool ctx_smm, ctx_a20, ctx_valid;
+    uint64_t run_cr3; /* CR3 when run() was left */
+    unsigned pauses;  /* PAUSE instructions since the thread last gave way */
     /* guarded by Tcg.excl_lock */
     bool running;        /* executes guest code */
     bool in_exclusive;   /* in an exclusive section, or waits for one, within a block */
@@ -134,7 +136,7 @@ typedef struct TcgCpu {
     IrOp tail[64];       /* rest of an instruction after which the block is left */
     Block *uncached;     /* block of the last instruction outside RAM */
     IrOp *scratch;       /* where blocks are translated: BLOCK_MAX_OPS */
-    uint64_t map_seq; /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
+    uint64_t map_seq;    /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
     /* counters for info jit */
     uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
 } TcgCpu;

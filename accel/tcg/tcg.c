@@ -199,13 +199,27 @@ static RunExit run_loop(TcgCpu *tc)
 static RunExit tcg_run(Vcpu *v)
 {
     TcgCpu *tc = tcg_cpu(&v->cpu);
-    /* Whatever changed the state meanwhile (reset, monitor, gdb) may have changed these. */
+    /* Somebody (reset, a loaded snapshot, gdb) may have changed the state meanwhile. */
+    if (tc->run_cr3 != v->cpu.cr3) {
+        mmu_flush(&v->cpu);
+    }
     mmu_context_changed(&v->cpu);
     tcg_cpu_enter(tc);
     RunExit r = run_loop(tc);
     tcg_cpu_leave(tc);
     v->cpu.unwind = NULL;
+    tc->run_cr3 = v->cpu.cr3;
     return r;
+}
+
+/* The state was loaded from elsewhere: nothing that was cached holds. */
+static bool tcg_sync_in(Vcpu *v, Error **errp)
+{
+    if (v->cpu.engine) {
+        mmu_flush(&v->cpu);
+        mmu_context_changed(&v->cpu);
+    }
+    return true;
 }
 
 /* ---- memory listener ---- */
@@ -422,6 +436,7 @@ static const AccelClass tcg_class = {
     .vcpu_create = tcg_vcpu_create,
     .vcpu_destroy = tcg_vcpu_destroy,
     .run = tcg_run,
+    .sync_in = tcg_sync_in,
     .info = tcg_info,
 };
 

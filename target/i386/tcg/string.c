@@ -42,8 +42,19 @@ static void advance(const String *s, unsigned r)
     set_addr_reg(s, r, s->cpu->regs[r] + (uint64_t)s->step);
 }
 
+static void check_align(const String *s, unsigned r, unsigned seg)
+{
+    if (s->cpu->hflags & HF_ALIGN_CHECK) {
+        uint64_t lin = seg_linear(s->cpu, seg, offset_of(s, r), s->size, false);
+        if (lin & (s->size - 1)) {
+            x86_raise_error(s->cpu, EXC_AC, 0);
+        }
+    }
+}
+
 static uint64_t load(const String *s, unsigned r, unsigned seg)
 {
+    check_align(s, r, seg);
     return x86_ld(s->cpu, seg, offset_of(s, r), s->size);
 }
 
@@ -85,6 +96,7 @@ static void iterate(const String *s)
     CPUX86 *cpu = s->cpu;
     switch (s->kind) {
     case STRING_MOVS:
+        check_align(s, R_RDI, SEG_ES);
         x86_st(cpu, SEG_ES, offset_of(s, R_RDI), s->size, load(s, R_RSI, s->seg));
         advance(s, R_RSI);
         advance(s, R_RDI);
@@ -97,6 +109,7 @@ static void iterate(const String *s)
         break;
     }
     case STRING_STOS:
+        check_align(s, R_RDI, SEG_ES);
         x86_st(cpu, SEG_ES, offset_of(s, R_RDI), s->size, cpu->regs[R_RAX]);
         advance(s, R_RDI);
         break;

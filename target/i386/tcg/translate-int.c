@@ -382,7 +382,6 @@ bool tr_integer(Translator *t)
         cmpxchg(t);
         return true;
     case OP_NOP:
-    case OP_PAUSE:
     case OP_PREFETCH:
         return true;
     default:

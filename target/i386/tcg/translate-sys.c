@@ -9,6 +9,10 @@
 #include "target/i386/tcg/int-helper.h"
 #include "target/i386/tcg/translate.h"
 
+#include <sched.h>
+
+#define PAUSES_BEFORE_YIELD 64
+
 static uint64_t arg_a(CPUX86 *cpu, const IrOp *op)
 {
     return *ir_reg(cpu, op->a);
@@ -92,6 +96,18 @@ PLAIN(write_dr, (helper_write_dr(cpu, (unsigned)op->disp, arg_a(cpu, op)), mmu_f
 PLAIN(fence, __atomic_thread_fence(__ATOMIC_SEQ_CST))
 PLAIN(monitor, helper_monitor(cpu, op->seg, ir_offset(cpu, op)))
 PLAIN(invpcid, helper_invpcid(cpu, arg_a(cpu, op), op->seg, ir_offset(cpu, op)))
+
+/* A loop that waits for another CPU, whose thread may need this host CPU to get on. */
+static bool h_pause(CPUX86 *cpu, const IrOp *op)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    if (tc->tcg->cpus->len > 1 && ++tc->pauses >= PAUSES_BEFORE_YIELD) {
+        tc->pauses = 0;
+        sched_yield();
+    }
+    return true;
+}
+HELPER(s_pause, "pause", h_pause, 0);
 
 /* ---- segments ---- */
 
@@ -511,6 +527,7 @@ static const SimpleInsn simple_insns[OP_COUNT] = {
     [OP_SWAPGS] = {&s_swapgs, GO_ON},        [OP_XGETBV] = {&s_xgetbv, GO_ON},
     [OP_XSETBV] = {&s_xsetbv, END_NEXT},     [OP_CLAC] = {&s_clac, END_NEXT},
     [OP_STAC] = {&s_stac, END_NEXT},         [OP_FENCE] = {&s_fence, GO_ON},
+    [OP_PAUSE] = {&s_pause, GO_ON},
 };
 
 static bool simple(Translator *t)

@@ -2,6 +2,10 @@
 /* The translator's loop, and what all kinds of instructions share. */
 #include "target/i386/tcg/translate.h"
 
+#include "util/log.h"
+
+#include <inttypes.h>
+
 /* The most operations that one instruction becomes. */
 #define INSN_MAX_OPS 48
 
@@ -299,6 +303,11 @@ static bool next_insn(Translator *t, const DecodeMode *mode, uint64_t linear)
     DecodeResult r = x86_decode(fetch_byte, &f, mode, &in);
     if (r == DECODE_FETCH && !t->first) {
         return false;
+    }
+    if (log_enabled(LOG_OP)) {
+        char text[160];
+        x86_decode_print(&in, t->rip, text, sizeof(text));
+        log_printf("%016" PRIx64 "  %s\n", t->rip, r == DECODE_OK ? text : "(bad)");
     }
     t->in = &in;
     t->next = t->rip + in.length;
