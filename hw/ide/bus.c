@@ -275,7 +275,7 @@ static bool realize_drive(Device *device, bool is_cd, Error **errp)
     dev->name = device->id ? g_strdup(device->id) : object_path(&device->obj);
     *d = (IdeDrive){.ch = &b->ch, .unit = dev->unit, .is_cd = is_cd, .name = dev->name};
     d->geo = (IdeGeometry){1, 1, 1};
-    d->ncq = b->ch.max_units == 1;
+    d->sata = b->ch.max_units == 1;
     if (!set_identity(dev, errp) || !set_blocks(dev, errp)) {
         return false;
     }

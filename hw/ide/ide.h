@@ -153,7 +153,7 @@ struct IdeDrive {
     uint32_t physical_block_size, logical_block_size;
     IdeGeometry geo;
     uint64_t sectors; /* of 512 bytes */
-    bool ncq, trim, lba_translation;
+    bool sata, trim, lba_translation;
 
     /* the task file; hob: the previously written value of the 16-bit registers */
     uint8_t features, hob_features, count, hob_count;

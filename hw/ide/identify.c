@@ -47,6 +47,16 @@ static void put_dma_modes(const IdeDrive *d, uint8_t *p)
     put(p, 88, ultra);
 }
 
+/* SATA drives say at what speeds they talk; parallel ones what cable they have found. */
+static void put_interface(const IdeDrive *d, uint8_t *p, uint16_t sata_capabilities)
+{
+    if (d->sata) {
+        put(p, 76, sata_capabilities); /* 1.5 and 3 Gb/s */
+    } else {
+        put(p, 93, 0x6001); /* 80 wires */
+    }
+}
+
 static void put_geometry(const IdeDrive *d, uint8_t *p)
 {
     put(p, 1, (uint16_t)MIN(d->geo.cyls, 16383u));
@@ -74,9 +84,8 @@ static void put_features(const IdeDrive *d, uint8_t *p)
     if (d->wwn) {
         put_wwn(p, d->wwn);
     }
-    if (d->ncq) {
+    if (d->sata) {
         put(p, 75, 31);
-        put(p, 76, 0x0106); /* NCQ, 1.5 and 3 Gb/s */
     }
     if (d->trim) {
         put(p, 69, 0x4000); /* reads after TRIM are all the same */
@@ -116,7 +125,7 @@ void ide_identify(IdeDrive *d, uint8_t out[512])
     put(out, 80, 0x00f0); /* ATA/ATAPI-4 to -7 */
     put(out, 81, 0x0016);
     put_features(d, out);
-    put(out, 93, 0x6001); /* 80 wires */
+    put_interface(d, out, 0x0106); /* NCQ */
     if (d->physical_block_size > d->logical_block_size) {
         unsigned exp = (unsigned)__builtin_ctz(d->physical_block_size / d->logical_block_size);
         put(out, 106, (uint16_t)(0x6000 | exp));
@@ -146,7 +155,8 @@ void ide_identify_packet(IdeDrive *d, uint8_t out[512])
     put(out, 68, 180);
     put(out, 71, 30);
     put(out, 72, 30);
-    put(out, 80, 0x001e);
+    put(out, 80, d->sata ? 0x00f0 : 0x001e);
+    put_interface(d, out, 0x0006);
     put(out, 82, 0x0010); /* packets */
     put(out, 85, 0x0010);
     if (d->wwn) {
