@@ -9,6 +9,7 @@
  * RHEA_HAMMER_ONLY=text restricts it to regions whose name has the text.
  */
 #include "hw/pci/pci.h"
+#include "tests/unit/hammer-recipes.h"
 #include "tests/unit/machine-fixture.h"
 #include "util/bits.h"
 
@@ -240,9 +241,12 @@ static void step(Hammer *h)
     gint32 what = g_rand_int_range(h->rng, 0, 1000);
 
     h->steps++;
-    if (what < 860) {
+    if (what < 700) {
         hit_register(h);
-    } else if (what < 900) {
+    } else if (what < 860) {
+        note(h, "recipe", "any", 0, 0, 0);
+        hammer_recipe(h->f, h->rng);
+    } else if (what < 890) {
         hit_config(h);
     } else if (what < 950) {
         litter_ram(h);
