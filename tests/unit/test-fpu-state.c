@@ -280,6 +280,61 @@ static void test_fxsave(void)
     harness_free(h);
 }
 
+/* Outside 64-bit mode there are eight XMM registers, and 32-bit pointers with selectors. */
+static void test_fxsave32(void)
+{
+    Harness *h = harness_new(RAM);
+    harness_protected_mode(h);
+    CPUX86 *cpu = h->cpu;
+    cpu->config.features[FEAT_7_0_EBX] &= ~(1u << 13);
+    fill(cpu);
+    uint8_t *m = h->ram->host + AREA;
+    memset(m, 0xee, 512);
+    helper_fxsave(cpu, SEG_DS, AREA, false);
+    g_assert_cmphex(ld_le32(m + 8), ==, 0x12345678);
+    g_assert_cmphex(ld_le32(m + 12), ==, 0x1111);
+    g_assert_cmphex(ld_le32(m + 20), ==, 0x2222);
+    g_assert_cmphex(ld_le64(m + 160 + 7 * 16), ==, 0x0808080808080808);
+    g_assert_cmphex(ld_le64(m + 160 + 8 * 16), ==, 0xeeeeeeeeeeeeeeee);
+    X87 before = cpu->x87;
+    x87_insn(cpu, 3, 0xe3, SEG_DS, 0, 4); /* FNINIT */
+    cpu->vec[8].u64[0] = 5;
+    helper_fxrstor(cpu, SEG_DS, AREA, false);
+    g_assert_cmpmem(&cpu->x87, sizeof(X87), &before, sizeof(X87));
+    g_assert_cmphex(cpu->vec[8].u64[0], ==, 5);
+    harness_free(h);
+}
+
+/* Through the engine: #XM is precise, and the destination keeps its value. */
+static void test_xm(void)
+{
+    Harness *h = start();
+    CPUX86 *cpu = h->cpu;
+    /* handler at 0x300000: hlt; gate 19 of an IDT at 0x301000; a GDT at 0x302000 */
+    static const uint8_t code[] = {0x90, 0xf2, 0x0f, 0x5e, 0x05, 0, 0, 0, 0, 0xf4};
+    uint64_t gate[2] = {0x8e0000080000ull | 0x30ull << 48, 0},
+             gdt[3] = {0, 0xaf9b000000ffff, 0xcf93000000ffff};
+    harness_write(h, 0x303000, code, sizeof(code)); /* nop; divsd xmm0,[rip] */
+    harness_write(h, 0x300000, "\xf4", 1);
+    harness_write(h, 0x301000 + 19 * 16, gate, 16);
+    harness_write(h, 0x302000, gdt, sizeof(gdt));
+    cpu->idtr = (TableReg){0x301000, 0xfff};
+    cpu->gdtr = (TableReg){0x302000, 23};
+    cpu->regs[R_RSP] = 0x310000;
+    cpu->mxcsr = 0x1f80 & ~0x200u; /* division by zero unmasked */
+    cpu->vec[0].u64[0] = 0x3ff0000000000000;
+    uint32_t zero = 0xf77; /* to 0x303009 + 0xf77 = 0x303f80, which is zero */
+    harness_write(h, 0x303005, &zero, 4);
+    cpu->rip = 0x303000;
+    cpu_update_hflags(cpu);
+    g_assert_cmpint(harness_run(h), ==, RUN_EXIT_HALTED);
+    g_assert_cmphex(cpu->rip, ==, 0x300001);
+    g_assert_cmphex(ld_le64(h->ram->host + cpu->regs[R_RSP]), ==, 0x303001);
+    g_assert_cmphex(cpu->mxcsr & 0x3f, ==, FP_ZE);
+    g_assert_cmphex(cpu->vec[0].u64[0], ==, 0x3ff0000000000000);
+    harness_free(h);
+}
+
 static void test_xsave(void)
 {
     Harness *h = start();
@@ -379,6 +434,8 @@ int main(int argc, char **argv)
     g_test_add_func("/fpu-state/env-real", test_env_real);
     g_test_add_func("/fpu-state/errors", test_errors);
     g_test_add_func("/fpu-state/fxsave", test_fxsave);
+    g_test_add_func("/fpu-state/fxsave32", test_fxsave32);
+    g_test_add_func("/fpu-state/xm", test_xm);
     g_test_add_func("/fpu-state/xsave", test_xsave);
     g_test_add_func("/fpu-state/xrstor-refused", test_xrstor_refused);
     return g_test_run();
