@@ -161,9 +161,10 @@ static bool x87_comparable(unsigned esc, unsigned modrm)
     }
     switch (esc) {
     case 1:
-        return modrm < 0xd1 || (modrm >= 0xd8 && modrm < 0xe2) || modrm == 0xe4 || modrm == 0xe5 ||
-               (modrm >= 0xe8 && modrm < 0xef) || (modrm >= 0xf4 && modrm < 0xf9) ||
-               modrm == 0xfa || modrm == 0xfc || modrm == 0xfd;
+        return modrm < 0xd1 || modrm == 0xe0 || modrm == 0xe1 || modrm == 0xe4 || modrm == 0xe5 ||
+               (modrm >= 0xe8 && modrm < 0xef) ||
+               (modrm >= 0xf4 && modrm < 0xf8 && modrm != 0xf5) || modrm == 0xfa || modrm == 0xfc ||
+               modrm == 0xfd;
     case 2:
         return reg < 4 || modrm == 0xe9;
     case 3:
