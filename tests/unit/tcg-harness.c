@@ -21,12 +21,18 @@ static void make_memory(Harness *h, uint64_t size)
 
 Harness *harness_new(uint64_t size)
 {
+    return harness_new_tb(size, 16);
+}
+
+Harness *harness_new_tb(uint64_t size, unsigned tb_mib)
+{
     Harness *h = g_new0(Harness, 1);
     Error *err = NULL;
     make_memory(h, size);
     h->accel = accel_new("tcg", &err);
     g_assert_nonnull(h->accel);
     const AccelClass *k = accel_class(h->accel);
+    object_set_uint(&h->accel->obj, "tb-size", tb_mib);
     g_assert_true(k->create(h->accel, h->sys, &err));
     h->v = aligned_alloc(64, ALIGN_UP(sizeof(Vcpu), (size_t)64));
     memset(h->v, 0, sizeof(Vcpu));
@@ -124,4 +130,53 @@ RunExit harness_run(Harness *h)
 {
     h->cpu->halted = false;
     return accel_class(h->accel)->run(h->v);
+}
+
+struct HarnessCpu {
+    Harness *h;
+    Vcpu *v;
+    pthread_t thread;
+    RunExit exit;
+};
+
+static void *cpu_thread(void *opaque)
+{
+    HarnessCpu *c = opaque;
+    const AccelClass *k = accel_class(c->h->accel);
+    Error *err = NULL;
+    g_assert_true(k->vcpu_create(c->h->accel, c->v, &err));
+    c->exit = k->run(c->v);
+    k->vcpu_destroy(c->v);
+    return NULL;
+}
+
+HarnessCpu *harness_start(Harness *h, uint64_t rip, uint64_t rsp)
+{
+    HarnessCpu *c = g_new0(HarnessCpu, 1);
+    c->h = h;
+    c->v = aligned_alloc(64, ALIGN_UP(sizeof(Vcpu), (size_t)64));
+    memset(c->v, 0, sizeof(Vcpu));
+    c->v->accel = h->accel;
+    c->v->cpu = *h->cpu;
+    c->v->cpu.engine = NULL;
+    c->v->cpu.irq_pending = 0;
+    c->v->cpu.halted = false;
+    c->v->cpu.index = 1;
+    c->v->cpu.vcpu = c->v;
+    c->v->cpu.rip = rip;
+    c->v->cpu.regs[R_RSP] = rsp;
+    g_assert_cmpint(pthread_create(&c->thread, NULL, cpu_thread, c), ==, 0);
+    return c;
+}
+
+RunExit harness_join(HarnessCpu *c, uint64_t *rax)
+{
+    pthread_join(c->thread, NULL);
+    RunExit r = c->exit;
+    if (rax) {
+        *rax = c->v->cpu.regs[R_RAX];
+    }
+    free(c->v);
+    g_free(c);
+    return r;
 }

@@ -20,6 +20,15 @@ typedef struct Harness {
 
 /* RAM of `size` bytes at guest-physical 0. */
 Harness *harness_new(uint64_t size);
+/* The same with tb-size=tb_mib. */
+Harness *harness_new_tb(uint64_t size, unsigned tb_mib);
+/*
+ * Another CPU with a copy of the first one's state, run by a thread of its own from
+ * `rip` with stack `rsp` until HLT; harness_join() waits for that and frees it.
+ */
+typedef struct HarnessCpu HarnessCpu;
+HarnessCpu *harness_start(Harness *h, uint64_t rip, uint64_t rsp);
+RunExit harness_join(HarnessCpu *c, uint64_t *rax);
 void harness_free(Harness *h);
 /* Copies into RAM as a bus master would: translated code is noticed. */
 void harness_write(Harness *h, uint64_t phys, const void *data, size_t len);
