@@ -335,7 +335,10 @@ static void deliver_once(CPUX86 *cpu, const Event *e)
     } else {
         deliver_protected(cpu, e);
     }
-    if (e->vector == EXC_DB && e->kind == EVENT_EXCEPTION) {
+    if (e->vector == EXC_DB && e->kind != EVENT_SOFT_INT) {
+        /* What MOV SS or a data breakpoint still held back is part of this debug exception. */
+        cpu->dr[6] |= cpu->debug_pending;
+        cpu->debug_pending = 0;
         cpu->dr[7] &= ~(uint64_t)DR7_GD;
     }
 }
