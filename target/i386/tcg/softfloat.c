@@ -4,23 +4,6 @@
 
 #include <math.h>
 
-FpEnv fp_env_sse(uint32_t mxcsr)
-{
-    return (FpEnv){.round = mxcsr >> 13 & 3,
-                   .unmasked = ~(mxcsr >> 7) & 0x3f,
-                   .prec = 64,
-                   .daz = mxcsr >> 6 & 1,
-                   .ftz = mxcsr >> 15 & 1};
-}
-
-FpEnv fp_env_x87(uint16_t cw)
-{
-    /* PC: 0 single, 2 double, 3 extended; the reserved 1 behaves as extended. */
-    static const uint8_t prec[4] = {24, 64, 53, 64};
-    return (FpEnv){
-        .round = cw >> 10 & 3, .unmasked = ~cw & 0x3f, .prec = prec[cw >> 8 & 3], .x87 = true};
-}
-
 /* frac: the fraction, its first bit at 62. exp: biased; max: its all-ones value. */
 static inline Fp unpack(bool sign, unsigned exp, unsigned max, uint64_t frac)
 {

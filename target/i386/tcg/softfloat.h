@@ -54,9 +54,38 @@ typedef struct Fp {
 typedef enum FpRel { FP_LESS, FP_EQUAL, FP_GREATER, FP_UNORDERED } FpRel;
 
 /* The environment of SSE instructions under `mxcsr`. */
-FpEnv fp_env_sse(uint32_t mxcsr);
-/* The environment of x87 instructions under control word `cw`. */
-FpEnv fp_env_x87(uint16_t cw);
+static inline FpEnv fp_env_sse(uint32_t mxcsr)
+{
+    return (FpEnv){.round = mxcsr >> 13 & 3,
+                   .unmasked = ~(mxcsr >> 7) & 0x3f,
+                   .prec = 64,
+                   .daz = mxcsr >> 6 & 1,
+                   .ftz = mxcsr >> 15 & 1};
+}
+
+/*
+ * The environment of x87 instructions under control word `cw`, made in place: copied,
+ * its freshly written bytes would keep the processor waiting.
+ */
+static inline void fp_env_x87_init(FpEnv *env, uint16_t cw)
+{
+    /* PC: 0 single, 2 double, 3 extended; the reserved 1 behaves as extended. */
+    static const uint8_t prec[4] = {24, 64, 53, 64};
+    env->round = cw >> 10 & 3;
+    env->flags = 0;
+    env->unmasked = ~cw & 0x3f;
+    env->prec = prec[cw >> 8 & 3];
+    env->daz = env->ftz = false;
+    env->x87 = true;
+    env->rounded_up = env->scaled = false;
+}
+
+static inline FpEnv fp_env_x87(uint16_t cw)
+{
+    FpEnv env;
+    fp_env_x87_init(&env, cw);
+    return env;
+}
 
 /* Taking apart never sets flags and ignores DAZ; FPC_SNAN stays what it is. */
 Fp fp_from32(uint32_t v);

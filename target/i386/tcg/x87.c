@@ -639,14 +639,15 @@ void x87_insn(CPUX86 *cpu, unsigned esc, uint8_t modrm, unsigned seg, uint64_t e
         check_pending(cpu);
     }
     X87 *fp = &cpu->x87;
-    X87Op o = {.cpu = cpu,
-               .fp = fp,
-               .env = fp_env_x87(fp->cw),
-               .ea = ea,
-               .esc = (uint8_t)esc,
-               .modrm = modrm,
-               .seg = (uint8_t)seg,
-               .opsize = (uint8_t)opsize};
+    X87Op o;
+    o.cpu = cpu;
+    o.fp = fp;
+    fp_env_x87_init(&o.env, fp->cw);
+    o.ea = ea;
+    o.esc = (uint8_t)esc;
+    o.modrm = modrm;
+    o.seg = (uint8_t)seg;
+    o.opsize = (uint8_t)opsize;
     fn(&o);
     if (!control) {
         fp->fop = (uint16_t)(esc << 8 | modrm);

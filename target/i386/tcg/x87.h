@@ -45,7 +45,9 @@ static inline bool x87_empty(const X87 *fp, unsigned i)
 }
 static inline Float80 x87_st(const X87 *fp, unsigned i)
 {
-    return fp->r[x87_phys(fp, i)];
+    /* Member by member: the whole was not stored in one piece. */
+    const Float80 *r = &fp->r[x87_phys(fp, i)];
+    return (Float80){r->mant, r->exp};
 }
 static inline Fp x87_fp(const X87 *fp, unsigned i)
 {
@@ -55,7 +57,8 @@ static inline Fp x87_fp(const X87 *fp, unsigned i)
 static inline void x87_set(X87 *fp, unsigned i, Float80 v)
 {
     unsigned n = x87_phys(fp, i);
-    fp->r[n] = v;
+    fp->r[n].mant = v.mant;
+    fp->r[n].exp = v.exp;
     fp->empty &= (uint8_t) ~(1u << n);
 }
 static inline void x87_push(X87 *fp, Float80 v)
