@@ -269,6 +269,17 @@ static bool remove_leftover(SocketChardev *s, const char *path)
     return dead && unlink(path) == 0;
 }
 
+static void wait_for_client(SocketChardev *s)
+{
+    report_info("waiting for a connection on %s", s->address);
+    struct pollfd p = {.fd = s->listen_fd, .events = POLLIN};
+    sigset_t none;
+    sigemptyset(&none); /* Ctrl-C ends the waiting, and us */
+    while (ppoll(&p, 1, NULL, &none) < 0 && errno == EINTR) {
+    }
+    socket_accept(s);
+}
+
 static bool open_server(SocketChardev *s, const char *unlink_path, bool wait, Error **errp)
 {
     int fd = listen_at(s);
@@ -294,13 +305,41 @@ static bool open_server(SocketChardev *s, const char *unlink_path, bool wait, Er
     }
     update_filename(s);
     if (wait) {
-        report_info("waiting for a connection on %s", s->address);
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        sigset_t none;
-        sigemptyset(&none); /* Ctrl-C ends the waiting, and us */
-        while (ppoll(&p, 1, NULL, &none) < 0 && errno == EINTR) {
-        }
-        socket_accept(s);
+        wait_for_client(s);
+    }
+    if (s->fd < 0) {
+        socket_listen(s, true);
+    }
+    return true;
+}
+
+/* A socket that whoever started us has opened. */
+static bool open_fd(SocketChardev *s, int fd, bool wait, Error **errp)
+{
+    int listening = 0;
+    socklen_t len = sizeof(listening);
+    s->sa_len = sizeof(s->sa);
+    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) < 0 ||
+        getsockname(fd, (struct sockaddr *)&s->sa, &s->sa_len) < 0) {
+        error_set_errno(errp, errno, "Descriptor %d is no socket", fd);
+        return false;
+    }
+    if (!!listening != s->server) {
+        error_set(errp, "Descriptor %d is %s, which needs server=%s", fd,
+                  listening ? "listening" : "a connection", listening ? "on" : "off");
+        return false;
+    }
+    s->address = g_strdup_printf("fd=%d", fd);
+    fcntl(fd, F_SETFD, FD_CLOEXEC);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (!s->server) {
+        socket_connected(s, fd);
+        return true;
+    }
+    s->listen_fd = fd;
+    update_filename(s);
+    if (wait) {
+        wait_for_client(s);
     }
     if (s->fd < 0) {
         socket_listen(s, true);
@@ -360,6 +399,7 @@ static bool open_inet(SocketChardev *s, const char *host, const char *port, int 
 }
 
 typedef struct SocketOptions {
+    int fd; /* inherited: listening (server=on) or connected; -1: none */
     const char *path, *host, *port;
     bool abstract, tight, wait, ipv4, ipv6;
 } SocketOptions;
@@ -376,14 +416,18 @@ static bool take_options(SocketChardev *s, CharOptions *o, SocketOptions *so, Er
     so->path = char_option_string(o, "path", NULL);
     so->abstract = so->path && char_option_bool(o, "abstract", false);
     so->tight = so->path ? char_option_bool(o, "tight", true) : true;
-    static const char *const refused[] = {"tls-creds", "tls-authz", "websocket", "tn3270", "fd"};
+    static const char *const refused[] = {"tls-creds", "tls-authz", "websocket", "tn3270"};
     for (unsigned i = 0; i < G_N_ELEMENTS(refused); i++) {
         if (char_option_has(o, refused[i])) {
             char_option_string(o, refused[i], NULL);
             char_option_mistake(o, "'%s' is not supported", refused[i]);
         }
     }
-    if (so->path) {
+    so->fd = char_option_has(o, "fd") ? (int)char_option_uint(o, "fd", 0, 1 << 20) : -1;
+    if (so->fd >= 0 && fcntl(so->fd, F_GETFD) < 0) {
+        char_option_mistake(o, "there is no descriptor %d", so->fd);
+    }
+    if (so->path || so->fd >= 0) {
         so->host = so->port = NULL;
     } else {
         so->host = char_option_string(o, "host", "");
@@ -410,6 +454,9 @@ static bool socket_open(Chardev *chr, CharOptions *o, Error **errp)
     s->f.hangup = socket_hangup;
     s->f.filter = s->telnet ? telnet_filter : NULL;
     timer_init(&s->retry, chr->loop, CLOCK_RT, connect_start, s);
+    if (so.fd >= 0) {
+        return open_fd(s, so.fd, so.wait, errp);
+    }
     if (!so.path) {
         int family = so.ipv4 == so.ipv6 ? AF_UNSPEC : so.ipv4 ? AF_INET : AF_INET6;
         return open_inet(s, so.host, so.port, family, so.wait, errp);

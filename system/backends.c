@@ -375,6 +375,7 @@ static void make_monitors(Vm *vm, Cmdline *c)
         const char *id = option_take_string(g->text, "chardev", NULL);
         int mode = option_take_enum(g->text, "mode", modes, 0);
         bool pretty = option_take_bool(g->text, "pretty", false);
+        option_take_string(g->text, "id", NULL); /* a name for -set and -readconfig only */
         if (!id) {
             option_mistake(g->text, NULL, "'chardev' is missing");
         }

@@ -155,9 +155,7 @@ static void read_process(Config *cfg, Cmdline *c)
     }
     CMDLINE_EACH(c, OPT_MSG, g)
     {
-        if (option_take_bool(g->text, "timestamp", false)) {
-            option_mistake(g->text, "timestamp", "not supported");
-        }
+        report_set_timestamps(option_take_bool(g->text, "timestamp", true));
         if (option_take_bool(g->text, "guest-name", false)) {
             option_mistake(g->text, "guest-name", "not supported");
         }

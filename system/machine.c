@@ -248,9 +248,12 @@ static void read_numa(Machine *m, Cmdline *c)
 
 static void apply_machine_props(Machine *m, const Config *cfg, Cmdline *c)
 {
+    /* Of a single -machine, every mistake is underlined where it stands. */
+    const GivenOption *g = cmdline_next(c, OPT_MACHINE, NULL);
+    bool single = g && g == cfg->machine_option && !cmdline_next(c, OPT_MACHINE, g);
     Error *err = NULL;
-    object_set_from(&m->obj, cfg->machine_props, NULL, NULL, &err);
-    if (cfg->machine_option) {
+    object_set_from(&m->obj, cfg->machine_props, NULL, single ? g->text : NULL, &err);
+    if (err && cfg->machine_option && !single) {
         error_prefix(&err, "-%s %s: ", cfg->machine_option->def->name, cfg->machine_option->arg);
     }
     cmdline_error(c, err);

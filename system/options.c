@@ -182,7 +182,7 @@ const OptionDef option_table[] = {
     TEXT("D", OPT_LOGFILE, "file", "where the log goes"),
     KEYS("trace", OPT_TRACE, "enable", "[enable=]pattern[,events=file][,file=file]",
          "trace events; '-trace help' lists them"),
-    KEYS("msg", OPT_MSG, NULL, "timestamp=off", "form of messages"),
+    KEYS("msg", OPT_MSG, NULL, "timestamp=on|off", "the time before each message"),
     {.name = "qtest",
      .id = OPT_QTEST,
      .arg = ARG_SHORT,

@@ -11,6 +11,7 @@ struct Error {
 };
 
 static const char *program = "rhea";
+static bool timestamps;
 
 static void error_vset_class(Error **errp, ErrorClass cls, const char *fmt, va_list ap)
 {
@@ -178,9 +179,27 @@ void error_propagate(Error **errp, Error *err)
     }
 }
 
+/* "2026-01-31T12:00:00.123456Z " with -msg timestamp=on, else "". Caller frees. */
+static char *timestamp(void)
+{
+    int64_t us = g_get_real_time();
+    if (!timestamps) {
+        return g_strdup("");
+    }
+    g_autoptr(GDateTime) t = g_date_time_new_from_unix_utc(us / 1000000);
+    g_autofree char *text = g_date_time_format(t, "%Y-%m-%dT%H:%M:%S");
+    return g_strdup_printf("%s.%06dZ ", text, (int)(us % 1000000));
+}
+
+void report_set_timestamps(bool on)
+{
+    timestamps = on;
+}
+
 void error_print(const Error *err)
 {
-    g_autoptr(GString) out = g_string_new(NULL);
+    g_autofree char *stamp = timestamp();
+    g_autoptr(GString) out = g_string_new(stamp);
     g_string_append_printf(out, "%s: %s\n%s", program, err->message, error_details(err));
     if (err->hints) {
         g_auto(GStrv) lines = g_strsplit(err->hints->str, "\n", -1);
@@ -202,7 +221,8 @@ void error_report(Error *err)
 static void report(const char *kind, const char *fmt, va_list ap)
 {
     g_autofree char *msg = g_strdup_vprintf(fmt, ap);
-    fprintf(stderr, "%s: %s%s\n", program, kind, msg);
+    g_autofree char *stamp = timestamp();
+    fprintf(stderr, "%s%s: %s%s\n", stamp, program, kind, msg);
 }
 
 void report_error(const char *fmt, ...)

@@ -63,6 +63,8 @@ void report_warning(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 void report_info(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 /* Sets the name before the colon; kept, not copied.  Called once, by main(). */
 void report_set_program(const char *name);
+/* -msg timestamp=on: each message starts with the time (UTC). */
+void report_set_timestamps(bool on);
 
 /*
  * The candidate nearest to `word` by edit distance, or NULL if none is near
