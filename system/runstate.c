@@ -88,6 +88,18 @@ void vm_stop(Vm *vm, QRunState state)
 }
 
 /* ---- reset ---- */
+/* -boot once= was for the first start only. */
+static void end_boot_once(Machine *m)
+{
+    if (m->boot.once) {
+        g_free(m->boot.once);
+        m->boot.once = NULL;
+        if (machine_class(m)->boot_changed) {
+            machine_class(m)->boot_changed(m);
+        }
+    }
+}
+
 void vm_reset(Vm *vm, QShutdownCause why)
 {
     GPtrArray *cpus = vm->machine->cpus;
@@ -97,6 +109,9 @@ void vm_reset(Vm *vm, QShutdownCause why)
     }
     loop_lock(vm->platform);
     machine_reset(vm->machine);
+    if (why != Q_SHUTDOWN_CAUSE_NONE) {
+        end_boot_once(vm->machine);
+    }
     loop_unlock(vm->platform);
     if (why != Q_SHUTDOWN_CAUSE_NONE) {
         emit(vm, "RESET", cause(why));

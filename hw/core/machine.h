@@ -158,7 +158,8 @@ struct MachineClass {
     bool (*init)(Machine *m, Error **errp);
     /* After all -device: ACPI tables, boot order, kernel; before the first reset. */
     bool (*done)(Machine *m, Error **errp);
-    void (*reset)(Machine *m); /* order of the devices' reset; NULL: tree order, then CPUs */
+    void (*boot_changed)(Machine *m); /* m->boot is another: -boot once= has had its turn */
+    void (*reset)(Machine *m);        /* order of the devices' reset; NULL: tree order, then CPUs */
 };
 
 #define TYPE_MACHINE "machine"

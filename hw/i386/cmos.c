@@ -129,6 +129,11 @@ static void disks(PcMachine *pc)
     mc146818_set(pc->rtc, CMOS_BIOS_TRANSLATION, translation);
 }
 
+void pc_boot_changed(Machine *m)
+{
+    boot_order(PC_MACHINE(m));
+}
+
 void pc_cmos_init(PcMachine *pc)
 {
     memory_sizes(pc);

@@ -104,6 +104,7 @@ uint32_t pc_apic_id(const SmpTopology *t, unsigned index);
 
 /* cmos.c */
 void pc_cmos_init(PcMachine *pc);
+void pc_boot_changed(Machine *m);
 /* fwcfg.c: what does not depend on devices; and what does. */
 bool pc_fw_cfg_init(PcMachine *pc, Error **errp);
 

@@ -160,7 +160,8 @@ static const PcMachineClass i440fx_class = {
                 .has_cdrom = true,
                 .default_disk_if = "ide",
                 .init = init_i440fx,
-                .done = pc_machine_done},
+                .done = pc_machine_done,
+                .boot_changed = pc_boot_changed},
 };
 
 OBJECT_TYPE(i440fx_machine, .name = "pc-i440fx-11.1-machine", .parent = TYPE_PC_MACHINE,
@@ -177,7 +178,8 @@ static const PcMachineClass q35_class = {
                 .default_disk_if = "ide",
                 .pcie = true,
                 .init = init_q35,
-                .done = pc_machine_done},
+                .done = pc_machine_done,
+                .boot_changed = pc_boot_changed},
     .q35 = true,
 };
 

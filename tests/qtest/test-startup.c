@@ -169,6 +169,22 @@ static void test_panic(void)
     g_assert_cmpint(qtest_wait_exit(q), ==, 1);
 }
 
+static uint8_t cmos(QTest *q, uint8_t reg)
+{
+    qtest_outb(q, 0x70, reg);
+    return qtest_inb(q, 0x71);
+}
+
+static void test_boot_once(void)
+{
+    QTest *q = qtest_start("-boot order=c,once=d");
+    g_assert_cmphex(cmos(q, 0x3d), ==, 0x03); /* d: the CD-ROM */
+    json_unref(qtest_qmp(q, "system_reset", NULL));
+    json_unref(qtest_qmp_event(q, "RESET"));
+    g_assert_cmphex(cmos(q, 0x3d), ==, 0x02); /* c: the disk */
+    qtest_quit(q);
+}
+
 /* ---- QMP's rules ---- */
 /* Sends lines as they are; what comes back, a line an answer. */
 static char **raw_session(const char *input)
@@ -310,6 +326,7 @@ int main(int argc, char **argv)
     g_test_add_func("/startup/no-shutdown", test_no_shutdown);
     g_test_add_func("/startup/no-reboot", test_no_reboot);
     g_test_add_func("/startup/panic", test_panic);
+    g_test_add_func("/startup/boot-once", test_boot_once);
     g_test_add_func("/startup/qmp-errors", test_qmp_errors);
     g_test_add_func("/startup/qmp-queries", test_qmp_queries);
     g_test_add_func("/startup/hmp", test_hmp);
