@@ -16,6 +16,11 @@ TRACE_EVENT(i8259_ack, "vector 0x%02x")
 TRACE_EVENT(i8259_write, "port 0x%x value 0x%02x")
 
 #define CASCADE 2
+/*
+ * Lines 0 and 8, of the timers: their pulses may be over before a CPU whose thread
+ * has just lost the host's processor looks, and time must not be lost for that.
+ */
+#define PULSED 0
 
 struct I8259 {
     IsaDevice isa;
@@ -107,9 +112,14 @@ static void set_line(I8259 *s, unsigned n, bool level)
 
     if (is_level(s, n)) {
         s->irr = level ? s->irr | bit : s->irr & ~bit;
-    } else if (level && !(s->lines & bit)) {
-        /* The request is latched: drivers of short pulses are not lost. */
-        s->irr |= bit;
+    } else if (level) {
+        s->irr |= s->lines & bit ? 0 : bit;
+    } else if (n != PULSED) {
+        /*
+         * A request ends with its line (data sheet, "Edge and Level Triggered Modes"), so
+         * that a driver which polls a device leaves no stale interrupt behind.
+         */
+        s->irr &= ~bit;
     }
     s->lines = level ? s->lines | bit : s->lines & ~bit;
     update(s);

@@ -144,6 +144,13 @@ static void test_level(void)
     /* An edge line keeps its request after a pulse. */
     irq_pulse(i8259_input(p, 0));
     g_assert_cmphex(i8259_ack(p), ==, 0x20);
+    outb(b, 0x20, 0x20);
+    /* A device that was polled takes its request back. */
+    irq_pulse(i8259_input(p, 12));
+    irq_pulse(i8259_input(p, 1));
+    g_assert_false(i8259_pending(p));
+    irq_pulse(i8259_input(p, 8));
+    g_assert_cmphex(i8259_ack(p), ==, 0x28);
     board_free(b);
 }
 
