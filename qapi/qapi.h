@@ -18,8 +18,11 @@
 #ifndef RHEA_QAPI_QAPI_H
 #define RHEA_QAPI_QAPI_H
 
-#include "qom/object.h"
 #include "util/json.h"
+
+#include <stdbool.h>
+
+typedef struct Object Object; /* qom/object.h, further down the house */
 
 typedef struct QmpCommand {
     const char *name;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Management commands about objects. */
 #include "qapi/qapi-commands.h"
+#include "qom/object.h"
 #include "util/bits.h"
 
 #include <string.h>

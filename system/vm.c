@@ -2,7 +2,9 @@
 /* Making and unmaking the parts that every machine stands on. */
 #include "system/vm.h"
 
+#include "accel/qtest/qtest.h"
 #include "monitor/monitor.h"
+#include "ui/vnc.h"
 #include "util/rcu.h"
 
 #include <assert.h>
@@ -62,6 +64,12 @@ void vm_free(Vm *vm)
         vcpus_pause(m->cpus);
     }
     monitor_close_all(&vm->obj);
+    if (vm->vnc) {
+        vnc_free(vm->vnc);
+    }
+    if (vm->qtest) {
+        qtest_server_free(vm->qtest);
+    }
     if (m) {
         loop_lock(vm->platform);
         machine_unrealize_all(m);
