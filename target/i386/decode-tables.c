@@ -2,7 +2,7 @@
 /* The opcode maps; how to read and extend them: decode.h.  SDM vol. 2, appendix A. */
 #include "target/i386/decode.h"
 
-#include "target/i386/tcg/simd.h"
+#include "target/i386/simd.h"
 
 #define LOCKED .flags = RF_LOCK
 /* The six encodings of one two-operand arithmetic instruction. */

@@ -43,7 +43,7 @@
 #ifndef RHEA_TARGET_I386_DECODE_H
 #define RHEA_TARGET_I386_DECODE_H
 
-#include "target/i386/tcg/helper.h"
+#include "target/i386/simd.h"
 
 #include <stdbool.h>
 #include <stdint.h>

@@ -5,7 +5,7 @@
  * the host's arithmetic and the software's, and all it can change is compared.
  */
 #include "target/i386/decode.h"
-#include "target/i386/tcg/simd.h"
+#include "target/i386/simd.h"
 #include "util/bits.h"
 
 #include <glib.h>

@@ -16,6 +16,7 @@
 
 #include "accel/tcg/softmmu.h"
 #include "target/i386/cpu.h"
+#include "target/i386/simd.h"
 
 /* ---- events (excp.c) ---- */
 typedef enum EventKind { EVENT_EXTERNAL, EVENT_EXCEPTION, EVENT_SOFT_INT, EVENT_ICEBP } EventKind;
@@ -131,22 +132,5 @@ void helper_ldmxcsr(CPUX86 *cpu, uint32_t v); /* #GP on reserved bits */
 void x87_check_mmx(CPUX86 *cpu);
 /* The same checks, then makes TOP 0 and all tags valid: after the memory operand was read. */
 void x87_enter_mmx(CPUX86 *cpu);
-
-/* ---- MMX, SSE … (simd*.c) ---- */
-/*
- * Every vector instruction is one function.  dst may alias a or b.  Legacy SSE
- * two-operand forms pass a = dst and must keep dst's bytes beyond `len`; the
- * translator clears the upper part for VEX forms.  `len` is 8 (MMX), 16, 32 or 64
- * bytes.  Memory operands were loaded (and alignment-checked) into a temporary
- * before, so these functions touch registers only; they raise #XM themselves.
- */
-typedef struct SimdCtl {
-    uint8_t len;
-    uint8_t imm;
-    uint8_t w; /* REX.W / VEX.W */
-    bool soft; /* software arithmetic even where the host's would do: for tests */
-} SimdCtl;
-typedef void SimdFn(CPUX86 *cpu, Vec *dst, const Vec *a, const Vec *b, SimdCtl ctl);
-/* The forms that write flags or general registers are declared in simd.h. */
 
 #endif

@@ -7,7 +7,7 @@
 #ifndef RHEA_TARGET_I386_TCG_SIMD_INT_H
 #define RHEA_TARGET_I386_TCG_SIMD_INT_H
 
-#include "target/i386/tcg/simd.h"
+#include "target/i386/simd.h"
 #include "util/bits.h"
 
 /* One 16-byte block in every element type. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * target/i386/tcg/simd.h: the vector instructions as functions; how they are called:
- * SimdFn in helper.h and the head of decode.h.
+ * target/i386/simd.h: the vector instructions as functions, for the decoder's tables to
+ * name; how they are called: SimdFn below and the head of decode.h.  They are written in
+ * target/i386/tcg/simd*.c.
  *
  * A function serves every vector length: lengths above 16 are worked on in blocks of 16
  * as the VEX forms do.  Floating-point functions use the host's SSE unit where it can
@@ -9,10 +10,25 @@
  * ctl.soft forces the latter.  They raise #XM (or #UD without CR4.OSXMMEXCPT) with
  * MXCSR's flags set and the destination unchanged.
  */
-#ifndef RHEA_TARGET_I386_TCG_SIMD_H
-#define RHEA_TARGET_I386_TCG_SIMD_H
+#ifndef RHEA_TARGET_I386_SIMD_H
+#define RHEA_TARGET_I386_SIMD_H
 
-#include "target/i386/tcg/helper.h"
+#include "target/i386/cpu.h"
+
+/*
+ * Every vector instruction is one function.  dst may alias a or b.  Legacy SSE
+ * two-operand forms pass a = dst and must keep dst's bytes beyond `len`; the
+ * translator clears the upper part for VEX forms.  `len` is 8 (MMX), 16, 32 or 64
+ * bytes.  Memory operands were loaded (and alignment-checked) into a temporary
+ * before, so these functions touch registers only; they raise #XM themselves.
+ */
+typedef struct SimdCtl {
+    uint8_t len;
+    uint8_t imm;
+    uint8_t w; /* REX.W / VEX.W */
+    bool soft; /* software arithmetic even where the host's would do: for tests */
+} SimdCtl;
+typedef void SimdFn(CPUX86 *cpu, Vec *dst, const Vec *a, const Vec *b, SimdCtl ctl);
 
 /* ---- integers (simd_arith.c) ---- */
 SimdFn simd_paddb, simd_paddw, simd_paddd, simd_paddq, simd_paddsb, simd_paddsw, simd_paddusb,
