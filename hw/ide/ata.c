@@ -69,11 +69,6 @@ static bool take_range(IdeDrive *d, bool lba48)
 
 /* ---- reading and writing ---- */
 
-void ide_pio_read_next(IdeDrive *d)
-{
-    ide_work_start(d, IDE_WORK_PIO_READ);
-}
-
 void ide_pio_write_done(IdeDrive *d)
 {
     ide_work_start(d, IDE_WORK_PIO_WRITE);

@@ -53,6 +53,9 @@ void atapi_check(IdeDrive *d, uint8_t key, uint8_t asc, uint8_t ascq)
 /* What the guest takes at once, from the byte-count registers; always even. */
 static uint32_t byte_limit(const IdeDrive *d)
 {
+    if (d->ch->ops->pio) {
+        return 0xfffe; /* no data register: pieces are the host's own affair */
+    }
     uint32_t n = d->lba_mid | (uint32_t)d->lba_high << 8;
     if (n == 0 || n == 0xffff) {
         n = 0xfffe;

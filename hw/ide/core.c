@@ -62,7 +62,7 @@ void ide_drive_reset(IdeDrive *d, bool hard)
     d->retry = false;
     d->phase = IDE_PHASE_NONE;
     d->data_pos = d->data_end = 0;
-    d->left = 0;
+    d->left = d->ahead = d->ahead_pos = 0;
     d->lba48 = false;
     d->features = d->hob_features = 0;
     d->device = IDE_DEV_FIXED;
@@ -311,6 +311,7 @@ static void write_command(IdeChannel *ch, uint8_t cmd)
     d->command = cmd;
     d->error = 0;
     d->retry = false;
+    d->ahead = d->ahead_pos = 0;
     d->generation++;
     if (d->is_cd) {
         ide_atapi_command(d, cmd);

@@ -177,7 +177,8 @@ struct IdeDrive {
     bool retry;      /* stopped for an error: do `work` again when the machine continues */
     uint64_t lba;    /* next sector of the command */
     uint32_t left;   /* sectors still to go */
-    uint32_t chunk;  /* sectors in the buffer */
+    uint32_t chunk;  /* sectors of a PIO block; bytes of a piece of an ATAPI reply */
+    uint32_t ahead, ahead_pos; /* PIO reads: sectors in the buffer after this block, and where */
     bool fua;
     unsigned generation; /* of commands: requests of older ones are forgotten */
     unsigned in_flight;
@@ -271,9 +272,9 @@ void ide_identify_packet(IdeDrive *d, uint8_t out[512]);
 uint64_t ide_get_lba(const IdeDrive *d); /* CHS too; UINT64_MAX: no such sector */
 void ide_set_lba(IdeDrive *d, uint64_t lba);
 uint32_t ide_get_count(const IdeDrive *d); /* 0 stands for the maximum */
-void ide_pio_read_next(IdeDrive *d);
-void ide_pio_write_done(IdeDrive *d); /* a block has come from the guest */
-void atapi_packet(IdeDrive *d);       /* d->cd.packet is complete */
+void ide_pio_read_next(IdeDrive *d);       /* the guest has taken a block */
+void ide_pio_write_done(IdeDrive *d);      /* a block has come from the guest */
+void atapi_packet(IdeDrive *d);            /* d->cd.packet is complete */
 void atapi_reply_next(IdeDrive *d);
 void atapi_run(IdeDrive *d); /* works of kind IDE_WORK_CD_* */
 void atapi_sense(IdeDrive *d, uint8_t key, uint8_t asc, uint8_t ascq);

@@ -121,6 +121,27 @@ void ide_drive_retry(IdeDrive *d)
 
 /* ---- PIO ---- */
 
+/* The next block of what has been read goes to the guest. */
+static void offer_block(IdeDrive *d)
+{
+    uint32_t n = MIN(d->chunk, d->ahead), at = d->ahead_pos;
+    d->ahead -= n;
+    d->ahead_pos += n * IDE_SECTOR;
+    d->lba += n;
+    d->left -= n;
+    ide_set_lba(d, d->lba);
+    ide_data_phase_at(d, IDE_PHASE_READ, at, n * IDE_SECTOR, true);
+}
+
+void ide_pio_read_next(IdeDrive *d)
+{
+    if (d->ahead) {
+        offer_block(d);
+    } else {
+        ide_work_start(d, IDE_WORK_PIO_READ);
+    }
+}
+
 static void pio_read_done(IdeIo *io, int result)
 {
     IdeDrive *d = io->d;
@@ -128,18 +149,19 @@ static void pio_read_done(IdeIo *io, int result)
         return;
     }
     d->work = IDE_WORK_NONE;
-    d->chunk = io->sectors;
     memcpy(d->buf, io->buf, io->sectors * IDE_SECTOR);
-    d->lba += io->sectors;
-    d->left -= io->sectors;
-    ide_set_lba(d, d->lba);
-    ide_data_phase(d, IDE_PHASE_READ, io->sectors * IDE_SECTOR, true);
+    d->ahead = io->sectors;
+    d->ahead_pos = 0;
+    offer_block(d);
 }
 
 static void pio_read(IdeDrive *d)
 {
     IdeIo *io = ide_io_new(d, pio_read_done);
-    io->sectors = MIN(d->chunk, d->left);
+    /* Firmware reads sector by sector: one request serves many blocks.  A host without a data
+     * register takes each block at once, within the call: there, one block at a time. */
+    uint32_t most = d->ch->ops->pio ? d->chunk : IDE_BUFFER / IDE_SECTOR;
+    io->sectors = MIN(most, d->left);
     ide_io_buffer(io, io->sectors * IDE_SECTOR);
     ide_io_read(io, d->lba * IDE_SECTOR);
 }

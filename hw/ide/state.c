@@ -39,6 +39,7 @@ static void drive_pre_save(void *opaque)
     }
     g_free(d->saved);
     d->saved_len = MAX(d->data_end, d->cd.reply_len);
+    d->saved_len = MAX(d->saved_len, d->ahead_pos + d->ahead * IDE_SECTOR);
     if (d->work == IDE_WORK_PIO_WRITE) {
         d->saved_len = MAX(d->saved_len, d->chunk * IDE_SECTOR);
     }
@@ -65,6 +66,9 @@ static bool drive_check(const void *opaque, Error **errp)
     }
     if (!d->is_cd && d->chunk > IDE_BUFFER / IDE_SECTOR) {
         return bad(errp, "a block is larger than the buffer");
+    }
+    if (d->ahead > d->left || d->ahead_pos > IDE_BUFFER - d->ahead * IDE_SECTOR) {
+        return bad(errp, "more has been read than was asked for");
     }
     if (writing && (d->is_cd || d->chunk > d->left)) {
         return bad(errp, "a block to write is longer than the command");
@@ -135,6 +139,8 @@ static const StateField drive_fields[] = {
     STATE_F_UINT(IdeDrive, lba),
     STATE_F_UINT_MAX(IdeDrive, left, 65536),
     STATE_FIELD_(IdeDrive, chunk, STATE_UINT, .min = 1, .max = 65535),
+    STATE_F_UINT_MAX(IdeDrive, ahead, IDE_BUFFER / IDE_SECTOR),
+    STATE_F_UINT_MAX(IdeDrive, ahead_pos, IDE_BUFFER),
     STATE_F_INT_RANGE(IdeDrive, phase, 0, IDE_PHASE_LAST),
     STATE_F_INT_RANGE(IdeDrive, work, 0, IDE_WORK_LAST),
     STATE_F_BOOL(IdeDrive, dma_wanted),
