@@ -253,6 +253,10 @@ static void wake(void *opaque, const char *why)
         /* Without a cause, systems take it for a press of the button and stay awake. */
         pm->pm1_sts |= ACPI_PM1_PWRBTN_STS;
     }
+    if (pm->woken) {
+        pm->woken(pm->opaque);
+    }
+    machine_request_reset(pm->machine, RESET_HOST);
 }
 
 static void rtc_alarm(void *opaque, int n, int level)

@@ -31,6 +31,8 @@ typedef struct AcpiPm {
     IrqLine sci;
     /* Called after each write to the APM control port, before its SMI. May be NULL. */
     void (*apm_written)(void *opaque, uint8_t value);
+    /* The machine wakes from S3: tell the firmware that the coming reset is no start. */
+    void (*woken)(void *opaque);
     void *opaque;
     uint8_t enable_cmd, disable_cmd; /* what switches ACPI on and off through the APM port */
     uint8_t s4_val;                  /* SLP_TYP of S4 */
@@ -56,6 +58,11 @@ void acpi_pm_fini(AcpiPm *pm);
 void acpi_pm_reset(AcpiPm *pm);
 /* Recomputes SCI and the timer for its overflow. */
 void acpi_pm_update(AcpiPm *pm);
+/* Is the reset that happens now the end of a suspend to RAM? */
+static inline bool acpi_pm_waking(const AcpiPm *pm)
+{
+    return pm->pm1_sts & ACPI_PM1_WAK_STS;
+}
 void acpi_pm_set_gpe(AcpiPm *pm, unsigned bit); /* an event: status bit and perhaps SCI */
 /* RTC alarm, level as from mc146818_set_alarm_line(). */
 IrqLine acpi_pm_rtc_line(AcpiPm *pm);

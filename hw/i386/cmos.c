@@ -10,6 +10,7 @@
 #include <string.h>
 
 enum {
+    CMOS_SHUTDOWN = 0x0f, /* why the processor comes out of reset */
     CMOS_FLOPPY = 0x10,
     CMOS_DISK_TYPES = 0x12,
     CMOS_EQUIPMENT = 0x14,
@@ -26,6 +27,8 @@ enum {
     CMOS_MEM_ABOVE_4G = 0x5b,
     CMOS_CPUS = 0x5f,
 };
+
+#define SHUTDOWN_RESUME 0xfe
 
 static void set16(PcMachine *pc, unsigned index, uint64_t v)
 {
@@ -132,6 +135,11 @@ static void disks(PcMachine *pc)
 void pc_boot_changed(Machine *m)
 {
     boot_order(PC_MACHINE(m));
+}
+
+void pc_woken(PcMachine *pc)
+{
+    mc146818_set(pc->rtc, CMOS_SHUTDOWN, SHUTDOWN_RESUME);
 }
 
 void pc_cmos_init(PcMachine *pc)

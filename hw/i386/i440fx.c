@@ -80,7 +80,9 @@ static void reset(Device *dev)
 {
     I440fx *s = I440FX(dev);
 
-    memset(s->pci.config + REG_PAM, 0, 7);
+    if (!pc_waking(PC_MACHINE(dev->machine))) {
+        memset(s->pci.config + REG_PAM, 0, 7);
+    }
     s->pci.config[REG_SMRAM] = SMRAM_C_BASE_SEG;
     pam_update(&s->pam, s->pci.config + REG_PAM);
     update_smram(s);

@@ -227,6 +227,11 @@ static const RegionOps smi_ops = {
     .impl_max = 4,
 };
 
+static void woken(void *opaque)
+{
+    pc_woken(PC_MACHINE(((Ich9Lpc *)opaque)->pci.dev.machine));
+}
+
 static void apm_written(void *opaque, uint8_t value)
 {
     Ich9Lpc *s = opaque;
@@ -327,6 +332,7 @@ static void init_pm(Ich9Lpc *s)
 
     s->pm.sci = gsi_line(&PC_MACHINE(m)->gsi, PC_ACPI_SCI_IRQ, GSI_SCI);
     s->pm.apm_written = apm_written;
+    s->pm.woken = woken;
     s->pm.opaque = s;
     s->pm.enable_cmd = 2;
     s->pm.disable_cmd = 3;

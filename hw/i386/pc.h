@@ -105,6 +105,16 @@ uint32_t pc_apic_id(const SmpTopology *t, unsigned index);
 /* cmos.c */
 void pc_cmos_init(PcMachine *pc);
 void pc_boot_changed(Machine *m);
+/*
+ * Is this reset the end of a suspend to RAM?  Then the firmware's copy of itself is kept in
+ * place: it looks there for whether it has run before.
+ */
+static inline bool pc_waking(const PcMachine *pc)
+{
+    return pc->pm && acpi_pm_waking(pc->pm);
+}
+/* The machine wakes from suspend to RAM: firmware is to resume, not to start. */
+void pc_woken(PcMachine *pc);
 /* fwcfg.c: what does not depend on devices; and what does. */
 bool pc_fw_cfg_init(PcMachine *pc, Error **errp);
 

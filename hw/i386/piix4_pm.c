@@ -49,6 +49,11 @@ static void config_written(PciDevice *d, uint32_t addr, uint32_t value, unsigned
     map_io(PIIX4_PM(d));
 }
 
+static void woken(void *opaque)
+{
+    pc_woken(PC_MACHINE(((Piix4Pm *)opaque)->pci.dev.machine));
+}
+
 static void apm_written(void *opaque, uint8_t value)
 {
     Piix4Pm *s = opaque;
@@ -79,6 +84,7 @@ static bool realize(Device *dev, Error **errp)
 
     s->pm.sci = gsi_line(&pc->gsi, PC_ACPI_SCI_IRQ, GSI_SCI);
     s->pm.apm_written = apm_written;
+    s->pm.woken = woken;
     s->pm.opaque = s;
     s->pm.enable_cmd = 0xf1;
     s->pm.disable_cmd = 0xf0;

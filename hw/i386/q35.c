@@ -132,7 +132,9 @@ static void reset(Device *dev)
     uint8_t *c = s->pci.config;
 
     st_le64(c + REG_PCIEXBAR, PCIEXBAR_DEFAULT);
-    memset(c + REG_PAM, 0, 7);
+    if (!pc_waking(PC_MACHINE(dev->machine))) {
+        memset(c + REG_PAM, 0, 7);
+    }
     c[REG_SMRAM] = SMRAM_C_BASE_SEG;
     c[REG_ESMRAMC] = ESMRAMC_CACHE;
     st_le16(c + REG_EXT_TSEG, 0);

@@ -116,6 +116,25 @@ class Kernel(unittest.TestCase):
                      "PCI: init bdf=01:00.0 id=1af4:", "b0000000 - 00000000c0000000 = 2 RESERVED"):
             self.assertIn(line, text)
 
+    def test_suspend(self):
+        kernel, initrd = rhea.linux_guest()
+        with rhea.Machine("-M", "pc", "-m", "256", "-kernel", kernel, "-initrd", initrd,
+                          "-append", "console=ttyS0 quiet no_console_suspend") as m:
+            m.expect("RHEA-READY", 60)
+            m.send("stty -echo; PS1='$ '\n")
+            m.command("true")
+            start = len(m.output)
+            m.send("echo mem > /sys/power/state; echo resumed-$?\n")
+            for _ in range(300):
+                if m.qmp("query-status")["status"] == "suspended":
+                    break
+                rhea.time.sleep(0.1)
+            m.qmp("system_wakeup")
+            m.expect("resumed-0", 60, start)
+            self.assertEqual([e["event"] for e in m.events][:2], ["SUSPEND", "WAKEUP"])
+            m.send("poweroff\n")
+            self.assertEqual(m.wait(60), 0)
+
 
 if __name__ == "__main__":
     rhea.main()
