@@ -131,6 +131,7 @@ class Kernel(unittest.TestCase):
                 rhea.time.sleep(0.1)
             m.qmp("system_wakeup")
             m.expect("resumed-0", 60, start)
+            self.assertEqual(m.qmp("query-status")["status"], "running")
             self.assertEqual([e["event"] for e in m.events][:2], ["SUSPEND", "WAKEUP"])
             m.send("poweroff\n")
             self.assertEqual(m.wait(60), 0)
