@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,38 +54,85 @@ char *datafile_find(Machine *m, const char *name, Error **errp)
     return NULL;
 }
 
-uint8_t *datafile_read(const char *path, size_t max, size_t *len, Error **errp)
+/* Opens a regular file of at most `max` bytes; its descriptor and size, or -1. */
+static int open_limited(const char *path, size_t max, size_t *size, Error **errp)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     struct stat st;
-    uint8_t *buf;
-    size_t got = 0;
 
     if (fd < 0 || fstat(fd, &st) < 0) {
         error_set_errno(errp, errno, "cannot open '%s'", path);
-        goto fail;
-    }
-    if (!S_ISREG(st.st_mode)) {
+    } else if (!S_ISREG(st.st_mode)) {
         error_set(errp, "'%s' is not a regular file", path);
-        goto fail;
-    }
-    if ((uint64_t)st.st_size > max) {
+    } else if ((uint64_t)st.st_size > max) {
         error_set(errp, "'%s' has %lld bytes; at most %zu fit", path, (long long)st.st_size, max);
-        goto fail;
+    } else {
+        *size = (size_t)st.st_size;
+        return fd;
     }
-    buf = g_malloc((size_t)st.st_size + 1);
-    while (got < (size_t)st.st_size) {
-        ssize_t n = read(fd, buf + got, (size_t)st.st_size - got);
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+/* A mapping's bounds, for its end. */
+typedef struct Mapping {
+    void *addr;
+    size_t len;
+} Mapping;
+
+static void unmap(gpointer opaque)
+{
+    Mapping *m = opaque;
+
+    munmap(m->addr, m->len);
+    g_free(m);
+}
+
+GBytes *datafile_map(const char *path, size_t max, Error **errp)
+{
+    Mapping m;
+    int fd = open_limited(path, max, &m.len, errp);
+
+    if (fd < 0) {
+        return NULL;
+    }
+    if (!m.len) {
+        close(fd);
+        return g_bytes_new(NULL, 0);
+    }
+    m.addr = mmap(NULL, m.len, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+    if (m.addr == MAP_FAILED) {
+        error_set_errno(errp, errno, "cannot map '%s'", path);
+        close(fd);
+        return NULL;
+    }
+    close(fd);
+    return g_bytes_new_with_free_func(m.addr, m.len, unmap, g_memdup2(&m, sizeof(m)));
+}
+
+uint8_t *datafile_read(const char *path, size_t max, size_t *len, Error **errp)
+{
+    size_t size, got = 0;
+    int fd = open_limited(path, max, &size, errp);
+    uint8_t *buf;
+
+    if (fd < 0) {
+        return NULL;
+    }
+    buf = g_malloc(size + 1);
+    while (got < size) {
+        ssize_t n = read(fd, buf + got, size - got);
 
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n < 0) {
             error_set_errno(errp, errno, "cannot read '%s'", path);
-            g_free(buf);
-            goto fail;
+            g_clear_pointer(&buf, g_free);
         }
-        if (n == 0) {
+        if (n <= 0) {
             break;
         }
         got += (size_t)n;
@@ -92,9 +140,4 @@ uint8_t *datafile_read(const char *path, size_t max, size_t *len, Error **errp)
     close(fd);
     *len = got;
     return buf;
-fail:
-    if (fd >= 0) {
-        close(fd);
-    }
-    return NULL;
 }

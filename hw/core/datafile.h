@@ -20,4 +20,11 @@ char *datafile_find(Machine *m, const char *name, Error **errp);
 /* The whole file; refused if it has more than `max` bytes.  Caller g_frees. */
 uint8_t *datafile_read(const char *path, size_t max, size_t *len, Error **errp);
 
+/*
+ * The same as a private mapping of the file: nothing is read before it is used, pages that
+ * nobody changes stay the page cache's.  The bytes may be changed in place (copy on write)
+ * until they are shared.  Empty files give empty bytes.
+ */
+GBytes *datafile_map(const char *path, size_t max, Error **errp);
+
 #endif

@@ -452,8 +452,7 @@ void vga_reset(VgaState *s)
     memset(s->vbe, 0, sizeof(s->vbe));
     s->vbe[VBE_ID] = 0xb0c5;
     s->vbe[VBE_BPP] = 8;
-    memset(s->ram->host, 0, s->vram_size);
-    ram_mark_dirty(s->ram, 0, s->vram_size);
+    /* The memory keeps its content, as on the card; untouched pages cost nothing. */
     s->full_redraw = s->palette_stale = true;
 }
 

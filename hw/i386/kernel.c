@@ -38,11 +38,11 @@ extern const uint8_t rhea_rom_linuxboot[], rhea_rom_linuxboot_end[];
 
 typedef struct Linux {
     PcMachine *pc;
-    uint8_t *image; /* copy, whose header is filled in */
+    uint8_t *image; /* private mapping, whose header is filled in */
+    GBytes *bytes, *initrd_bytes;
     size_t len, setup_len;
     uint16_t version;
     uint32_t setup_addr, kernel_addr, cmdline_addr, cmdline_max;
-    uint8_t *initrd;
     size_t initrd_len;
     uint32_t initrd_addr;
 } Linux;
@@ -213,17 +213,25 @@ static void publish(Linux *l, const char *cmdline)
     fw_cfg_add_bytes(f, FW_CFG_SETUP_DATA, l->image, l->setup_len);
     fw_cfg_add_u32(f, FW_CFG_KERNEL_ADDR, l->kernel_addr);
     fw_cfg_add_u32(f, FW_CFG_KERNEL_SIZE, (uint32_t)(l->len - l->setup_len));
-    fw_cfg_add_bytes(f, FW_CFG_KERNEL_DATA, l->image + l->setup_len, l->len - l->setup_len);
+    g_autoptr(GBytes) payload =
+        g_bytes_new_from_bytes(l->bytes, l->setup_len, l->len - l->setup_len);
+    fw_cfg_add_gbytes(f, FW_CFG_KERNEL_DATA, payload);
     fw_cfg_add_u32(f, FW_CFG_INITRD_ADDR, l->initrd_addr);
     fw_cfg_add_u32(f, FW_CFG_INITRD_SIZE, (uint32_t)l->initrd_len);
-    fw_cfg_add_bytes(f, FW_CFG_INITRD_DATA, l->initrd, l->initrd_len);
+    if (l->initrd_bytes) {
+        fw_cfg_add_gbytes(f, FW_CFG_INITRD_DATA, l->initrd_bytes);
+    } else {
+        fw_cfg_add_bytes(f, FW_CFG_INITRD_DATA, NULL, 0);
+    }
 }
 
-static bool linux_load(PcMachine *pc, uint8_t *image, size_t len, Error **errp)
+static bool linux_load(PcMachine *pc, GBytes *bytes, Error **errp)
 {
     const char *cmdline = pc->m.append ? pc->m.append : "";
-    Linux l = {.pc = pc, .image = image, .len = len};
+    Linux l = {.pc = pc, .bytes = bytes};
     bool ok;
+
+    l.image = (uint8_t *)g_bytes_get_data(bytes, &l.len);
 
     if (!parse_header(&l, errp) || !check_room(&l, errp) || !video_mode(&l, cmdline, errp)) {
         return false;
@@ -234,20 +242,21 @@ static bool linux_load(PcMachine *pc, uint8_t *image, size_t len, Error **errp)
         return false;
     }
     if (pc->m.initrd) {
-        l.initrd = datafile_read(pc->m.initrd, pc->below_4g, &l.initrd_len, errp);
-        if (!l.initrd) {
+        l.initrd_bytes = datafile_map(pc->m.initrd, pc->below_4g, errp);
+        if (!l.initrd_bytes) {
             error_prefix(errp, "-initrd: ");
             return false;
         }
+        l.initrd_len = g_bytes_get_size(l.initrd_bytes);
     }
-    ok = !l.initrd || place_initrd(&l, errp);
+    ok = !l.initrd_bytes || place_initrd(&l, errp);
     if (ok) {
         fill_header(&l);
         publish(&l, cmdline);
         ok = kernel_add_rom(pc, "linuxboot_dma.bin", rhea_rom_linuxboot, rhea_rom_linuxboot_end,
                             errp);
     }
-    g_free(l.initrd);
+    g_clear_pointer(&l.initrd_bytes, g_bytes_unref);
     return ok;
 }
 
@@ -270,7 +279,8 @@ static void explain_foreign(const char *name, const uint8_t *image, size_t len, 
 bool pc_kernel_init(PcMachine *pc, Error **errp)
 {
     Machine *m = &pc->m;
-    g_autofree uint8_t *image = NULL;
+    g_autoptr(GBytes) bytes = NULL;
+    uint8_t *image;
     size_t len;
 
     if (!m->kernel) {
@@ -280,13 +290,14 @@ bool pc_kernel_init(PcMachine *pc, Error **errp)
         }
         return true;
     }
-    image = datafile_read(m->kernel, pc->below_4g, &len, errp);
-    if (!image) {
+    bytes = datafile_map(m->kernel, pc->below_4g, errp);
+    if (!bytes) {
         error_prefix(errp, "-kernel: ");
         return false;
     }
+    image = (uint8_t *)g_bytes_get_data(bytes, &len);
     if (is_linux(image, len)) {
-        return linux_load(pc, image, len, errp);
+        return linux_load(pc, bytes, errp);
     }
     if (multiboot_find(image, len) >= 0) {
         return multiboot_load(pc, image, len, errp);
