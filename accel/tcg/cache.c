@@ -154,6 +154,8 @@ static CodePage *watch_page(TcgCpu *tc, RamBlock *b, uint64_t offset, uint64_t *
     }
     /* Until the block is entered, any write counts. */
     __atomic_store_n(&cp->granules, ~0ull, __ATOMIC_SEQ_CST);
+    cp->pending++;
+    tc->pending[tc->pending[0] != NULL] = cp;
     *seq = cp->seq;
     pthread_mutex_unlock(&t->lock);
     /* Tells our listener, which takes fast writes out of the TLBs. */
@@ -237,7 +239,36 @@ static void page_update(CodePage *cp)
         block_span(b, page_index(b, cp), &start, &len);
         g |= granule_mask(start, len);
     }
-    __atomic_store_n(&cp->granules, g, __ATOMIC_SEQ_CST);
+    cp->present = g;
+    __atomic_store_n(&cp->granules, cp->pending ? ~0ull : g, __ATOMIC_SEQ_CST);
+}
+
+/* The translation in progress is over, with a block or (NULL) without one. */
+static void settle_pages(TcgCpu *tc, const Block *b)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        CodePage *cp = tc->pending[n];
+        if (!cp) {
+            continue;
+        }
+        tc->pending[n] = NULL;
+        cp->pending--;
+        if (b) {
+            unsigned start, len;
+            block_span(b, page_index(b, cp), &start, &len);
+            cp->present |= granule_mask(start, len);
+        }
+        __atomic_store_n(&cp->granules, cp->pending ? ~0ull : cp->present, __ATOMIC_SEQ_CST);
+    }
+}
+
+void tcg_cancel_translation(TcgCpu *tc)
+{
+    if (tc->pending[0]) {
+        pthread_mutex_lock(&tc->tcg->lock);
+        settle_pages(tc, NULL);
+        pthread_mutex_unlock(&tc->tcg->lock);
+    }
 }
 
 static void unlink_outgoing(Block *b)
@@ -327,7 +358,7 @@ static void invalidate_page(Tcg *t, CodePage *cp, unsigned from, unsigned to, Tc
         }
     }
     page_update(cp);
-    if (!cp->blocks) {
+    if (!cp->blocks && !cp->pending) {
         ram_set_dirty(cp->ram, DIRTY_CODE, cp->offset, TCG_PAGE_SIZE);
     }
 }
@@ -384,7 +415,7 @@ static void drop_all(Tcg *t)
             CodePage *cp = m->pages[p];
             if (cp) {
                 cp->blocks = NULL;
-                cp->granules = 0;
+                cp->granules = cp->present = 0;
                 cp->seq++;
                 ram_set_dirty(b, DIRTY_CODE, cp->offset, TCG_PAGE_SIZE);
             }
@@ -537,11 +568,7 @@ static Block *insert(CPUX86 *cpu, const CodeReader *r, uint64_t flags, const IrO
         t->n_insns += res->n_insns;
         t->n_ops += res->n_ops;
     }
-    for (unsigned n = 0; n < 2; n++) {
-        if (r->code_page[n]) {
-            page_update(r->code_page[n]);
-        }
-    }
+    settle_pages(tcg_cpu(cpu), b);
     pthread_mutex_unlock(&t->lock);
     return b;
 }
@@ -639,7 +666,10 @@ static Block *translate(CPUX86 *cpu, uint64_t linear, uint64_t flags)
             log_ops("OP after optimization and liveness analysis", tc->scratch, res.n_ops,
                     cpu->rip);
         }
-        if (r.uncached) {
+        /* Two linear pages on one page of RAM: a block cannot be in its list twice. */
+        if (r.uncached || r.code_page[0] == r.code_page[1]) {
+            r.uncached = true;
+            tcg_cancel_translation(tc);
             return make_uncached(cpu, &r, flags, tc->scratch, &res);
         }
         bool full;

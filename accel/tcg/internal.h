@@ -60,6 +60,8 @@ typedef struct CodePage {
     uint64_t offset;   /* in ram */
     Block *blocks;     /* list, through page_next[i] of the entry that is this page */
     uint64_t granules; /* atomic; one bit for 64 bytes: some block has code here, or will */
+    uint64_t present;  /* the same without translations in progress; Tcg.lock */
+    unsigned pending;  /* translations in progress; Tcg.lock */
     uint64_t seq;      /* counts writes to code: a translation in progress must start again */
 } CodePage;
 
@@ -134,6 +136,7 @@ typedef struct TcgCpu {
     bool in_exclusive;   /* in an exclusive section, or waits for one, within a block */
     unsigned excl_depth; /* own thread only */
     IrOp tail[64];       /* rest of an instruction after which the block is left */
+    CodePage *pending[2]; /* pages of the translation in progress */
     Block *uncached;     /* block of the last instruction outside RAM */
     IrOp *scratch;       /* where blocks are translated: BLOCK_MAX_OPS */
     uint64_t map_seq;    /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
@@ -180,6 +183,8 @@ bool tcg_cache_init(Tcg *t, size_t size, Error **errp);
 void tcg_cache_fini(Tcg *t);
 /* The block for the CPU's present state; translates when needed. May raise. */
 Block *tcg_find_block(CPUX86 *cpu);
+/* An exception ended a translation: its pages are no longer waited for. */
+void tcg_cancel_translation(TcgCpu *tc);
 /* `seq`: Tcg.n_flushes when `from` was known to exist. */
 void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to, uint64_t seq);
 /*

@@ -771,7 +771,7 @@ leave_block:
 
 lookup_link:
     /* The state is complete but for the flags; the target's rip is set. */
-    if (b->link_ok) {
+    if (b->link_ok && !(((cpu->rip + b->cs_base) ^ (b->rip + b->cs_base)) & TCG_PAGE_MASK)) {
         cpu->rflags = fl_to_rflags(cpu->rflags, fl);
         irq_mask = tcg_irq_mask(cpu);
         if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask)) {

@@ -13,7 +13,7 @@
 
 #include <inttypes.h>
 
-#define TB_SIZE_DEFAULT 24u
+#define TB_SIZE_DEFAULT 16u
 #define TB_SIZE_MAX 2047u
 
 typedef enum TcgEngine { ENGINE_INTERP, ENGINE_JIT } TcgEngine;
@@ -178,6 +178,7 @@ static RunExit run_loop(TcgCpu *tc)
         while (tc->excl_depth) {
             mmu_exclusive_end(cpu);
         }
+        tcg_cancel_translation(tc);
         tc->leave = false;
         tc->current = NULL;
         if (!x86_deliver(cpu, EVENT_EXCEPTION, cpu->exception_vector, cpu->exception_has_error,
@@ -369,6 +370,7 @@ static void tcg_vcpu_destroy(Vcpu *v)
 {
     TcgCpu *tc = tcg_cpu(&v->cpu);
     if (tc) {
+        tcg_cancel_translation(tc);
         list_cpu(tc->tcg, tc, false);
         g_free(tc->scratch);
         g_free(tc->uncached);

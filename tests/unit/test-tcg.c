@@ -166,6 +166,32 @@ static void test_crossing_code(void)
     harness_free(h);
 }
 
+/* An instruction over two linear pages that are one page of RAM, which it then changes. */
+static void test_crossing_alias(void)
+{
+    Harness *h = long_mode();
+    /* 4 KiB pages for the 2 MiB at 0x800000, all of them onto DATA. */
+    uint64_t table = TABLES + 12288, e = table | 3;
+    harness_write(h, TABLES + 8192 + 4 * 8, &e, 8);
+    for (unsigned i = 0; i < 512; i++) {
+        e = DATA | 3;
+        harness_write(h, table + i * 8, &e, 8);
+    }
+    /* At the page's end: mov eax, imm32 with its last bytes at the page's start; then
+     * inc byte [rip-?] of the same bytes; hlt. */
+    static const uint8_t tail[] = {0x03, 0x04, 0xfe, 0x05, 0xf8, 0xff, 0xff, 0xff, 0xf4};
+    static const uint8_t head[] = {0xb8, 0x01, 0x02};
+    for (unsigned i = 0; i < 3; i++) {
+        harness_write(h, DATA, tail, sizeof(tail));
+        harness_write(h, DATA + 0xffd, head, sizeof(head));
+        h->cpu->rip = 0x800ffd;
+        g_assert_cmpint(harness_run(h), ==, RUN_EXIT_HALTED);
+        g_assert_cmphex(h->cpu->regs[R_RAX], ==, 0x04030201);
+        g_assert_cmphex(h->ram->host[DATA], ==, 0x04);
+    }
+    harness_free(h);
+}
+
 /* Unmaps the 2 MiB page that holds `addr`. */
 static void unmap(Harness *h, uint64_t addr)
 {
@@ -471,6 +497,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tcg/smc/data-beside-code", test_data_beside_code);
     g_test_add_func("/tcg/pages/data", test_crossing_data);
     g_test_add_func("/tcg/pages/code", test_crossing_code);
+    g_test_add_func("/tcg/pages/alias", test_crossing_alias);
     g_test_add_func("/tcg/fault/state", test_fault_state);
     g_test_add_func("/tcg/fault/divide", test_divide_error);
     g_test_add_func("/tcg/fault/triple", test_triple_fault);
