@@ -27,12 +27,15 @@ static void in_flight_add(BlockBackend *blk)
     __atomic_add_fetch(&blk->graph->in_flight, 1, __ATOMIC_SEQ_CST);
 }
 
-static void in_flight_sub(BlockBackend *blk)
+/*
+ * Whoever waits for the last request may free backend and graph at once: hence the counters
+ * change under the lock, which block_graph_free() takes once more before it frees.
+ */
+static void in_flight_sub(BlockBackend *blk, BlockGraph *g)
 {
-    BlockGraph *g = blk->graph;
+    g_mutex_lock(&g->idle_lock);
     __atomic_sub_fetch(&blk->in_flight, 1, __ATOMIC_SEQ_CST);
     __atomic_sub_fetch(&g->in_flight, 1, __ATOMIC_SEQ_CST);
-    g_mutex_lock(&g->idle_lock);
     g_cond_broadcast(&g->idle_cond);
     g_mutex_unlock(&g->idle_lock);
 }
@@ -94,10 +97,11 @@ static void complete(void *opaque)
 {
     BlkRequest *r = opaque;
     BlockBackend *blk = r->blk;
+    BlockGraph *g = blk->graph; /* `done` may close the backend, or wake who does */
     bool counted = !r->waiting;
     r->done(r->opaque, r->result);
     if (counted) {
-        in_flight_sub(blk);
+        in_flight_sub(blk, g);
     }
     g_free(r);
     object_unref(&blk->obj);
@@ -228,11 +232,12 @@ typedef struct SyncRequest {
 static void sync_done(void *opaque, int result)
 {
     SyncRequest *s = opaque;
+    BlockGraph *g = s->graph; /* with `pending` gone, so may be the waiter's stack */
     s->result = result;
-    g_mutex_lock(&s->graph->idle_lock);
+    g_mutex_lock(&g->idle_lock);
     __atomic_store_n(&s->pending, 0, __ATOMIC_SEQ_CST);
-    g_cond_broadcast(&s->graph->idle_cond);
-    g_mutex_unlock(&s->graph->idle_lock);
+    g_cond_broadcast(&g->idle_cond);
+    g_mutex_unlock(&g->idle_lock);
 }
 
 static int run_sync(BlockBackend *blk, BlkOp op, uint64_t off, const IoVec *v, unsigned flags)
