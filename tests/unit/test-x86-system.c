@@ -213,8 +213,9 @@ static void test_inner_stack(void)
     GUEST_EXEC(g, 0xcd, 0x80);
     g_assert_cmpint(g->exit, ==, RUN_EXIT_SHUTDOWN);
 
-    /* Ring 0 to ring 3: the kernel's DS does not come along. */
+    /* Ring 0 to ring 3: the kernel's DS does not come along, nor the RPL of a null selector. */
     guest_enter(g, GUEST_PROT32);
+    g->cpu->segs[SEG_FS] = (Segment){.selector = 3, .attr = SEG_UNUSABLE};
     GUEST_EXEC(g, 0x6a, SEL_UDATA32, 0x68, 0x00, 0x78, 0, 0, /* push ss, esp */
                0x6a, 0x02, 0x6a, SEL_UCODE32,                /* push flags, cs */
                0x68, 0x11, 0x80, 0, 0,                       /* push eip */
@@ -224,6 +225,7 @@ static void test_inner_stack(void)
     g_assert_cmphex(guest_frame(g, 0, 4), ==, AT_CODE + 0x13);
     g_assert_cmphex(g->cpu->segs[SEG_DS].selector, ==, 0);
     g_assert_true(g->cpu->segs[SEG_DS].attr & SEG_UNUSABLE);
+    g_assert_cmphex(g->cpu->segs[SEG_FS].selector, ==, 0);
     guest_free(g);
 }
 

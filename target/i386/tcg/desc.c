@@ -151,7 +151,7 @@ void drop_privileged_segments(CPUX86 *cpu)
             (s->attr & (SEG_TYPE_CODE | SEG_TYPE_DC)) == (SEG_TYPE_CODE | SEG_TYPE_DC);
 
         if (s->attr & SEG_UNUSABLE) {
-            s->selector = is_null_selector(s->selector) ? s->selector : 0;
+            s->selector = 0; /* a null selector loses its RPL */
         } else if (dpl < cpl && !conforming) {
             /* The base survives, as on both vendors' chips; it is unreachable. */
             s->selector = 0;
