@@ -12,7 +12,8 @@ RUN_PACKAGES="seabios"
 DEMO_PACKAGES="busybox-static cpio xz-utils"
 # What the tests use besides: judges, guests, viewers.
 TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils e2fsprogs fdisk mtools dosfstools \
-debootstrap genisoimage socat mold bash coreutils file procps rsync"
+debootstrap genisoimage socat mold bash coreutils file procps rsync linux-source-6.1 gcc-multilib \
+qemu-system-x86"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then

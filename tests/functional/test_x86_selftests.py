@@ -38,6 +38,7 @@ CRASHED = (255, 1000)
 RUNNER = """#!/bin/sh
 cd /selftests
 from=$(sed -n 's/.*selftests_from=\\([0-9]*\\).*/\\1/p' /proc/cmdline)
+echo SELFTESTS-BEGIN
 for t in $(tail -n +$((from + 1)) list); do
     timeout %d ./$t > /tmp/out 2>&1
     s=$?
@@ -117,15 +118,19 @@ class Selftests(unittest.TestCase):
     def run_on(self, binary, kernel, initrd, names, *args):
         """Results of all tests. One that ends the kernel counts as crashed; the next boot goes
         on after it."""
-        results, log = {}, ""
+        results, log, failures = {}, "", 0
         while len(results) < len(names):
-            append = f"console=ttyS0 quiet panic=-1 selftests_from={len(results)}"
+            append = ("console=ttyS0 quiet no_timer_check panic=-1 "
+                      f"selftests_from={len(results)}")
             with rhea.Machine("-m", "512", "-cpu", CPU, "-no-reboot", "-kernel", kernel, "-initrd",
                               initrd, "-append", append, *args, binary=binary) as m:
-                m.expect(r"SELFTESTS-DONE|end Kernel panic", ALL_TESTS)
-                results.update(parse(m.text()))
+                m.expect("SELFTESTS-DONE|Kernel panic", ALL_TESTS)
                 log += m.text()
-            if len(results) < len(names):
+            results.update(parse(log))
+            if "SELFTESTS-BEGIN" not in m.text():
+                failures += 1  # stock QEMU on a busy machine: timers that the kernel gives up on
+                self.assertLess(failures, 3, log[-3000:])
+            elif len(results) < len(names):
                 results[names[len(results)]] = CRASHED
         return results, log
 
