@@ -127,7 +127,8 @@ void apic_timer_set_count(Apic *a, uint32_t v)
     if (timer_mode(a) != TIMER_DEADLINE) {
         a->initial_count = v;
         a->timer_start = now(a);
-        rearm(a);
+        /* Not by the clock: on a busy host a short count may have passed meanwhile. */
+        arm(a, next_expiry(a, a->timer_start));
     }
     pthread_mutex_unlock(&a->timer_lock);
 }
