@@ -67,7 +67,7 @@ bool type_is_a(const TypeInfo *t, const char *base);
 /* NULL-terminated array of the concrete types below `base`, by name; g_free it. */
 const TypeInfo **type_list(const char *base, bool abstract_too);
 size_t type_instance_size(const TypeInfo *t); /* its own or inherited */
-const void *type_class(const TypeInfo *t); /* its own or the nearest ancestor's table */
+const void *type_class(const TypeInfo *t);    /* its own or the nearest ancestor's table */
 /*
  * Calls fn for each property, base types first; stops when it returns false.
  * A type may repeat a property of a base type (another default, other limits):

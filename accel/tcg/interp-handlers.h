@@ -7,6 +7,7 @@
 #ifndef RHEA_ACCEL_TCG_INTERP_HANDLERS_H
 #define RHEA_ACCEL_TCG_INTERP_HANDLERS_H
 
+/* clang-format off */
 #define FOR_SIZES(M, o) M(o, 8) M(o, 16) M(o, 32) M(o, 64)
 /* Order as in IrOpcode: IR_ADD … IR_XOR. */
 #define FOR_ALU2(M)   \

@@ -188,7 +188,7 @@ typedef struct ApicOps {
     uint8_t (*get_tpr)(void *apic); /* whole TPR; CR8 is bits 7:4 */
     void (*set_tpr)(void *apic, uint8_t tpr);
     uint64_t (*get_base)(void *apic);
-    bool (*set_base)(void *apic, uint64_t base);             /* false: #GP */
+    bool (*set_base)(void *apic, uint64_t base); /* false: #GP */
     /* x2APIC 800h-8ffh, and IA32_TSC_DEADLINE 6e0h; false: #GP */
     bool (*read_msr)(void *apic, uint32_t msr, uint64_t *v);
     bool (*write_msr)(void *apic, uint32_t msr, uint64_t v);
@@ -278,7 +278,7 @@ typedef struct CpuConfig {
 #define HF_ALIGN_CHECK (1u << 22) /* CPL 3, CR0.AM, EFLAGS.AC */
 
 struct CPUX86 {
-    uint64_t regs[16]; /* first member: an IR register number indexes regs and engine_tmp */
+    uint64_t regs[16];       /* first member: an IR register number indexes regs and engine_tmp */
     uint64_t engine_tmp[16]; /* the engine's temporaries (accel/tcg/ir.h); not architectural */
     uint64_t rip;
     uint64_t rflags;      /* whole */

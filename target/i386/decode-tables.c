@@ -4,6 +4,7 @@
 
 #include "target/i386/simd.h"
 
+/* clang-format off */
 #define LOCKED .flags = RF_LOCK
 /* The six encodings of one two-operand arithmetic instruction. */
 #define ARITH(base, name, op)                                     \

@@ -65,7 +65,7 @@ def check_headers(top):
         if not text.startswith("/* SPDX-License-Identifier: GPL-2.0-or-later */\n"):
             yield f"{path}: does not start with the licence line"
         if path.endswith(".h") and not path.startswith("tests/"):
-            if not re.match(r"/\* SPDX.*\*/\n/\*\n", text):
+            if not re.match(r"/\* SPDX.*\*/\n/\*[ \n]", text):
                 yield f"{path}: a header starts with what it is for"
 
 
