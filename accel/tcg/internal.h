@@ -132,14 +132,14 @@ typedef struct TcgCpu {
     uint64_t run_cr3; /* CR3 when run() was left */
     unsigned pauses;  /* PAUSE instructions since the thread last gave way */
     /* guarded by Tcg.excl_lock */
-    bool running;        /* executes guest code */
-    bool in_exclusive;   /* in an exclusive section, or waits for one, within a block */
-    unsigned excl_depth; /* own thread only */
-    IrOp tail[64];       /* rest of an instruction after which the block is left */
+    bool running;         /* executes guest code */
+    bool in_exclusive;    /* in an exclusive section, or waits for one, within a block */
+    unsigned excl_depth;  /* own thread only */
+    IrOp tail[64];        /* rest of an instruction after which the block is left */
     CodePage *pending[2]; /* pages of the translation in progress */
-    Block *uncached;     /* block of the last instruction outside RAM */
-    IrOp *scratch;       /* where blocks are translated: BLOCK_MAX_OPS */
-    uint64_t map_seq;    /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
+    Block *uncached;      /* block of the last instruction outside RAM */
+    IrOp *scratch;        /* where blocks are translated: BLOCK_MAX_OPS */
+    uint64_t map_seq; /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
     /* counters for info jit */
     uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
 } TcgCpu;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The opcode maps; how to read and extend them: decode.h.  SDM vol. 2, appendix A. */
 #include "target/i386/decode.h"
-
 #include "target/i386/simd.h"
 
 /* clang-format off */
