@@ -67,9 +67,6 @@ void vm_free(Vm *vm)
     if (vm->vnc) {
         vnc_free(vm->vnc);
     }
-    if (vm->qtest) {
-        qtest_server_free(vm->qtest);
-    }
     if (m) {
         loop_lock(vm->platform);
         machine_unrealize_all(m);
@@ -78,6 +75,9 @@ void vm_free(Vm *vm)
     block_graph_free(vm->block);
     vm->block = NULL;
     loop_stop_thread(vm->platform);
+    if (vm->qtest) { /* it listens to interrupt lines until the last device is gone */
+        qtest_server_free(vm->qtest);
+    }
     chardev_remove_all(&vm->obj);
     chardev_cleanup_terminal();
 }

@@ -234,6 +234,10 @@ typedef struct Regs {
 static void run_native(Regs *s)
 {
     static uint32_t mxcsr = 0x1f80;
+    /* Not in RBX or RBP, which the sequence sets before it uses these. */
+    register const Regs *state __asm__("r12") = s;
+    register uint64_t code __asm__("r13") = CODE;
+    register uint64_t window __asm__("r14") = WINDOW;
     __asm__ volatile("sub $128, %%rsp\n\tpush %%rbx\n\tpush %%rbp\n\tmov %[s], %%rbp\n\t"
                      "mov %[w], %%rbx\n\t"
                      "mov 0(%%rbp), %%rax\n\tmov 8(%%rbp), %%rcx\n\tmov 16(%%rbp), %%rdx\n\t"
@@ -245,7 +249,7 @@ static void run_native(Regs *s)
                      "mov %%r10, 48(%%rbp)\n\tmov %%r11, 56(%%rbp)\n\t"
                      "pop %%rbp\n\tpop %%rbx\n\tadd $128, %%rsp\n\tfninit\n\tldmxcsr %[m]\n\tcld"
                      :
-                     : [s] "r"(s), [c] "r"(CODE), [w] "r"(WINDOW), [m] "m"(mxcsr)
+                     : [s] "r"(state), [c] "r"(code), [w] "r"(window), [m] "m"(mxcsr)
                      : "memory", "cc", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11",
                        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
                        "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
