@@ -9,11 +9,11 @@ OPTIONAL_PACKAGES="liburing-dev libslirp-dev libpng-dev libzstd-dev nettle-dev l
 # Needed to run: firmware.
 RUN_PACKAGES="seabios"
 # What scripts/demo makes its guest from, besides the kernel.
-DEMO_PACKAGES="busybox-static cpio xz-utils"
-# What the tests use besides: judges, guests, viewers.
-TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils e2fsprogs fdisk mtools dosfstools \
-debootstrap genisoimage socat mold bash coreutils file procps rsync linux-source-6.1 gcc-multilib \
-qemu-system-x86"
+DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
+# What the tests use besides: judges and a compiler for 32-bit guests.
+TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils mold gcc-multilib ipxe-qemu git"
+# Only for the suite "slow".
+SLOW_PACKAGES="linux-source-6.1"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
