@@ -53,6 +53,16 @@ static bool info_cpus(Hmp *h, Error **errp)
     return true;
 }
 
+static bool info_pic(Hmp *h, Error **errp)
+{
+    if (!h->machine->print_irqs) {
+        error_set(errp, "this machine has no interrupt controllers to show");
+        return false;
+    }
+    h->machine->print_irqs(h->machine, h->out);
+    return true;
+}
+
 static bool info_mtree(Hmp *h, Error **errp)
 {
     memory_print_tree(h->machine->memsys, h->out, flag(h, "-f"), flag(h, "-o"));
@@ -276,6 +286,7 @@ const HmpCommand hmp_info_commands[] = {
     {"network", "", "the network", info_network, NULL},
     {"numa", "", "the NUMA nodes", info_numa, NULL},
     {"pci", "", "the PCI functions", info_pci, NULL},
+    {"pic", "", "the interrupt controllers", info_pic, NULL},
     {"qom-tree", "[path]", "the objects", info_qom_tree, NULL},
     {"qtree", "", "the devices", info_qtree, NULL},
     {"ramblock", "", "the blocks of RAM and ROM", info_ramblock, NULL},

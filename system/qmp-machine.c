@@ -127,10 +127,12 @@ bool qmp_query_cpus_fast(Object *root, GPtrArray **out, Error **errp)
 
 bool qmp_inject_nmi(Object *root, Error **errp)
 {
-    GPtrArray *cpus = vm_of(root)->machine->cpus;
-    for (unsigned i = 0; i < cpus->len; i++) {
-        vcpu_interrupt(cpus->pdata[i], IRQ_NMI);
+    Machine *m = vm_of(root)->machine;
+    if (!m->inject_nmi) {
+        error_set(errp, "this machine has no NMI button");
+        return false;
     }
+    m->inject_nmi(m);
     return true;
 }
 

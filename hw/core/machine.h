@@ -134,6 +134,9 @@ struct Machine {
 
     /* Set by the board (NULL: it cannot): `tap` sees the inputs of the I/O APIC instead of it. */
     void (*irq_intercept)(Machine *m, IrqTap *tap, void *opaque);
+    /* Set by the board (NULL: it has none): the NMI button; what its interrupt controllers hold. */
+    void (*inject_nmi)(Machine *m);
+    void (*print_irqs)(Machine *m, GString *out);
 
     /*
      * Set by the board's power management (NULL: it has none); platform loop's lock held.

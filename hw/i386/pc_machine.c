@@ -2,6 +2,7 @@
 /*
  * The machine types: pc-i440fx-11.1 ("pc") and pc-q35-11.1 ("q35").
  */
+#include "accel/accel.h"
 #include "hw/i386/southbridge.h"
 
 #define LOW_RAM_I440FX (3584 * MiB)
@@ -53,6 +54,26 @@ static void intercept_irqs(Machine *m, IrqTap *tap, void *opaque)
     gsi_intercept(&PC_MACHINE(m)->gsi, tap, opaque);
 }
 
+static void inject_nmi(Machine *m)
+{
+    apic_bus_nmi(PC_MACHINE(m)->apics);
+}
+
+static void print_irqs(Machine *m, GString *out)
+{
+    PcMachine *pc = PC_MACHINE(m);
+
+    for (guint i = 0; i < m->cpus->len; i++) {
+        Vcpu *v = m->cpus->pdata[i];
+
+        if (v->cpu.apic) {
+            apic_print(v->cpu.apic, out);
+        }
+    }
+    ioapic_print(pc->ioapic, out);
+    i8259_print(pc->i8259, out);
+}
+
 /* Memory, processors, host bridge, firmware: what comes before any south bridge. */
 static bool init_north(PcMachine *pc, const char *host, uint64_t limit, uint64_t big, Error **errp)
 {
@@ -60,6 +81,8 @@ static bool init_north(PcMachine *pc, const char *host, uint64_t limit, uint64_t
 
     gsi_init(&pc->gsi);
     pc->m.irq_intercept = intercept_irqs;
+    pc->m.inject_nmi = inject_nmi;
+    pc->m.print_irqs = print_irqs;
     pc->sci_irq = PC_ACPI_SCI_IRQ;
     if (!check_options(pc, errp) || !pc_memory_init(pc, limit, big, errp) ||
         !pc_cpus_init(pc, errp)) {
