@@ -60,7 +60,8 @@ class Machine:
         self.errors = open(os.path.join(self.folder, "stderr"), "w+b")
         self.process = subprocess.Popen(self.args, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         stderr=self.errors)
-        threading.Thread(target=self._read_output, daemon=True).start()
+        self.reader = threading.Thread(target=self._read_output, daemon=True)
+        self.reader.start()
         if self.qmp_path:
             self._connect()
         return self
@@ -128,7 +129,9 @@ class Machine:
 
     def wait(self, timeout=60):
         """Waits for the process to end; returns its status."""
-        return self.process.wait(timeout * PATIENCE)
+        status = self.process.wait(timeout * PATIENCE)
+        self.reader.join(10) # the last output is read, too
+        return status
 
     # ---- QMP ----
     def _connect(self):
