@@ -13,7 +13,7 @@ DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 # What the tests use besides: judges and a compiler for 32-bit guests.
 TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils mold gcc-multilib ipxe-qemu git"
 # Only for the suite "slow".
-SLOW_PACKAGES="linux-source-6.1"
+SLOW_PACKAGES="linux-source-6.1 e2fsprogs fdisk"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
