@@ -224,6 +224,10 @@ static void test_pty(Fixture *f, gconstpointer data)
 {
     User u;
     bool none, mon;
+    if (access("/dev/pts/ptmx", F_OK) < 0) {
+        g_test_skip("no pseudo terminals here: /dev/pts is not mounted");
+        return;
+    }
     Chardev *chr = chardev_new_short(f->root, "p0", "pty", f->loop, &none, &mon, NULL);
     g_assert_nonnull(chr);
     user_init(&u, f, chr);
