@@ -231,7 +231,8 @@ typedef struct RamOptions {
     int numa_policy;            /* MPOL_* */
 } RamOptions;
 /*
- * `sys` NULL: it belongs to no system until it is attached (a backend that nothing uses); see ram_block_attach().
+ * `sys` NULL: it belongs to no system until it is attached (a backend that nothing uses yet);
+ * see ram_block_attach().
  * `o` NULL: anonymous, private, transparent huge pages, dumped.  Reads as zeroes.
  */
 RamBlock *ram_block_new(MemorySystem *sys, const char *name, uint64_t size, const RamOptions *o,
