@@ -128,7 +128,8 @@ typedef enum IrOpcode {
     IR_GFROMV, /* general d (`size` 4 or 8, zero-extends) = vector a */
     IR_VFROMM, /* vector d = MMX register a */
     IR_MFROMV, /* MMX register d = vector a */
-    IR_SIMD,   /* SimdFn imm (dst d, a, b); ctl: len = size, imm = sub, w = IRF_WRITE */
+    IR_SIMD,   /* SimdFn imm (dst d, a, b); ctl: len = size, imm = sub, w = IRF_WRITE;
+                * how it was encoded: IR_ENC_* */
     IR_COUNT
 } IrOpcode;
 
@@ -213,6 +214,21 @@ static inline uint64_t ir_offset(CPUX86 *cpu, const IrOp *op)
     }
     return ea;
 }
+
+/*
+ * IR_SIMD has no memory operand; these fields say how the guest encoded it, for a back
+ * end of the same family: base is the opcode, index the map (1: 0F, 2: 0F38, 3: 0F3A)
+ * and IR_ENC_*, scale the mandatory prefix (0, 1: 66, 2: F3, 3: F2), seg the fixed
+ * ModRM.reg or IR_ENC_NO_GROUP.
+ */
+#define IR_ENC_MAP 0x03u
+#define IR_ENC_VEX 0x04u   /* VEX-encoded; `a` is vvvv if IR_ENC_VVVV */
+#define IR_ENC_VVVV 0x08u  /* has three operands */
+#define IR_ENC_IMM8 0x10u  /* an immediate byte follows (sub) */
+#define IR_ENC_MMX 0x20u   /* some operand is an MMX register */
+#define IR_ENC_GDST 0x40u  /* the destination is a general register (ModRM.reg) or memory */
+#define IR_ENC_STORE 0x80u /* the destination is ModRM.rm, the source ModRM.reg */
+#define IR_ENC_NO_GROUP 8u
 
 typedef struct IrOpInfo {
     const char *name;

@@ -220,6 +220,26 @@ static unsigned count_sources(const DecodedInsn *in)
     return n;
 }
 
+/* How the instruction is encoded, for back ends that emit it again. */
+static void note_encoding(const DecodedInsn *in, bool mmx, IrOp *o)
+{
+    static const uint8_t map_of[] = {[MAP_0F] = 1, [MAP_0F38] = 2, [MAP_0F3A] = 3};
+    OperandForm dst = OPERAND_FORM(in->row->operand[0]);
+    o->base = in->opcode;
+    o->index = map_of[in->map];
+    o->scale = in->row->pfx & PFX_66   ? 1
+               : in->row->pfx & PFX_F3 ? 2
+               : in->row->pfx & PFX_F2 ? 3
+                                       : 0;
+    o->seg = in->row->reg1 ? in->row->reg1 - 1u : IR_ENC_NO_GROUP;
+    for (unsigned i = 1; i < 4; i++) {
+        o->index |= in->operand[i].kind == OK_IMM ? IR_ENC_IMM8 : 0;
+    }
+    o->index |= mmx ? IR_ENC_MMX : 0;
+    o->index |= in->operand[0].kind == OK_REG || in->operand[0].kind == OK_MEM ? IR_ENC_GDST : 0;
+    o->index |= dst == OF_W || dst == OF_E || dst == OF_R || dst == OF_M ? IR_ENC_STORE : 0;
+}
+
 static void call_function(Translator *t, const VecInsn *v)
 {
     const DecodedInsn *in = t->in;
@@ -250,6 +270,7 @@ static void call_function(Translator *t, const VecInsn *v)
     o->b = (uint8_t)(n ? s : d);
     o->sub = (uint8_t)in->imm;
     o->flags = in->rex & REX_W ? IRF_WRITE : 0;
+    note_encoding(in, v->mmx, o);
     if (in->row->flags & RF_FLAGS) {
         o->fdef = FS_ALL;
     }
