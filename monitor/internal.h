@@ -6,6 +6,7 @@
 #include "hw/core/machine.h"
 #include "monitor/monitor.h"
 #include "monitor/readline.h"
+#include "qapi/qapi.h"
 #include "target/i386/cpu.h"
 
 struct Monitor {
@@ -21,6 +22,10 @@ struct Monitor {
     Readline *rl;
     int64_t cpu;
 };
+
+/* ---- monitor.c ---- */
+/* By the policy of -compat; false and an error if not. */
+bool monitor_allows(Object *root, const QmpCommand *cmd, Error **errp);
 
 /* ---- qmp.c ---- */
 extern const CharHandlers qmp_handlers;

@@ -10,6 +10,7 @@
 typedef struct Registry {
     Object obj;
     GPtrArray *monitors;
+    bool refuse_deprecated, refuse_unstable;
 } Registry;
 
 static void registry_init(Object *obj)
@@ -34,6 +35,26 @@ static Registry *registry(Object *root)
         object_add_child(root, "monitors", r);
     }
     return (Registry *)r;
+}
+
+void monitor_set_policy(Object *root, bool refuse_deprecated, bool refuse_unstable)
+{
+    Registry *r = registry(root);
+    r->refuse_deprecated = refuse_deprecated;
+    r->refuse_unstable = refuse_unstable;
+}
+
+bool monitor_allows(Object *root, const QmpCommand *cmd, Error **errp)
+{
+    Registry *r = registry(root);
+    const char *what = cmd->deprecated && r->refuse_deprecated ? "Deprecated"
+                       : cmd->unstable && r->refuse_unstable   ? "Unstable"
+                                                               : NULL;
+    if (what) {
+        error_set_class(errp, ERROR_CLASS_COMMAND_NOT_FOUND, "%s command %s disabled by policy",
+                        what, cmd->name);
+    }
+    return !what;
 }
 
 Monitor *monitor_new(Object *root, Chardev *chr, MonitorMode mode, bool pretty, EventLoop *control,

@@ -19,6 +19,11 @@ typedef enum MonitorMode { MONITOR_READLINE, MONITOR_CONTROL } MonitorMode;
 /* A session on `chr`, for as long as the machine lives; `pretty`: indented JSON. */
 Monitor *monitor_new(Object *root, Chardev *chr, MonitorMode mode, bool pretty, EventLoop *control,
                      Error **errp);
+/*
+ * -compat: are commands that are marked deprecated, or unstable, refused?  By default
+ * neither is.
+ */
+void monitor_set_policy(Object *root, bool refuse_deprecated, bool refuse_unstable);
 /* Tells every QMP session that has negotiated. Takes `data` over; may be NULL. */
 void monitor_event(Object *root, const char *name, Json *data);
 /* Flushes and ends all sessions. */

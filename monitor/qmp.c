@@ -120,7 +120,7 @@ static const QmpCommand *find_command(Monitor *mon, const char *name, Error **er
         error_set_class(errp, ERROR_CLASS_COMMAND_NOT_FOUND, "The command %s has not been found",
                         name);
     }
-    return cmd;
+    return cmd && monitor_allows(mon->root, cmd, errp) ? cmd : NULL;
 }
 
 static void request(void *opaque, Json *value, Error *err)

@@ -378,6 +378,8 @@ def commands_c(s):
     for d in sorted(s.of('command'), key=lambda d: d.name):
         flags = ''.join(f', .{f.replace("-", "_")} = true' for f in
                         ('allow-oob', 'allow-preconfig') if d.e.get(f))
+        flags += ''.join(f', .{f} = true' for f in ('deprecated', 'unstable')
+                         if f in d.e.get('features', []))
         out.append(f'    {{.name = "{d.name}", .run = run_{c_name(d.name)}{flags}}},')
     out.append('    {0}};')
     out.append('const unsigned qmp_command_count = sizeof(qmp_commands) / sizeof(qmp_commands[0])'

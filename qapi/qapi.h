@@ -29,6 +29,7 @@ typedef struct QmpCommand {
     /* Checks `args` (an object, or NULL) and runs the command. *ret is {} if it has none. */
     bool (*run)(Object *root, const Json *args, Json **ret, Error **errp);
     bool allow_oob, allow_preconfig;
+    bool deprecated, unstable; /* of its features: for -compat */
 } QmpCommand;
 
 extern const QmpCommand qmp_commands[]; /* sorted by name; ends with {0} */

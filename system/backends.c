@@ -348,7 +348,18 @@ static void make_ports(Vm *vm, Cmdline *c, OptionId option, const char *name, GP
     }
 }
 
-static void make_monitors(Vm *vm, Cmdline *c)
+/* Nothing refers to a monitor by its name; as everywhere, it must be a name and the only one. */
+static void check_monitor_id(const GivenOption *g, GHashTable *names)
+{
+    const char *id = option_take_string(g->text, "id", NULL);
+    if (id && !parse_id(id)) {
+        option_mistake(g->text, "id", "an id is a letter, then letters, digits, '-', '.', '_'");
+    } else if (id && !g_hash_table_add(names, g_strdup(id))) {
+        option_mistake(g->text, "id", "there is a monitor '%s' already", id);
+    }
+}
+
+static void make_monitors(Vm *vm, const Config *cfg, Cmdline *c)
 {
     static const struct {
         OptionId id;
@@ -368,6 +379,8 @@ static void make_monitors(Vm *vm, Cmdline *c)
             add_monitor(vm, c, chr, kinds[i].mode, kinds[i].pretty);
         }
     }
+    g_autoptr(GHashTable) names = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    monitor_set_policy(&vm->obj, cfg->refuse_deprecated, cfg->refuse_unstable);
     CMDLINE_EACH(c, OPT_MON, g)
     {
         static const char *const modes[] = {"readline", "control", NULL};
@@ -375,7 +388,7 @@ static void make_monitors(Vm *vm, Cmdline *c)
         const char *id = option_take_string(g->text, "chardev", NULL);
         int mode = option_take_enum(g->text, "mode", modes, 0);
         bool pretty = option_take_bool(g->text, "pretty", false);
-        option_take_string(g->text, "id", NULL); /* a name for -set and -readconfig only */
+        check_monitor_id(g, names);
         if (!id) {
             option_mistake(g->text, NULL, "'chardev' is missing");
         }
@@ -449,7 +462,7 @@ void setup_backends(Vm *vm, const Config *cfg, Cmdline *c)
     }
     chardev_set_escape(&vm->obj, cfg->escape);
     make_chardevs(vm, c);
-    make_monitors(vm, c);
+    make_monitors(vm, cfg, c);
     make_ports(vm, c, OPT_SERIAL, "serial", m->serials);
     make_ports(vm, c, OPT_PARALLEL, "parallel", m->parallels);
     default_ports(vm, cfg, c, m->serials);

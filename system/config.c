@@ -163,13 +163,15 @@ static void read_process(Config *cfg, Cmdline *c)
     }
     CMDLINE_EACH(c, OPT_COMPAT, g)
     {
-        /* Nothing here is deprecated or unstable enough to hide: only that policy is true. */
-        static const char *const keys[] = {"deprecated-input", "deprecated-output",
-                                           "unstable-input", "unstable-output"};
-        static const char *const accept[] = {"accept", NULL};
-        for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++) {
-            option_take_enum(g->text, keys[i], accept, 0);
-        }
+        static const char *const input[] = {"accept", "reject", NULL};
+        static const char *const output[] = {"accept", "hide", NULL};
+        cfg->refuse_deprecated =
+            option_take_enum(g->text, "deprecated-input", input, cfg->refuse_deprecated) == 1;
+        cfg->refuse_unstable =
+            option_take_enum(g->text, "unstable-input", input, cfg->refuse_unstable) == 1;
+        /* No event and no member of an answer is marked: both policies are true of that. */
+        option_take_enum(g->text, "deprecated-output", output, 0);
+        option_take_enum(g->text, "unstable-output", output, 0);
         finish(g, c);
     }
 }
@@ -242,9 +244,10 @@ void config_read(Config *cfg, Cmdline *c)
     cfg->pidfile = last_arg(c, OPT_PIDFILE);
     cfg->cpu = g_strdup(last_arg(c, OPT_CPU));
     const GivenOption *q = cmdline_last(c, OPT_QTEST_LOG);
-    if (q && strcmp(q->arg, "/dev/null") && strcmp(q->arg, "none")) {
-        refuse(c, q, "the log of the test protocol is not written; use -trace qtest*");
+    if (q && !cmdline_last(c, OPT_QTEST)) {
+        refuse(c, q, "there is no -qtest whose protocol could be logged");
     }
+    cfg->qtest_log = q && strcmp(q->arg, "none") ? q->arg : NULL;
     if (cfg->daemonize && cfg->nographic) {
         Error *err = NULL;
         error_set(&err, "-daemonize and -nographic exclude each other: a daemon has no terminal");

@@ -463,26 +463,42 @@ static bool qtest_intercept(void *opaque, const char *path, const char *name, bo
     return true;
 }
 
+static void start_qtest(Vm *vm, const Config *cfg, Cmdline *c, const GivenOption *q)
+{
+    Error *err = NULL;
+    bool none;
+    FILE *log = NULL;
+    QtestTarget t = {.control = vm->control,
+                     .platform = vm->platform,
+                     .clocks = vm->clocks,
+                     .as_memory = vm->machine->as_memory,
+                     .as_io = vm->machine->as_io,
+                     .intercept = qtest_intercept,
+                     .opaque = vm->machine};
+    if (cfg->qtest_log && !(log = fopen(cfg->qtest_log, "we"))) {
+        error_set_errno(&err, errno, "-qtest-log: could not write '%s'", cfg->qtest_log);
+        cmdline_error(c, err);
+        return;
+    }
+    Chardev *chr = chardev_new_short(&vm->obj, "qtest", q->arg, vm->control, &none, NULL, &err);
+    if (chr) {
+        vm->qtest = qtest_server_new(&t, chr, &err);
+    }
+    if (log && vm->qtest) {
+        qtest_server_log(vm->qtest, log);
+    } else if (log) {
+        fclose(log);
+    }
+    error_prefix(&err, "-qtest %s: ", q->arg);
+    cmdline_error(c, err);
+}
+
 void setup_displays(Vm *vm, const Config *cfg, Cmdline *c)
 {
     Error *err = NULL;
     const GivenOption *q = cmdline_last(c, OPT_QTEST);
     if (q) {
-        bool none;
-        Chardev *chr = chardev_new_short(&vm->obj, "qtest", q->arg, vm->control, &none, NULL, &err);
-        QtestTarget t = {.control = vm->control,
-                         .platform = vm->platform,
-                         .clocks = vm->clocks,
-                         .as_memory = vm->machine->as_memory,
-                         .as_io = vm->machine->as_io,
-                         .intercept = qtest_intercept,
-                         .opaque = vm->machine};
-        if (chr) {
-            vm->qtest = qtest_server_new(&t, chr, &err);
-        }
-        error_prefix(&err, "-qtest %s: ", q->arg);
-        cmdline_error(c, err);
-        err = NULL;
+        start_qtest(vm, cfg, c, q);
     }
     bool asked = cfg->vnc || cfg->display_none || cfg->nographic;
     if (cfg->vnc || (!asked && !cfg->nodefaults && ui_console(vm->ui, 0))) {

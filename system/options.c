@@ -145,7 +145,8 @@ const OptionDef option_table[] = {
      .arg = ARG_SHORT,
      .form = "dev",
      .help = "the same, with indented JSON"},
-    KEYS("mon", OPT_MON, "chardev", "[chardev=]id[,mode=readline|control][,pretty=on|off]",
+    KEYS("mon", OPT_MON, "chardev",
+         "[chardev=]id[,mode=readline|control][,pretty=on|off][,id=name]",
          "a monitor on a -chardev"),
     {.name = "debugcon",
      .id = OPT_DEBUGCON,
@@ -188,8 +189,11 @@ const OptionDef option_table[] = {
      .arg = ARG_SHORT,
      .form = "dev",
      .help = "the test protocol (with -accel qtest)"},
-    TEXT("qtest-log", OPT_QTEST_LOG, "file", "accepted for scripts: /dev/null or none"),
-    KEYS("compat", OPT_COMPAT, NULL, "deprecated-input=accept,…", "policy for deprecated features"),
+    TEXT("qtest-log", OPT_QTEST_LOG, "file", "write what -qtest says to that file (none)"),
+    KEYS("compat", OPT_COMPAT, NULL,
+         "[deprecated-input=accept|reject][,deprecated-output=accept|hide]"
+         "[,unstable-input=accept|reject][,unstable-output=accept|hide]",
+         "whether QMP offers what is deprecated or unstable"),
     {0},
 };
 

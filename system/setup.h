@@ -36,6 +36,8 @@ typedef struct Config {
     const char *kernel, *initrd, *append, *bios;
     char *chroot_dir, *user;
     uint8_t escape;
+    bool refuse_deprecated, refuse_unstable; /* -compat */
+    const char *qtest_log;                   /* or NULL */
 } Config;
 
 typedef struct AccelChoice {

@@ -68,6 +68,8 @@ bool parse_int(const char *s, int64_t *out);
 bool parse_size(const char *s, char suffix, uint64_t *out);
 bool parse_mac(const char *s, uint8_t mac[6]);
 bool parse_uuid(const char *s, uint8_t uuid[16]);
+/* Is it a name users may give: a letter, then letters, digits, '-', '.', '_'? */
+bool parse_id(const char *id);
 char *format_size(uint64_t bytes); /* "1.5 GiB" */
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(OptionText, option_free)

@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 
 /* A client that never ends its line is cut off here. */
@@ -23,10 +22,34 @@ struct QtestServer {
     bool too_long;
     bool intercepting;
     pthread_mutex_t irq_lock;
+    FILE *log;          /* or NULL */
+    int64_t log_start;  /* us: its times count from here */
     GHashTable *levels; /* line number + 1 -> level + 1, what the client was told */
 };
 
 static const MemAttrs attrs = {.requester = 0xffff};
+
+/* ---- the log ---- */
+
+/* `text` without its newline; R: received, S: sent. Any thread. */
+static void write_log(QtestServer *s, char direction, const char *text, size_t len)
+{
+    int64_t us = g_get_monotonic_time() - s->log_start;
+
+    if (s->log) {
+        fprintf(s->log, "[%c +%" PRId64 ".%06" PRId64 "] %.*s\n", direction, us / G_USEC_PER_SEC,
+                us % G_USEC_PER_SEC, (int)len, text);
+    }
+}
+
+/* One whole line, with its newline, to the client. */
+static void send_line(QtestServer *s, const char *line)
+{
+    size_t len = strlen(line);
+
+    char_write_all(&s->fe, (const uint8_t *)line, len);
+    write_log(s, 'S', line, len && line[len - 1] == '\n' ? len - 1 : len);
+}
 
 /* ---- helpers ---- */
 
@@ -284,7 +307,7 @@ static void irq_changed(void *opaque, int n, int level)
     if (GPOINTER_TO_INT(g_hash_table_lookup(s->levels, key)) != level) {
         g_hash_table_insert(s->levels, key, GINT_TO_POINTER(level));
         snprintf(text, sizeof(text), "IRQ %s %d\n", level ? "raise" : "lower", n);
-        char_write_all(&s->fe, (const uint8_t *)text, strlen(text));
+        send_line(s, text);
     }
     pthread_mutex_unlock(&s->irq_lock);
 }
@@ -414,10 +437,12 @@ char *qtest_command(QtestServer *s, const char *line)
 
 static void run_line(QtestServer *s)
 {
-    g_autofree char *answer =
-        s->too_long ? g_strdup("FAIL the line is too long\n") : qtest_command(s, s->input->str);
+    g_autofree char *answer = NULL;
 
-    char_write_all(&s->fe, (const uint8_t *)answer, strlen(answer));
+    write_log(s, 'R', s->input->str, s->input->len);
+    answer =
+        s->too_long ? g_strdup("FAIL the line is too long\n") : qtest_command(s, s->input->str);
+    send_line(s, answer);
     g_string_truncate(s->input, 0);
     s->too_long = false;
 }
@@ -476,6 +501,13 @@ QtestServer *qtest_server_new(const QtestTarget *target, Chardev *chr, Error **e
     return s;
 }
 
+void qtest_server_log(QtestServer *s, FILE *log)
+{
+    s->log = log;
+    s->log_start = g_get_monotonic_time();
+    setlinebuf(log);
+}
+
 void qtest_server_free(QtestServer *s)
 {
     if (!s) {
@@ -483,6 +515,9 @@ void qtest_server_free(QtestServer *s)
     }
     if (s->fe.chr) {
         char_detach(&s->fe);
+    }
+    if (s->log) {
+        fclose(s->log);
     }
     g_string_free(s->input, TRUE);
     g_hash_table_destroy(s->levels);

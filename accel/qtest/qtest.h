@@ -14,6 +14,8 @@
 #include "event/loop.h"
 #include "memory/memory.h"
 
+#include <stdio.h>
+
 typedef struct QtestServer QtestServer;
 /* Called with the number and the new level of an interrupt line. Any thread. */
 typedef void QtestIrqFn(void *opaque, int n, int level);
@@ -36,6 +38,8 @@ typedef struct QtestTarget {
 
 /* Serves one client after the other on `chr`; control thread. */
 QtestServer *qtest_server_new(const QtestTarget *target, Chardev *chr, Error **errp);
+/* From now on what is said is written to `log` as well, with its time; takes it over. */
+void qtest_server_log(QtestServer *s, FILE *log);
 void qtest_server_free(QtestServer *s);
 
 /* For tests of the protocol: one command line without its newline; the answer with it. */

@@ -10,19 +10,6 @@
 
 static const char *const reserved_keys[] = {"driver", "id", "bus", NULL};
 
-static bool id_wellformed(const char *id)
-{
-    if (!g_ascii_isalpha(*id)) {
-        return false;
-    }
-    for (; *id; id++) {
-        if (!g_ascii_isalnum(*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static bool user_creatable(const TypeInfo *t)
 {
     const DeviceClass *k = type_class(t);
@@ -123,7 +110,7 @@ Device *device_add(Machine *m, const Json *values, void *text, Error **errp)
         error_set(errp, "Parameter 'driver' is missing");
         return NULL;
     }
-    if (id && !id_wellformed(id)) {
+    if (id && !parse_id(id)) {
         mistake(text, "id",
                 "Parameter 'id' expects an identifier: a letter, then letters, digits, '-', '.' "
                 "or '_'",

@@ -49,6 +49,11 @@ static void test_mistakes(void)
     REFUSED("-netdev nosuch,id=n", "nosuch");
     REFUSED("-object nosuch,id=n", "no object type 'nosuch'");
     REFUSED("-mon chardev=nosuch", "nosuch");
+    REFUSED("-chardev null,id=n -mon n,id=4x", "an id is a letter");
+    REFUSED("-chardev null,id=n -chardev null,id=o -mon n,id=a -mon o,id=a", "'a' already");
+    REFUSED("-qtest-log /dev/null", "there is no -qtest");
+    REFUSED("-qtest null -qtest-log /nonexistent/log", "/nonexistent/log");
+    REFUSED("-compat deprecated-input=crash", "reject");
     REFUSED("-append x", "-kernel");
     REFUSED("-uuid 12", "no UUID");
     REFUSED("-rtc base=yesterday", "localtime");
@@ -187,13 +192,13 @@ static void test_boot_once(void)
 
 /* ---- QMP's rules ---- */
 /* Sends lines as they are; what comes back, a line an answer. */
-static char **raw_session(const char *input)
+static char **raw_session(const char *args, const char *input)
 {
     g_autofree char *dir = g_dir_make_tmp("rhea-qmp-XXXXXX", NULL);
     g_autofree char *in = g_strdup_printf("%s/in", dir), *out = g_strdup_printf("%s/out", dir);
     g_autofree char *cmd =
-        g_strdup_printf("%s -accel qtest -nodefaults -display none -qmp stdio <%s >%s",
-                        g_getenv("RHEA_BINARY"), in, out);
+        g_strdup_printf("%s -accel qtest -nodefaults -display none -qmp stdio %s <%s >%s",
+                        g_getenv("RHEA_BINARY"), args, in, out);
     g_autofree char *text = NULL;
     g_assert_true(g_file_set_contents(in, input, -1, NULL));
     g_assert_cmpint(system(cmd), ==, 0);
@@ -234,7 +239,7 @@ static void test_qmp_errors(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         g_string_append_printf(input, "%s\n", cases[i].request);
     }
-    g_auto(GStrv) answers = raw_session(input->str);
+    g_auto(GStrv) answers = raw_session("", input->str);
     g_assert_cmpuint(g_strv_length(answers), >, G_N_ELEMENTS(cases));
     g_assert_nonnull(strstr(answers[0], "\"QMP\""));
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -245,6 +250,34 @@ static void test_qmp_errors(void)
         g_assert_true(!cases[i].class_name || strstr(answer, class_text));
         g_assert_nonnull(strstr(answer, cases[i].desc));
     }
+}
+
+/* -compat: what is unstable is refused if that is wanted. */
+static void test_qmp_policy(void)
+{
+    static const char input[] = "{'execute': 'qmp_capabilities'}\n{'execute': 'x-query-jit'}\n"
+                                "{'execute': 'query-status'}\n{'execute': 'quit'}\n";
+    g_auto(GStrv) free_hand = raw_session("-compat unstable-output=hide", input);
+    g_auto(GStrv) strict =
+        raw_session("-compat unstable-input=reject,deprecated-input=reject", input);
+    g_assert_null(strstr(free_hand[2], "disabled by policy"));
+    g_assert_nonnull(strstr(strict[2], "Unstable command x-query-jit disabled by policy"));
+    g_assert_nonnull(strstr(strict[3], "return"));
+}
+
+/* -qtest-log has both sides of the conversation. */
+static void test_qtest_log(void)
+{
+    g_autofree char *path = g_strdup_printf("/tmp/rhea-qtest-log-%d", getpid());
+    QTest *q = qtest_start("-machine q35 -qtest-log %s", path);
+    g_autofree char *text = NULL;
+    qtest_outb(q, 0x80, 0x5a);
+    qtest_quit(q);
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    unlink(path);
+    g_assert_nonnull(strstr(text, "[R +"));
+    g_assert_nonnull(strstr(text, "outb 0x80 0x5a\n[S +"));
+    g_assert_nonnull(strstr(text, "OK\n"));
 }
 
 /* Every query without arguments answers, and the answer fits the schema's list. */
@@ -332,6 +365,8 @@ int main(int argc, char **argv)
     g_test_add_func("/startup/panic", test_panic);
     g_test_add_func("/startup/boot-once", test_boot_once);
     g_test_add_func("/startup/qmp-errors", test_qmp_errors);
+    g_test_add_func("/startup/qmp-policy", test_qmp_policy);
+    g_test_add_func("/startup/qtest-log", test_qtest_log);
     g_test_add_func("/startup/qmp-queries", test_qmp_queries);
     g_test_add_func("/startup/hmp", test_hmp);
     g_test_add_func("/startup/budget", test_budget);
