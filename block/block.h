@@ -27,9 +27,10 @@ typedef struct BlockBackend BlockBackend; /* an Object of type "block-backend" *
 #define BLOCK_SECTOR 512u
 
 /* Request flags. */
-#define BLK_FUA (1u << 0)       /* durable when the write completes */
-#define BLK_MAY_UNMAP (1u << 1) /* zeroing may deallocate */
-#define BLK_NO_FALLBACK (1u << 2)
+#define BLK_FUA (1u << 0)         /* durable when the write completes */
+#define BLK_MAY_UNMAP (1u << 1)   /* zeroing may deallocate */
+#define BLK_NO_FALLBACK (1u << 2) /* zeroing: -ENOTSUP rather than writing zeroes */
+#define BLK_COMPRESSED (1u << 3)  /* a write: store it compressed (drivers that support it) */
 
 /* ---- graph ---- */
 /* `root` is the composition tree's root (backends go below /block-backends). */

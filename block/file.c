@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The protocols "file" and "host_device": an image in a file or on a block device. */
+#include "block/image.h"
 #include "block/lock.h"
 #include "block/node.h"
 #include "config.h"
@@ -352,9 +353,34 @@ static int file_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
     return (int)ret;
 }
 
-static int file_truncate(BlockNode *n, uint64_t size, Error **errp)
+/* Reserves or writes [from, to), which reads as zeroes already. */
+static int preallocate(FileState *s, uint64_t from, uint64_t to, BlockPrealloc prealloc)
+{
+    if (prealloc == PREALLOC_FALLOC) {
+        return -posix_fallocate(s->fd, (off_t)from, (off_t)(to - from));
+    }
+    size_t chunk = 1u << 20;
+    g_autofree uint8_t *zeroes = g_malloc0(chunk + 4096);
+    uint8_t *aligned = (uint8_t *)ALIGN_UP((uintptr_t)zeroes, 4096u);
+    for (uint64_t pos = from; pos < to;) {
+        ssize_t put = pwrite(s->fd, aligned, MIN(chunk, to - pos), (off_t)pos);
+        if (put < 0 && errno != EINTR) {
+            return -errno;
+        }
+        pos += put > 0 ? (uint64_t)put : 0;
+    }
+    return 0;
+}
+
+static int file_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
 {
     FileState *s = n->s;
+    uint64_t old = n->length;
+    if (prealloc == PREALLOC_METADATA || (prealloc != PREALLOC_OFF && s->is_device)) {
+        error_set(errp, "cannot resize '%s': preallocation mode '%s' is not for %s", n->filename,
+                  block_prealloc_names[prealloc], s->is_device ? "devices" : "plain files");
+        return -ENOTSUP;
+    }
     if (s->is_device) {
         int64_t now = file_size(s->fd);
         if (now < 0 || (uint64_t)now < size) {
@@ -367,6 +393,14 @@ static int file_truncate(BlockNode *n, uint64_t size, Error **errp)
         int err = errno;
         error_set_errno(errp, err, "cannot resize '%s'", n->filename);
         return -err;
+    }
+    int ret = prealloc != PREALLOC_OFF && size > old ? preallocate(s, old, size, prealloc) : 0;
+    if (ret < 0) {
+        error_set_errno(errp, -ret, "cannot reserve space for '%s'", n->filename);
+        if (ftruncate(s->fd, (off_t)old) < 0) {
+            n->length = size; /* it stays as long as it is now */
+        }
+        return ret;
     }
     n->length = size;
     return 0;
@@ -401,6 +435,54 @@ static int64_t file_allocated(BlockNode *n)
     return fstat(s->fd, &st) < 0 ? -1 : (int64_t)st.st_blocks * 512;
 }
 
+/* ---- making ---- */
+
+#ifndef FS_NOCOW_FL
+#define FS_NOCOW_FL 0x00800000
+#endif
+
+static const BlockCreateOption file_create_options[] = {
+    {"size", "size", "bytes"},
+    {"nocow", "bool", "turn off copy-on-write of the file system (btrfs)"},
+    {NULL},
+};
+
+/* Opened before it is emptied: an image that somebody uses stays as it is. */
+static bool file_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp)
+{
+    const char *path = block_opts_string(o, "filename", NULL);
+    uint64_t size = block_opts_size(o, "size", 0);
+    bool nocow = block_opts_bool(o, "nocow", false);
+    if (!path || !*path) {
+        block_opts_mistake(o, "'filename' is missing");
+    }
+    if (!block_opts_finish(o, errp)) {
+        return false;
+    }
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd < 0) {
+        error_set_errno(errp, errno, "cannot create '%s'", path);
+        return false;
+    }
+    ImageLock lock = {0};
+    uint32_t bits = IMAGE_PERM_WRITE | IMAGE_PERM_RESIZE;
+    bool ok = !image_lock_supported(fd) || image_lock_set(&lock, fd, path, bits, bits, errp);
+    int attr;
+    if (ok && nocow && ioctl(fd, FS_IOC_GETFLAGS, &attr) == 0) {
+        attr |= FS_NOCOW_FL;
+        if (ioctl(fd, FS_IOC_SETFLAGS, &attr) < 0) {
+            error_set_errno(errp, errno, "nocow=on: cannot change the attributes of '%s'", path);
+            ok = false;
+        }
+    }
+    if (ok && (ftruncate(fd, 0) < 0 || (size && ftruncate(fd, (off_t)size) < 0))) {
+        error_set_errno(errp, errno, "cannot create '%s'", path);
+        ok = false;
+    }
+    close(fd);
+    return ok;
+}
+
 #define FILE_CALLBACKS                                                                            \
     .state_size = sizeof(FileState), .protocol = true, .open = file_open, .close = file_close,    \
     .preadv = file_preadv, .pwritev = file_pwritev, .flush = file_flush, .discard = file_discard, \
@@ -410,6 +492,8 @@ static int64_t file_allocated(BlockNode *n)
 const BlockDriver block_driver_file = {
     .name = "file",
     .help = "a regular file",
+    .create_options = file_create_options,
+    .create = file_create,
     FILE_CALLBACKS,
 };
 

@@ -341,7 +341,14 @@ int node_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
     return ret;
 }
 
+const char *const block_prealloc_names[] = {"off", "metadata", "falloc", "full", NULL};
+
 int node_truncate(BlockNode *n, uint64_t size, Error **errp)
+{
+    return node_resize(n, size, PREALLOC_OFF, errp);
+}
+
+int node_resize(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
 {
     if (n->flags.read_only) {
         error_set(errp, "cannot resize '%s': it is open read-only", node_filename(n));
@@ -356,7 +363,7 @@ int node_truncate(BlockNode *n, uint64_t size, Error **errp)
         error_set(errp, "cannot resize '%s': the size is too large", node_filename(n));
         return -EFBIG;
     }
-    return n->drv->truncate(n, size, errp);
+    return n->drv->truncate(n, size, prealloc, errp);
 }
 
 int node_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
@@ -364,11 +371,74 @@ int node_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
     if (!in_bounds(n, off, len) || len == 0) {
         return -EINVAL;
     }
-    if (!n->drv->map) {
-        *out = (BlockMap){BLOCK_MAP_DATA, len, 0};
+    *out = (BlockMap){.len = len};
+    if (n->drv->map) {
+        int ret = n->drv->map(n, off, len, out);
+        if (ret < 0) {
+            return ret;
+        }
+    } else {
+        out->flags = BLOCK_MAP_DATA;
+    }
+    if (!out->file) {
+        out->file = n->drv->protocol ? n : n->file;
+    }
+    if (out->flags & (BLOCK_MAP_DATA | BLOCK_MAP_ZERO)) {
+        out->flags |= BLOCK_MAP_ALLOCATED;
+    } else if (!n->backing) {
+        out->flags |= BLOCK_MAP_ZERO;
+    }
+    return 0;
+}
+
+/* Data of a node may be a hole of the file that it lies in. */
+static int map_holes(BlockMap *out)
+{
+    BlockMap below;
+    if (!(out->flags & BLOCK_MAP_RECURSE) || !(out->flags & BLOCK_MAP_OFFSET) ||
+        out->host >= out->file->length) {
         return 0;
     }
-    return n->drv->map(n, off, len, out);
+    uint64_t len = MIN(out->len, out->file->length - out->host);
+    int ret = node_map(out->file, out->host, len, &below);
+    if (ret < 0) {
+        return ret;
+    }
+    out->len = below.len;
+    out->flags |= below.flags & BLOCK_MAP_ZERO;
+    if (!(below.flags & BLOCK_MAP_DATA) && (below.flags & BLOCK_MAP_ZERO)) {
+        out->flags &= ~BLOCK_MAP_DATA;
+    }
+    return 0;
+}
+
+int node_map_chain(BlockNode *n, BlockNode *base, uint64_t off, uint64_t len, BlockMap *out,
+                   unsigned *depth)
+{
+    unsigned at = 0;
+    for (;; n = n->backing, at++) {
+        while (n->drv->filter && n->file && n->drv != &block_driver_raw) {
+            n = n->file;
+        }
+        if (off >= n->length) {
+            /* A backing node that ends before: zeroes, which nobody stored. */
+            *out = (BlockMap){.flags = BLOCK_MAP_ZERO | BLOCK_MAP_ALLOCATED, .len = len};
+            break;
+        }
+        int ret = node_map(n, off, MIN(len, n->length - off), out);
+        ret = ret < 0 ? ret : map_holes(out);
+        if (ret < 0) {
+            return ret;
+        }
+        len = out->len;
+        if ((out->flags & BLOCK_MAP_ALLOCATED) || !n->backing || n->backing == base) {
+            break;
+        }
+    }
+    if (depth) {
+        *depth = at;
+    }
+    return 0;
 }
 
 /* ---- work that blocks ---- */

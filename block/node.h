@@ -22,6 +22,11 @@
 
 typedef struct BlockDriver BlockDriver;
 typedef struct BlockOpts BlockOpts;
+typedef struct BlockCreateOption BlockCreateOption; /* block/image.h */
+typedef struct BlockMeasure BlockMeasure;
+typedef struct BlockProgress BlockProgress;
+typedef struct BlockCheck BlockCheck;
+typedef struct BlockSnapshot BlockSnapshot;
 
 /* What a node needs of those who talk to it; set by its open(). */
 typedef struct BlockLimits {
@@ -37,11 +42,26 @@ typedef struct BlockLimits {
 #define BLOCK_MAP_DATA (1u << 0)   /* bytes are stored here */
 #define BLOCK_MAP_ZERO (1u << 1)   /* reads as zeroes */
 #define BLOCK_MAP_OFFSET (1u << 2) /* `host` is valid */
+/* node_map() sets it: this node decides, not its backing node. */
+#define BLOCK_MAP_ALLOCATED (1u << 3)
+#define BLOCK_MAP_COMPRESSED (1u << 4)
+/* From a driver: `file` may know of holes in what this node counts as data (raw, preallocated). */
+#define BLOCK_MAP_RECURSE (1u << 5)
 typedef struct BlockMap {
-    unsigned flags; /* none: not allocated here, the backing node decides */
-    uint64_t len;   /* bytes for which this holds, at least 1, at most what was asked */
-    uint64_t host;  /* offset in the child `file` */
+    unsigned flags;  /* none: not allocated here, the backing node decides */
+    uint64_t len;    /* bytes for which this holds, at least 1, at most what was asked */
+    uint64_t host;   /* offset in `file` */
+    BlockNode *file; /* where `host` is an offset; NULL from a driver: its child `file` */
 } BlockMap;
+
+/* Space for an image that is made or made longer. */
+typedef enum BlockPrealloc {
+    PREALLOC_OFF,      /* none */
+    PREALLOC_METADATA, /* a format's tables point to clusters that are holes */
+    PREALLOC_FALLOC,   /* reserved, unwritten */
+    PREALLOC_FULL,     /* zeroes were written */
+} BlockPrealloc;
+extern const char *const block_prealloc_names[]; /* off metadata falloc full, NULL */
 
 /* How a node is opened: what -drive and its parent say about it. */
 typedef struct BlockOpenFlags {
@@ -104,7 +124,7 @@ struct BlockDriver {
     int (*discard)(BlockNode *n, uint64_t off, uint64_t len);
     /* -ENOTSUP: the caller writes zeroes instead. */
     int (*zero)(BlockNode *n, uint64_t off, uint64_t len, unsigned flags);
-    int (*truncate)(BlockNode *n, uint64_t size, Error **errp);
+    int (*truncate)(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp);
     int (*map)(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out);
     /* Bytes the host stores for it, or -1. */
     int64_t (*allocated)(BlockNode *n);
@@ -112,6 +132,36 @@ struct BlockDriver {
     bool (*set_permissions)(BlockNode *n, bool used, bool write, bool share_writes, Error **errp);
     /* Adds members to the ImageInfo of query-block. */
     void (*info)(BlockNode *n, Json *image);
+
+    /* ---- whole images; any may be NULL.  block/image.h has the functions to call. ---- */
+    const BlockCreateOption *create_options; /* ended by a NULL name */
+    /*
+     * Protocols (`file` NULL): makes what the option "filename" names, empty or of "size"
+     * bytes, and overwrites what was there.  Formats: writes an empty image over `file`.
+     * Takes its options out of `o` and ends with block_opts_finish().
+     */
+    bool (*create)(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp);
+    /* How large such an image would be; `src` (may be NULL) is what will be written to it. */
+    bool (*measure)(BlockNode *src, BlockOpts *o, BlockMeasure *out, Error **errp);
+    const BlockCreateOption *amend_options;
+    int (*amend)(BlockNode *n, BlockOpts *o, bool force, const BlockProgress *p, Error **errp);
+    /* `fix`: BLOCK_FIX_*. */
+    int (*check)(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out, Error **errp);
+    bool supports_backing;    /* its images can name a backing file */
+    bool supports_compressed; /* pwritev() takes BLK_COMPRESSED: whole clusters, written once */
+    /* Changes the names stored in the image (NULL: none); n->backing stays as it is. */
+    int (*change_backing)(BlockNode *n, const char *file, const char *format, Error **errp);
+    int (*make_empty)(BlockNode *n, Error **errp); /* all becomes unallocated */
+    GPtrArray *(*snapshot_list)(BlockNode *n);     /* BlockSnapshot*, owned by the array */
+    int (*snapshot_create)(BlockNode *n, const BlockSnapshot *s, Error **errp);
+    /* By id or name; an id goes first. */
+    int (*snapshot_apply)(BlockNode *n, const char *which, Error **errp);
+    int (*snapshot_delete)(BlockNode *n, const char *which, Error **errp);
+    /* From now on the (read-only) node shows this snapshot. */
+    int (*snapshot_show)(BlockNode *n, const char *which, Error **errp);
+    /* The state of the machine that belongs to the next snapshot, or the applied one. */
+    int (*vmstate_preadv)(BlockNode *n, uint64_t off, const IoVec *v);
+    int (*vmstate_pwritev)(BlockNode *n, uint64_t off, const IoVec *v);
 };
 
 extern const BlockDriver block_driver_file, block_driver_host_device, block_driver_raw,
@@ -176,7 +226,18 @@ int node_flush(BlockNode *n);
 int node_discard(BlockNode *n, uint64_t off, uint64_t len);
 int node_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags);
 int node_truncate(BlockNode *n, uint64_t size, Error **errp);
+/* The same with space for what is new. -ENOTSUP and a message if the driver cannot. */
+int node_resize(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp);
+/* What this node itself says about [off, off + len), len > 0; out->file is set. */
 int node_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out);
+/*
+ * What readers of `n` see there: down the chain of backing nodes until one decides, and below
+ * it where holes of the file are known to be zeroes.  `base` (or NULL) is not looked at any
+ * more: flags without BLOCK_MAP_ALLOCATED mean that it (or nothing) decides.  *depth (may be
+ * NULL): how many backing nodes down the answer was found.
+ */
+int node_map_chain(BlockNode *n, BlockNode *base, uint64_t off, uint64_t len, BlockMap *out,
+                   unsigned *depth);
 /* Runs work(opaque) on a worker thread, or directly outside of a fiber. */
 int node_run_blocking(BlockNode *n, int (*work)(void *opaque), void *opaque);
 /* Only zero bytes? */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What monitors show of the graph. */
 #include "block/backend.h"
+#include "block/image.h"
 #include "util/option.h"
 
-static Json *image_info(BlockNode *n, bool chain)
+static Json *image_and_chain(BlockNode *n, bool chain)
 {
     Json *o = json_object();
     json_put_string(o, "filename", node_filename(n));
@@ -23,10 +24,15 @@ static Json *image_info(BlockNode *n, bool chain)
     if (n->backing) {
         json_put_string(o, "full-backing-filename", node_filename(n->backing));
         if (chain) {
-            json_put(o, "backing-image", image_info(n->backing, true));
+            json_put(o, "backing-image", image_and_chain(n->backing, true));
         }
     }
     return o;
+}
+
+Json *image_info(BlockNode *n)
+{
+    return image_and_chain(n, false);
 }
 
 static Json *children_info(BlockNode *n)
@@ -73,7 +79,7 @@ static Json *node_info(BlockNode *n, bool write_cache, bool chain)
         json_put_int(o, limits[i], 0);
     }
     json_put_int(o, "write_threshold", 0);
-    json_put(o, "image", image_info(n, chain));
+    json_put(o, "image", image_and_chain(n, chain));
     Json *cache = json_object();
     json_put_bool(cache, "writeback", write_cache);
     json_put_bool(cache, "direct", n->flags.direct);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The format "raw": the bytes of `file`, or a window of them. */
-#include "block/node.h"
+#include "block/image.h"
 
 #include <errno.h>
 
@@ -113,14 +113,14 @@ static int raw_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
     return node_zero(n->file, off + s->offset, len, flags | BLK_NO_FALLBACK);
 }
 
-static int raw_truncate(BlockNode *n, uint64_t size, Error **errp)
+static int raw_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
 {
     RawState *s = n->s;
     if (s->fixed_size) {
         error_set(errp, "cannot resize '%s': its size= was given", node_filename(n));
         return -ENOTSUP;
     }
-    int ret = node_truncate(n->file, size + s->offset, errp);
+    int ret = node_resize(n->file, size + s->offset, prealloc, errp);
     if (ret == 0) {
         n->length = ALIGN_UP(size, (uint64_t)BLOCK_SECTOR);
     }
@@ -130,17 +130,51 @@ static int raw_truncate(BlockNode *n, uint64_t size, Error **errp)
 static int raw_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
 {
     RawState *s = n->s;
-    int ret = node_map(n->file, off + s->offset, len, out);
-    if (ret == 0) {
-        out->flags |= BLOCK_MAP_OFFSET;
-        out->host = off + s->offset;
-    }
-    return ret;
+    *out = (BlockMap){BLOCK_MAP_DATA | BLOCK_MAP_OFFSET | BLOCK_MAP_RECURSE, len, off + s->offset,
+                      n->file};
+    return 0;
 }
 
 static int64_t raw_allocated(BlockNode *n)
 {
     return n->file->drv->allocated ? n->file->drv->allocated(n->file) : -1;
+}
+
+/* ---- making ---- */
+
+static const BlockCreateOption raw_create_options[] = {
+    {"size", "size", "bytes"},
+    {"preallocation", "off|falloc|full", "space that is reserved"},
+    {"nocow", "bool", "turn off copy-on-write of the file system (btrfs)"},
+    {NULL},
+};
+
+static bool raw_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp)
+{
+    bool sized = block_opts_has(o, "size");
+    uint64_t size = block_opts_size(o, "size", 0);
+    int prealloc = block_opts_enum(o, "preallocation", block_prealloc_names, PREALLOC_OFF);
+    if (prealloc == PREALLOC_METADATA) {
+        block_opts_mistake(o, "'preallocation' cannot be 'metadata': raw images have none");
+    }
+    if (!sized) {
+        block_opts_mistake(o, "'size' is missing");
+    }
+    if (!block_opts_finish(o, errp)) {
+        return false;
+    }
+    /* As QEMU does: whole sectors. */
+    return node_resize(file, ALIGN_UP(size, (uint64_t)BLOCK_SECTOR), (BlockPrealloc)prealloc,
+                       errp) == 0;
+}
+
+static bool raw_measure(BlockNode *src, BlockOpts *o, BlockMeasure *out, Error **errp)
+{
+    uint64_t size = block_opts_size(o, "size", src ? src->length : 0);
+    int prealloc = block_opts_enum(o, "preallocation", block_prealloc_names, PREALLOC_OFF);
+    (void)prealloc; /* all of it counts either way */
+    out->required = out->fully_allocated = ALIGN_UP(size, (uint64_t)BLOCK_SECTOR);
+    return block_opts_finish(o, errp);
 }
 
 const BlockDriver block_driver_raw = {
@@ -156,4 +190,7 @@ const BlockDriver block_driver_raw = {
     .truncate = raw_truncate,
     .map = raw_map,
     .allocated = raw_allocated,
+    .create_options = raw_create_options,
+    .create = raw_create,
+    .measure = raw_measure,
 };

@@ -252,9 +252,14 @@ static int grow(Qcow2 *s, uint64_t size)
     return ret;
 }
 
-static int qcow2_truncate(BlockNode *n, uint64_t size, Error **errp)
+static int qcow2_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
 {
     Qcow2 *s = n->s;
+    if (prealloc != PREALLOC_OFF) {
+        error_set(errp, "cannot resize '%s': preallocation mode '%s' is not supported",
+                  node_filename(n), block_prealloc_names[prealloc]);
+        return -ENOTSUP;
+    }
     if (size % BLOCK_SECTOR) {
         error_set(errp, "cannot resize '%s': the size must be a multiple of 512", node_filename(n));
         return -EINVAL;
@@ -286,7 +291,7 @@ static int qcow2_map_node(BlockNode *n, uint64_t off, uint64_t len, BlockMap *ou
     *out = (BlockMap){.len = m.len, .host = m.host};
     switch (m.kind) {
     case QCOW2_UNALLOCATED:
-        out->flags = n->backing ? 0 : BLOCK_MAP_ZERO;
+        out->flags = 0;
         break;
     case QCOW2_ZERO_PLAIN:
         out->flags = BLOCK_MAP_ZERO;
@@ -298,7 +303,7 @@ static int qcow2_map_node(BlockNode *n, uint64_t off, uint64_t len, BlockMap *ou
         out->flags = BLOCK_MAP_DATA | BLOCK_MAP_OFFSET;
         break;
     case QCOW2_PACKED:
-        out->flags = BLOCK_MAP_DATA;
+        out->flags = BLOCK_MAP_DATA | BLOCK_MAP_COMPRESSED;
         break;
     }
     return 0;

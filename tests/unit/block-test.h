@@ -127,7 +127,7 @@ static inline int mem_discard(BlockNode *n, uint64_t off, uint64_t len)
     return ret;
 }
 
-static inline int mem_truncate(BlockNode *n, uint64_t size, Error **errp)
+static inline int mem_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
 {
     MemStore *m = &bt->mem;
     mem_reserve(m, size);
