@@ -4,8 +4,16 @@
 
 #include <string.h>
 
+static void accel_finalize(Object *obj)
+{
+    Accel *a = (Accel *)obj;
+    if (a->debug_points) {
+        g_array_free(a->debug_points, TRUE);
+    }
+}
+
 OBJECT_TYPE(accel_type, .name = TYPE_ACCEL, .parent = "object", .help = "an engine",
-            .size = sizeof(Accel), .abstract = true)
+            .size = sizeof(Accel), .abstract = true, .finalize = accel_finalize)
 
 Accel *accel_new(const char *name, Error **errp)
 {

@@ -41,15 +41,31 @@ struct AccelClass {
     bool (*sync_out)(Vcpu *v, Error **errp); /* engine's state into CPUX86; NULL: it is there */
     bool (*sync_in)(Vcpu *v, Error **errp);
     void (*info)(Accel *a, GString *out); /* info jit */
+    void (*debug_changed)(Accel *a);      /* debug_points changed; NULL: none are possible */
     bool manual_clock;                    /* qtest */
 };
+
+/* A place where a debugger wants CPUs to stop, by linear address; valid on every CPU. */
+typedef enum DebugKind { DEBUG_EXEC, DEBUG_WRITE, DEBUG_READ, DEBUG_ACCESS } DebugKind;
+typedef struct DebugPoint {
+    DebugKind kind;
+    uint64_t addr, len;
+} DebugPoint;
+
+/* Why run() ended with RUN_EXIT_DEBUG. */
+typedef enum DebugReason { DEBUG_STOP_NONE, DEBUG_STOP_STEP, DEBUG_STOP_POINT } DebugReason;
+typedef struct DebugStop {
+    DebugReason why;
+    DebugPoint point; /* DEBUG_STOP_POINT; `addr`: of the access, for data */
+} DebugStop;
 
 struct Accel {
     Object obj;
     MemorySystem *mem;
     ClockSet *clocks;
     AddressSpace *as_memory, *as_io;
-    void *data; /* the engine's */
+    void *data;           /* the engine's */
+    GArray *debug_points; /* DebugPoint; changes only while all vCPUs are paused */
 };
 #define TYPE_ACCEL "accel"
 #define ACCEL(o) OBJECT_CAST(Accel, o, TYPE_ACCEL)
@@ -61,7 +77,7 @@ static inline const AccelClass *accel_class(const Accel *a)
 typedef struct VcpuHooks {
     /* On the vCPU thread, no lock held. */
     void (*shutdown)(void *opaque, Vcpu *v); /* triple fault */
-    void (*debug)(void *opaque, Vcpu *v);
+    void (*debug)(void *opaque, Vcpu *v);    /* v->debug_stop says why */
     void (*error)(void *opaque, Vcpu *v);
 } VcpuHooks;
 
@@ -80,6 +96,13 @@ struct Vcpu {
     Error *create_error;
     GQueue work;
     Object *device; /* the CPU's device, for paths */
+    /*
+     * The debugger's; written while the vCPU is paused, debug_stop also by its run().
+     * `step`: run() ends after one instruction or one exception; interrupts are taken
+     * meanwhile only with step_irqs (or when the CPU is halted).
+     */
+    bool step, step_irqs;
+    DebugStop debug_stop;
 };
 
 /* Allocates (64-byte aligned), starts the thread in the stopped state, waits for creation. */
@@ -111,6 +134,15 @@ Vcpu *vcpu_current(void); /* the calling thread's, or NULL */
 /* With the vCPU stopped or on its thread: state is in, goes back to, the engine. */
 bool vcpu_sync_out(Vcpu *v, Error **errp);
 bool vcpu_sync_in(Vcpu *v, Error **errp);
+/*
+ * Debugging; all vCPUs paused.  Setting a point that is set already is fine; false: there
+ * are DEBUG_POINTS_MAX already, it is empty, or the engine has none.  Removing one that is
+ * not set does nothing.
+ */
+#define DEBUG_POINTS_MAX 1024u
+bool accel_debug_add(Accel *a, DebugPoint p, Error **errp);
+void accel_debug_remove(Accel *a, DebugPoint p);
+void accel_debug_clear(Accel *a);
 /* Makes an Accel from "-accel NAME" / machine accel=; the caller sets properties and create()s. */
 Accel *accel_new(const char *name, Error **errp);
 

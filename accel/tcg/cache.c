@@ -430,6 +430,13 @@ static void drop_all(Tcg *t)
     pthread_mutex_unlock(&t->lock);
 }
 
+void tcg_drop_blocks(Tcg *t)
+{
+    pthread_mutex_lock(&t->excl_lock);
+    drop_all(t);
+    pthread_mutex_unlock(&t->excl_lock);
+}
+
 /* The arena is full.  The caller is between two blocks. */
 static void flush_all(TcgCpu *self)
 {
@@ -464,7 +471,7 @@ static void flush_all(TcgCpu *self)
 
 uint64_t tcg_block_flags(const CPUX86 *cpu)
 {
-    uint64_t f = cpu->hflags;
+    uint64_t f = cpu->hflags | tcg_cpu(cpu)->debug_flags;
     if (!(f & HF_CS64) && cpu->segs[SEG_CS].limit != UINT32_MAX) {
         f |= BLOCK_CS_LIMIT;
     }
@@ -693,6 +700,9 @@ Block *tcg_find_block(CPUX86 *cpu)
     uint64_t linear = block_cs_base(cpu) + cpu->rip;
     if (!(flags & HF_CS64)) {
         linear = (uint32_t)linear;
+    }
+    if (tcg_break_at(tc->tcg, linear)) {
+        flags |= BLOCK_BREAK;
     }
     RamBlock *ram;
     uint64_t off;

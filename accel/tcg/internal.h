@@ -49,8 +49,14 @@ struct Block {
 /* Beyond hflags in the key: code segment limit below 4 GiB; translated one by one. */
 #define BLOCK_CS_LIMIT ((uint64_t)1 << 40)
 #define BLOCK_ONE_INSN ((uint64_t)1 << 41)
-/* Such blocks are one instruction long and run one at a time from the run loop. */
-#define BLOCK_STEP (HF_TF | HF_CODE_BP | HF_DATA_BP)
+#define BLOCK_BREAK ((uint64_t)1 << 42) /* the debugger has a breakpoint at its start */
+#define BLOCK_ALONE ((uint64_t)1 << 43) /* see TcgCpu.debug_flags */
+/*
+ * Such blocks are one instruction long and run one at a time from the run loop: they are
+ * never linked to nor in the jump cache.  Whoever has one from tcg_find_block() while
+ * executing goes back there.
+ */
+#define BLOCK_STEP (HF_TF | HF_CODE_BP | HF_DATA_BP | BLOCK_BREAK | BLOCK_ALONE)
 #define BLOCK_MAX_INSNS 64
 #define BLOCK_MAX_OPS 640
 
@@ -117,7 +123,12 @@ typedef struct TcgCpu {
     bool leave;        /* a store asks to leave after this instruction */
     bool no_step;      /* the instruction suppresses the trap of EFLAGS.TF after it */
     Block *current;    /* block being interpreted */
-    Vec vtmp[4];       /* IR_VT0 … */
+    /*
+     * BLOCK_ALONE, or 0: part of every block's key, so that instructions run one at a time:
+     * the debugger steps, or an access needs the instruction to be on its own (tcg_alone()).
+     */
+    uint64_t debug_flags;
+    Vec vtmp[4]; /* IR_VT0 … */
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
     JumpEntry jump[JUMP_SIZE];
     /* cold */
@@ -140,6 +151,11 @@ typedef struct TcgCpu {
     Block *uncached;      /* block of the last instruction outside RAM */
     IrOp *scratch;        /* where blocks are translated: BLOCK_MAX_OPS */
     uint64_t map_seq; /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
+    /* debugging and exact instructions; own thread */
+    sigjmp_buf *run_env; /* the run loop's place to raise to */
+    bool no_retry;       /* between instructions: nothing can be executed again */
+    bool stepping;       /* Vcpu.step, while in run() */
+    bool hit;            /* stop after this instruction; Vcpu.debug_stop says why */
     /* counters for info jit */
     uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
 } TcgCpu;
@@ -162,6 +178,9 @@ struct Tcg {
     pthread_mutex_t cpus_lock;
     MemoryListener listener;
     bool one_insn;
+    /* Copies of Accel.debug_points, execution first; change while no vCPU is in run(). */
+    DebugPoint *points;
+    unsigned n_exec, n_watch;
     uint64_t map_seq; /* counts changes of the memory map; atomic */
     /* exclusive sections */
     pthread_mutex_t excl_lock;
@@ -204,6 +223,37 @@ void tcg_watch_ram(Tcg *t, RamBlock *b);
  * any more, once no TLB can point to it.
  */
 void tcg_release_ram(TcgCpu *tc, uint64_t seq);
+
+/* Throws all blocks away; no vCPU is in run(). */
+void tcg_drop_blocks(Tcg *t);
+
+/* ---- debug.c ---- */
+/* exception_vector of tcg_alone(): nothing is delivered, the instruction runs again. */
+#define TCG_RETRY 0x100
+/*
+ * Whether the running instruction is a block of its own, so that it may stop the CPU after
+ * itself, or know exactly when it runs.  If not, and it can be started again, this does not
+ * return: the state is as before the instruction, which is executed again alone.  Only where
+ * an exception could be raised.
+ */
+bool tcg_alone(TcgCpu *tc);
+/* run() begins, the CPU's mode changed, a lone instruction is done: sets debug_flags. */
+void tcg_debug_update(TcgCpu *tc);
+void tcg_debug_changed(Accel *a);
+bool tcg_break_slow(const Tcg *t, uint64_t linear);
+/* Has the debugger a breakpoint there? A block may have one only at its start. */
+static inline bool tcg_break_at(const Tcg *t, uint64_t linear)
+{
+    return t->n_exec && tcg_break_slow(t, linear);
+}
+/* Does the debugger watch data on this page? Such pages are TLB_SLOW. */
+bool tcg_watch_on_page(const Tcg *t, uint64_t page);
+/* An access is about to be made: notes a stop after the instruction. May not return, as tcg_alone(). */
+void tcg_watch_access(TcgCpu *tc, uint64_t lin, uint64_t size, bool write);
+/* The same, but nothing is noted yet: before an instruction does anything that cannot be repeated. */
+void tcg_watch_probe(TcgCpu *tc, uint64_t lin, uint64_t size, bool write);
+/* Why the CPU stops, unless it is known already. */
+void tcg_note_stop(TcgCpu *tc, DebugReason why, const DebugPoint *p, uint64_t addr);
 
 /* ---- softmmu.c ---- */
 void tcg_tlb_init(TcgCpu *tc);

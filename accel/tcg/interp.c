@@ -780,6 +780,9 @@ lookup_link:
         Block *from = b;
         uint64_t seq = tc->tcg->n_flushes;
         b = tcg_find_block(cpu);
+        if (unlikely(b->flags & BLOCK_STEP)) {
+            goto out;
+        }
         tcg_link(tc->tcg, from, (unsigned)slot, b, seq);
         goto enter;
     }

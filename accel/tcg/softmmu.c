@@ -95,7 +95,7 @@ static void set_entry(TcgCpu *tc, TlbEntry *e, TlbInfo *info, uint64_t page, uin
 {
     bool plain = m->host && m->len >= TCG_PAGE_SIZE;
     uint64_t tag = page | gen;
-    bool watch = data_watch_on_page(tc->cpu, page);
+    bool watch = data_watch_on_page(tc->cpu, page) || tcg_watch_on_page(tc->tcg, page);
     uint64_t r = tag | (plain && !watch ? 0 : TLB_SLOW), w = tag, x = tag | (plain ? 0 : TLB_SLOW);
     spin_lock(&tc->tlb_lock);
     bool same = info->phys == phys && info->ram == (plain ? m->ram : NULL);
@@ -214,6 +214,9 @@ static uint64_t load_in_page(TcgCpu *tc, uint64_t lin, unsigned size, MmuMode mo
         if (cpu->hflags & HF_DATA_BP) {
             x86_check_data_bp(cpu, lin, size, false);
         }
+        if (tc->tcg->n_watch) {
+            tcg_watch_access(tc, lin, size, false);
+        }
         if (!tc->info[mode][TLB_INDEX(lin)].ram) {
             uint64_t v = ~0ull;
             address_space_ld(cpu_as(cpu), entry_phys(tc, lin, mode), cpu_attrs(cpu), size, &v);
@@ -279,6 +282,10 @@ static void store_in_page(TcgCpu *tc, uint64_t lin, uint64_t v, unsigned size, M
         if (cpu->hflags & HF_DATA_BP) {
             x86_check_data_bp(cpu, lin, size, true);
         }
+        if (tc->tcg->n_watch) {
+            tcg_watch_access(tc, lin, size, true);
+            tc->leave |= info->ram != NULL; /* it may have been this block's code */
+        }
         /* Memory without plain access; ROM too: its writes may go to a device. */
         address_space_st(cpu_as(cpu), entry_phys(tc, lin, mode), cpu_attrs(cpu), size, v);
         after_io(tc);
@@ -297,6 +304,9 @@ void tcg_probe_write(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, uns
     (void)entry_for(tc, lin, PAGE_WRITE, mode, seg);
     if (crosses(lin, size)) {
         (void)entry_for(tc, wrap(cpu, PAGE_OF(lin) + TCG_PAGE_SIZE), PAGE_WRITE, mode, seg);
+    }
+    if (tc->tcg->n_watch) {
+        tcg_watch_probe(tc, lin, size, true);
     }
 }
 
@@ -385,6 +395,9 @@ void mmu_probe(CPUX86 *cpu, uint64_t linear, size_t len, bool write, MmuMode mod
     for (uint64_t p = PAGE_OF(linear); p != last;) {
         p += TCG_PAGE_SIZE;
         (void)entry_for(tc, wrap(cpu, p), access, mode, SEG_DS);
+    }
+    if (tc->tcg->n_watch) {
+        tcg_watch_probe(tc, wrap(cpu, linear), len, write);
     }
 }
 

@@ -116,10 +116,23 @@ static uint32_t serviceable(CPUX86 *cpu)
         cpu_interrupt_clear(cpu, IRQ_SIPI); /* nobody waited for it: lost, as on the chip */
     }
     irq &= tcg_irq_mask(cpu);
+    const TcgCpu *tc = tcg_cpu(cpu);
+    if (tc->stepping && !((Vcpu *)cpu->vcpu)->step_irqs && !cpu->halted) {
+        irq &= ~(uint32_t)(IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_MCE);
+    }
     if (cpu->wait_for_sipi) {
         irq &= ~(uint32_t)(IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_MCE);
     }
     return irq;
+}
+
+/* An instruction or the delivery of an event is done, which is what a debugger's step is. */
+static void note_step(TcgCpu *tc)
+{
+    if (tc->stepping) {
+        tcg_note_stop(tc, DEBUG_STOP_STEP, NULL, 0);
+        tc->hit = true;
+    }
 }
 
 /* true: go on executing; else *exit says why not. */
@@ -133,13 +146,21 @@ static bool handle_events(TcgCpu *tc, RunExit *exit)
             *exit = RUN_EXIT_INTERRUPTED;
             return false;
         }
+        if (tc->hit) {
+            *exit = RUN_EXIT_DEBUG;
+            return false;
+        }
         if (!(irq & IRQ_ARCHITECTURAL)) {
             break;
         }
-        if (!serve_event(cpu, irq)) {
+        tc->no_retry = true;
+        bool ok = serve_event(cpu, irq);
+        tc->no_retry = false;
+        if (!ok) {
             *exit = RUN_EXIT_SHUTDOWN;
             return false;
         }
+        note_step(tc);
     }
     *exit = RUN_EXIT_HALTED;
     return !cpu->halted && !cpu->wait_for_sipi;
@@ -163,9 +184,45 @@ static void step(CPUX86 *cpu, Block *b)
     if (resumed && cpu->rip != before) {
         cpu->rflags &= ~(uint64_t)FLAG_RF;
     }
+    tcg_debug_update(tc);
+    note_step(tc);
     if (!tc->no_step) {
         x86_single_step(cpu, trap);
     }
+}
+
+/* A breakpoint at the block's start; a step goes past it. */
+static bool stop_at(TcgCpu *tc, const Block *b)
+{
+    if (!(b->flags & BLOCK_BREAK) || tc->stepping) {
+        return false;
+    }
+    uint64_t linear = b->cs_base + b->rip;
+    DebugPoint p = {.kind = DEBUG_EXEC, .addr = linear, .len = 1};
+    tcg_note_stop(tc, DEBUG_STOP_POINT, &p, linear);
+    return true;
+}
+
+/* What was raised to the run loop. false: triple fault. */
+static bool take_exception(TcgCpu *tc)
+{
+    CPUX86 *cpu = tc->cpu;
+    while (tc->excl_depth) {
+        mmu_exclusive_end(cpu);
+    }
+    tcg_cancel_translation(tc);
+    tc->leave = false;
+    tc->no_retry = false;
+    tc->current = NULL;
+    tcg_debug_update(tc);
+    if (cpu->exception_vector == TCG_RETRY) {
+        cpu->exception_vector = -1;
+        tc->debug_flags |= BLOCK_ALONE;
+        return true;
+    }
+    note_step(tc);
+    return x86_deliver(cpu, EVENT_EXCEPTION, cpu->exception_vector, cpu->exception_has_error,
+                       cpu->exception_error, cpu->rip);
 }
 
 static RunExit run_loop(TcgCpu *tc)
@@ -173,22 +230,16 @@ static RunExit run_loop(TcgCpu *tc)
     CPUX86 *cpu = tc->cpu;
     sigjmp_buf env;
     RunExit exit;
-    cpu->unwind = &env;
-    if (sigsetjmp(env, 0)) {
-        while (tc->excl_depth) {
-            mmu_exclusive_end(cpu);
-        }
-        tcg_cancel_translation(tc);
-        tc->leave = false;
-        tc->current = NULL;
-        if (!x86_deliver(cpu, EVENT_EXCEPTION, cpu->exception_vector, cpu->exception_has_error,
-                         cpu->exception_error, cpu->rip)) {
-            return RUN_EXIT_SHUTDOWN;
-        }
+    cpu->unwind = tc->run_env = &env;
+    if (sigsetjmp(env, 0) && !take_exception(tc)) {
+        return RUN_EXIT_SHUTDOWN;
     }
     while (handle_events(tc, &exit)) {
         Block *b = tcg_find_block(cpu);
         if (b->flags & BLOCK_STEP) {
+            if (stop_at(tc, b)) {
+                return RUN_EXIT_DEBUG;
+            }
             step(cpu, b);
         } else {
             tcg_interpret(cpu, b);
@@ -205,6 +256,9 @@ static RunExit tcg_run(Vcpu *v)
         mmu_flush(&v->cpu);
     }
     mmu_context_changed(&v->cpu);
+    tc->stepping = v->step;
+    tc->hit = false;
+    tcg_debug_update(tc);
     tcg_cpu_enter(tc);
     RunExit r = run_loop(tc);
     tcg_cpu_leave(tc);
@@ -321,6 +375,7 @@ static void tcg_destroy(Accel *accel)
     g_assert(t->cpus->len == 0);
     memory_listener_del(accel->mem, &t->listener);
     tcg_cache_fini(t);
+    g_free(t->points);
     g_ptr_array_unref(t->cpus);
     pthread_mutex_destroy(&t->lock);
     pthread_mutex_destroy(&t->cpus_lock);
@@ -440,6 +495,7 @@ static const AccelClass tcg_class = {
     .run = tcg_run,
     .sync_in = tcg_sync_in,
     .info = tcg_info,
+    .debug_changed = tcg_debug_changed,
 };
 
 OBJECT_TYPE(tcg_accel_type, .name = "tcg-accel", .parent = TYPE_ACCEL,

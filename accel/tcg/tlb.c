@@ -147,6 +147,9 @@ void mmu_context_changed(CPUX86 *cpu)
         tc->ctx_a20 = cpu->a20_masked;
         tc->ctx_valid = true;
         mmu_flush(cpu);
+        if (tc->tcg->n_watch) {
+            tcg_debug_update(tc);
+        }
         return;
     }
     select_generation(tc);

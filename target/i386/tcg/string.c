@@ -204,7 +204,8 @@ static uint64_t bulk(const String *s, uint64_t count)
     CPUX86 *cpu = s->cpu;
     uint64_t di = offset_of(s, R_RDI), si = offset_of(s, R_RSI), dl, sl = 0;
     if (s->step < 0 || (s->kind != STRING_MOVS && s->kind != STRING_STOS) || count < 2 ||
-        (cpu->hflags & (HF_DATA_BP | HF_ALIGN_CHECK)) || !segment_linear(s, SEG_ES, di, &dl)) {
+        (cpu->hflags & (HF_DATA_BP | HF_ALIGN_CHECK)) || tcg_cpu(cpu)->debug_flags ||
+        !segment_linear(s, SEG_ES, di, &dl)) {
         return 0;
     }
     uint64_t bytes = span(s, di, dl);
@@ -244,7 +245,8 @@ static uint64_t bulk(const String *s, uint64_t count)
 static bool must_pause(const CPUX86 *cpu)
 {
     return (__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & tcg_irq_mask(cpu)) ||
-           (cpu->hflags & (HF_TF | HF_CODE_BP | HF_DATA_BP)) || tcg_cpu(cpu)->leave;
+           (cpu->hflags & (HF_TF | HF_CODE_BP | HF_DATA_BP)) || tcg_cpu(cpu)->leave ||
+           tcg_cpu(cpu)->debug_flags;
 }
 
 /* true: finished, go on; false: to be continued at the same rip. */

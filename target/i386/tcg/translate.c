@@ -357,7 +357,8 @@ void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insn
             break;
         }
         if (n >= max_insns || t.n + INSN_MAX_OPS + 1 >= BLOCK_MAX_OPS ||
-            (linear & TCG_PAGE_MASK) != (r->linear & TCG_PAGE_MASK)) {
+            (linear & TCG_PAGE_MASK) != (r->linear & TCG_PAGE_MASK) ||
+            tcg_break_at(tcg_cpu(cpu)->tcg, linear)) {
             tr_jump(&t, 0, t.rip);
             break;
         }
