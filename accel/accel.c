@@ -7,8 +7,13 @@
 static void accel_finalize(Object *obj)
 {
     Accel *a = (Accel *)obj;
+    const AccelClass *k = accel_class(a);
+
     if (a->debug_points) {
         g_array_free(a->debug_points, TRUE);
+    }
+    if (k->destroy) {
+        k->destroy(a);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "event/clock.h"
 
 #include "event/event-internal.h"
+#include "util/sanitize.h"
 
 #include <assert.h>
 #include <glib.h>
@@ -56,7 +57,7 @@ static uint32_t read_begin(const ClockSet *cs)
 
 static bool read_retry(const ClockSet *cs, uint32_t seq)
 {
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    atomic_fence_acquire();
     return __atomic_load_n(&cs->seq, __ATOMIC_RELAXED) != seq;
 }
 
@@ -64,12 +65,28 @@ static bool read_retry(const ClockSet *cs, uint32_t seq)
 static void write_begin(ClockSet *cs)
 {
     __atomic_store_n(&cs->seq, cs->seq + 1, __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
+    atomic_fence_release();
 }
 
 static void write_end(ClockSet *cs)
 {
     __atomic_store_n(&cs->seq, cs->seq + 1, __ATOMIC_RELEASE);
+}
+
+/* Readers may look at any time and retry: what they read are atomic words. */
+static void set_base(ClockSet *cs, int64_t base)
+{
+    __atomic_store_n(&cs->base, base, __ATOMIC_RELAXED);
+}
+
+bool clock_is_manual(const ClockSet *cs)
+{
+    return __atomic_load_n(&cs->manual, __ATOMIC_RELAXED);
+}
+
+bool clock_is_running(const ClockSet *cs)
+{
+    return __atomic_load_n(&cs->running, __ATOMIC_RELAXED);
 }
 
 int64_t clock_virtual(const ClockSet *cs)
@@ -82,9 +99,9 @@ int64_t clock_virtual(const ClockSet *cs)
     do {
         seq = read_begin(cs);
         base = __atomic_load_n(&cs->base, __ATOMIC_RELAXED);
-        moving = cs->running && !cs->manual;
-        source = cs->source;
-        opaque = cs->source_opaque;
+        moving = clock_is_running(cs) && !clock_is_manual(cs);
+        source = __atomic_load_n(&cs->source, __ATOMIC_RELAXED);
+        opaque = __atomic_load_n(&cs->source_opaque, __ATOMIC_RELAXED);
     } while (read_retry(cs, seq));
     if (source) {
         return source(opaque);
@@ -120,12 +137,12 @@ static void set_pace(ClockSet *cs, bool running, bool manual)
     bool moving = running && !manual;
     write_begin(cs);
     if (moving && !was_moving) {
-        cs->base -= host_clock(CLOCK_MONOTONIC);
+        set_base(cs, cs->base - host_clock(CLOCK_MONOTONIC));
     } else if (!moving && was_moving) {
-        cs->base += host_clock(CLOCK_MONOTONIC);
+        set_base(cs, cs->base + host_clock(CLOCK_MONOTONIC));
     }
-    cs->running = running;
-    cs->manual = manual;
+    __atomic_store_n(&cs->running, running, __ATOMIC_RELAXED);
+    __atomic_store_n(&cs->manual, manual, __ATOMIC_RELAXED);
     write_end(cs);
     wake_loops(cs);
     pthread_mutex_unlock(&cs->lock);
@@ -145,22 +162,12 @@ void clock_virtual_manual(ClockSet *cs, bool manual)
     }
 }
 
-bool clock_is_manual(const ClockSet *cs)
-{
-    return cs->manual;
-}
-
-bool clock_is_running(const ClockSet *cs)
-{
-    return cs->running;
-}
-
 void clock_virtual_set(ClockSet *cs, int64_t ns)
 {
     assert(!cs->running || cs->manual);
     pthread_mutex_lock(&cs->lock);
     write_begin(cs);
-    cs->base = ns;
+    set_base(cs, ns);
     write_end(cs);
     wake_loops(cs);
     pthread_mutex_unlock(&cs->lock);
@@ -170,8 +177,8 @@ void clock_virtual_source(ClockSet *cs, int64_t (*now)(void *opaque), void *opaq
 {
     pthread_mutex_lock(&cs->lock);
     write_begin(cs);
-    cs->source = now;
-    cs->source_opaque = opaque;
+    __atomic_store_n(&cs->source, now, __ATOMIC_RELAXED);
+    __atomic_store_n(&cs->source_opaque, opaque, __ATOMIC_RELAXED);
     write_end(cs);
     wake_loops(cs);
     pthread_mutex_unlock(&cs->lock);

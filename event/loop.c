@@ -42,7 +42,8 @@ struct EventLoop {
     bool quit;         /* atomic */
     GHashTable *watches;
     GPtrArray *graveyard; /* dead watches that a dispatch under way may still point to */
-    unsigned n_always, dispatching;
+    unsigned n_always;    /* atomic */
+    unsigned rounds;      /* of loop_poll() under way, nested or by several threads; atomic */
 
     pthread_mutex_t queue_lock; /* a leaf */
     GQueue queue;               /* Deferred */
@@ -221,7 +222,7 @@ bool loop_lock_foreign(EventLoop *loop)
 static void watch_drop(EventLoop *loop, Watch *w)
 {
     if (w->always) {
-        loop->n_always--;
+        __atomic_sub_fetch(&loop->n_always, 1, __ATOMIC_RELAXED);
     } else {
         epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL); /* may be closed already */
     }
@@ -251,7 +252,7 @@ static void watch_arm(EventLoop *loop, Watch *w)
         return;
     }
     w->always = true;
-    loop->n_always++;
+    __atomic_add_fetch(&loop->n_always, 1, __ATOMIC_RELAXED);
 }
 
 void loop_watch_fd(EventLoop *loop, int fd, FdFn *readable, FdFn *writable, void *opaque)
@@ -427,7 +428,7 @@ static int wait_unlocked(EventLoop *loop, struct epoll_event *ev, int max, int64
     until = until < limit ? until : limit;
     /* Whatever was queued before this point is seen here or has written wake_fd. */
     pthread_mutex_lock(&loop->queue_lock);
-    bool busy = loop->queue.length || loop->n_always;
+    bool busy = loop->queue.length || __atomic_load_n(&loop->n_always, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&loop->queue_lock);
     int64_t wait = busy ? 0 : until == INT64_MAX ? -1 : until > now ? until - now : 0;
     int n = wait_events(loop, ev, max, wait);
@@ -435,9 +436,10 @@ static int wait_unlocked(EventLoop *loop, struct epoll_event *ev, int max, int64
     return n < 0 ? 0 : n; /* EINTR: signals are nobody's event */
 }
 
+/* Another round may have waited already and hold events of dead watches. Locked. */
 static void bury_watches(EventLoop *loop)
 {
-    if (!loop->dispatching && loop->graveyard->len) {
+    if (!__atomic_sub_fetch(&loop->rounds, 1, __ATOMIC_SEQ_CST) && loop->graveyard->len) {
         g_ptr_array_set_size(loop->graveyard, 0);
     }
 }
@@ -445,7 +447,6 @@ static void bury_watches(EventLoop *loop)
 static bool dispatch(EventLoop *loop, struct epoll_event *ev, int n)
 {
     bool ran = false;
-    loop->dispatching++;
     for (int i = 0; i < n; i++) {
         if (!ev[i].data.ptr) {
             uint64_t count;
@@ -465,7 +466,6 @@ static bool dispatch(EventLoop *loop, struct epoll_event *ev, int n)
         ran = true;
     }
     ran |= run_deferred(loop);
-    loop->dispatching--;
     return ran;
 }
 
@@ -476,6 +476,7 @@ bool loop_poll(EventLoop *loop, int64_t timeout_ns)
     running_loop = loop;
     /* A nested round (someone waits for an event within a callback) waits unlocked, too. */
     unsigned depth = 0;
+    __atomic_add_fetch(&loop->rounds, 1, __ATOMIC_SEQ_CST);
     if (loop_lock_held(loop)) {
         aio_flush(loop->aio);
         depth = lock_drop(loop);

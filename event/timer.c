@@ -28,6 +28,17 @@ void timer_set_fini(TimerSet *ts)
     pthread_mutex_destroy(&ts->lock);
 }
 
+/* Both are also read without the lock. */
+static void set_expire(Timer *t, int64_t ns)
+{
+    __atomic_store_n(&t->expire, ns, __ATOMIC_RELAXED);
+}
+
+static void set_count(TimerHeap *h, unsigned n)
+{
+    __atomic_store_n(&h->n, n, __ATOMIC_RELAXED);
+}
+
 /* ---- the heap: item i's children are 2i+1 and 2i+2 ---- */
 static void heap_place(TimerHeap *h, unsigned i, Timer *t)
 {
@@ -75,7 +86,8 @@ static void heap_insert(TimerHeap *h, Timer *t)
         h->alloc = h->alloc ? h->alloc * 2 : 16;
         h->items = g_renew(Timer *, h->items, h->alloc);
     }
-    heap_place(h, h->n++, t);
+    set_count(h, h->n + 1);
+    heap_place(h, h->n - 1, t);
     heap_up(h, h->n - 1);
 }
 
@@ -83,13 +95,14 @@ static void heap_remove(TimerHeap *h, Timer *t)
 {
     unsigned i = t->heap_index;
     assert(i < h->n && h->items[i] == t);
-    Timer *last = h->items[--h->n];
+    Timer *last = h->items[h->n - 1];
+    set_count(h, h->n - 1);
     if (last != t) {
         heap_place(h, i, last);
         heap_up(h, i);
         heap_down(h, last->heap_index);
     }
-    t->expire = -1;
+    set_expire(t, -1);
 }
 
 /* ---- the wall clock's jumps ---- */
@@ -161,11 +174,11 @@ void timer_mod(Timer *t, int64_t expire_ns)
     pthread_mutex_lock(&ts->lock);
     if (t->expire != expire_ns) {
         if (t->expire >= 0) {
-            t->expire = expire_ns;
+            set_expire(t, expire_ns);
             heap_up(h, t->heap_index);
             heap_down(h, t->heap_index);
         } else {
-            t->expire = expire_ns;
+            set_expire(t, expire_ns);
             heap_insert(h, t);
         }
         wake = h->items[0] == t && ts->asleep_until != INT64_MIN &&

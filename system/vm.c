@@ -57,12 +57,40 @@ Vm *vm_new(Error **errp)
     return vm;
 }
 
+/* What devices stand on goes when the last of them has gone; the root takes the rest along. */
+static void free_parts(Vm *vm)
+{
+    ClockSet *clocks = vm->clocks;
+    EventLoop *control = vm->control, *platform = vm->platform;
+    MemorySystem *memsys = vm->memsys;
+    UiContext *ui = vm->ui;
+    if (vm->machine) {
+        object_unparent(&vm->machine->obj);
+        vm->machine = NULL;
+    }
+    chardev_remove_all(&vm->obj);
+    chardev_cleanup_terminal();
+    if (vm->accel) {
+        object_unref(&vm->accel->obj);
+    }
+    object_unref(&vm->obj);
+    ui_free(ui);
+    rcu_barrier();
+    memory_system_free(memsys);
+    loop_free(platform);
+    loop_unlock(control);
+    loop_free(control);
+    clock_set_free(clocks);
+}
+
 void vm_free(Vm *vm)
 {
     Machine *m = vm->machine;
     if (m && m->cpus->len) {
         vcpus_pause(m->cpus);
     }
+    /* The control loop runs no more: whoever needs its lock first has it from here on. */
+    loop_lock(vm->control);
     monitor_close_all(&vm->obj);
     if (vm->vnc) {
         vnc_free(vm->vnc);
@@ -78,6 +106,5 @@ void vm_free(Vm *vm)
     if (vm->qtest) { /* it listens to interrupt lines until the last device is gone */
         qtest_server_free(vm->qtest);
     }
-    chardev_remove_all(&vm->obj);
-    chardev_cleanup_terminal();
+    free_parts(vm);
 }

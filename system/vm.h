@@ -53,7 +53,7 @@ typedef struct Vm {
 
 /* Loops, clocks, memory, disks, pictures; no machine yet. Marks the caller's as control thread. */
 Vm *vm_new(Error **errp);
-/* Unplugs everything, flushes disks, ends threads. */
+/* Unplugs everything, flushes disks, ends threads, frees all of it. Not from a callback. */
 void vm_free(Vm *vm);
 /* By way of the root; asserts that there is one. */
 Vm *vm_of(Object *any);

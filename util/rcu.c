@@ -7,6 +7,8 @@
  */
 #include "util/rcu.h"
 
+#include "util/sanitize.h"
+
 #include <glib.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -74,7 +76,7 @@ void rcu_read_lock(void)
     if (r->depth++ == 0) {
         __atomic_store_n(&r->seen, __atomic_load_n(&period, __ATOMIC_RELAXED), __ATOMIC_RELAXED);
         /* Pairs with the fence in rcu_synchronize(): seen before any data. */
-        __atomic_thread_fence(__ATOMIC_SEQ_CST);
+        atomic_fence_full();
     }
 }
 
@@ -108,9 +110,9 @@ void rcu_synchronize(void)
 {
     g_assert(!rcu_read_locked());
     pthread_mutex_lock(&sync_lock);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    atomic_fence_full();
     uint64_t p = __atomic_add_fetch(&period, 1, __ATOMIC_SEQ_CST);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    atomic_fence_full();
     /* A reader that read the old number but stores it only now sees new data
      * only: the fences order its store before its loads.  It is waited for. */
     for (unsigned spins = 0; readers_before(p); spins++) {

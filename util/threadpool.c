@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "util/threadpool.h"
 
+#include "util/sanitize.h"
+
 typedef struct Job {
     int (*work)(void *opaque);
     void (*done)(void *opaque, int result);
@@ -14,6 +16,7 @@ struct ThreadPool {
 static void run_job(gpointer data, gpointer pool G_GNUC_UNUSED)
 {
     Job *job = data;
+    tsan_acquire(job);
     int result = job->work(job->opaque);
     job->done(job->opaque, result);
     g_free(job);
@@ -38,5 +41,6 @@ void thread_pool_submit(ThreadPool *pool, int (*work)(void *opaque),
 {
     Job *job = g_new(Job, 1);
     *job = (Job){work, done, opaque};
+    tsan_release(job);
     g_thread_pool_push(pool->pool, job, NULL);
 }

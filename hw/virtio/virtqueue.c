@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Split virtqueues: VIRTIO 1.2, section 2.7. */
 #include "hw/virtio/virtio.h"
+#include "util/sanitize.h"
 
 #define DESC_F_NEXT 1
 #define DESC_F_WRITE 2
@@ -65,7 +66,7 @@ void virtqueue_set_notification(VirtQueue *q, bool on)
         ring_write16(q, q->used, on ? 0 : USED_F_NO_NOTIFY);
     }
     /* The driver must see this before we look for more buffers. */
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    atomic_fence_full();
 }
 
 void virtio_queue_set_legacy_pfn(VirtQueue *q, uint32_t pfn)
@@ -199,7 +200,7 @@ void *virtqueue_pop(VirtQueue *q, size_t size)
         virtio_error(q->dev, "queue %u: %u requests in a ring of %u", q->index, pending, q->size);
         return NULL;
     }
-    __atomic_thread_fence(__ATOMIC_ACQUIRE); /* the index before the entry */
+    atomic_fence_acquire(); /* the index before the entry */
     uint16_t head = ring_read16(q, q->avail + 4 + 2ull * (q->last_avail % q->size));
     VirtElement *e = g_malloc0(size);
     e->queue = q;
@@ -225,7 +226,7 @@ void virtqueue_push(VirtElement *e, uint32_t len)
         uint64_t slot = q->used + 4 + 8ull * (q->used_idx % q->size);
         address_space_st(q->dev->as, slot, MEM_ATTRS_NONE, 4, e->head);
         address_space_st(q->dev->as, slot + 4, MEM_ATTRS_NONE, 4, len);
-        __atomic_thread_fence(__ATOMIC_RELEASE); /* the entry before the index */
+        atomic_fence_release(); /* the entry before the index */
         ring_write16(q, q->used + 2, ++q->used_idx);
     }
     q->in_flight = q->in_flight ? q->in_flight - 1 : 0;
@@ -250,7 +251,7 @@ void virtqueue_unpop(VirtElement *e)
 static bool wants_interrupt(VirtQueue *q)
 {
     VirtioDevice *v = q->dev;
-    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* the used index before the driver's wish */
+    atomic_fence_full(); /* the used index before the driver's wish */
     if (virtio_has(v, VIRTIO_F_NOTIFY_ON_EMPTY) && !q->in_flight && virtqueue_empty(q)) {
         return true;
     }
