@@ -36,6 +36,11 @@ static BlockBackend *find_by_id(BlockGraph *g, const char *id)
     return NULL;
 }
 
+bool blk_name_taken(BlockGraph *g, const char *id)
+{
+    return find_by_id(g, id) != NULL;
+}
+
 BlockBackend *blk_new(BlockGraph *g, const char *id, Error **errp)
 {
     if (id && find_by_id(g, id)) {
@@ -97,8 +102,9 @@ void blk_close(BlockBackend *blk)
 BlockBackend *blk_find(BlockGraph *g, const char *name, Error **errp)
 {
     BlockBackend *blk = find_by_id(g, name);
-    BlockNode *n = blk ? NULL : block_node_find(g, name);
-    if (blk) {
+    BlockNode *n = block_node_find(g, name);
+    /* A node's own backend may have moved on to an overlay together with its device. */
+    if (blk && !(n && blk->implicit && blk->node != n)) {
         return blk;
     }
     if (n) {

@@ -44,6 +44,9 @@ void blk_mark_implicit(BlockBackend *blk);
 void blk_insert_node(BlockBackend *blk, BlockNode *n); /* takes a reference of its own */
 /* Out of graph and tree; its node is released. */
 void blk_close(BlockBackend *blk);
+bool blk_name_taken(BlockGraph *g, const char *id);
+/* Starts what waited while the graph was quiescent. */
+void blk_restart(BlockBackend *blk);
 const char *blk_user(const BlockBackend *blk); /* the device's name, or NULL */
 void blk_set_on_error(BlockBackend *blk, BlkOnError rerror, BlkOnError werror);
 

@@ -144,6 +144,12 @@ typedef void BlkErrorHook(void *opaque, BlockBackend *blk, BlkErrorAction a, boo
 void block_retry_all(BlockGraph *g);
 void block_graph_set_error_hook(BlockGraph *g, BlkErrorHook *hook, void *opaque);
 
+/* Events of jobs, exports and nodes; takes `data` over.  Called on any thread. */
+typedef void BlockEventHook(void *opaque, const char *name, Json *data);
+void block_graph_set_event_hook(BlockGraph *g, BlockEventHook *hook, void *opaque);
+/* The loop on which jobs end; the graph changes there only. */
+void block_graph_set_control(BlockGraph *g, EventLoop *control);
+
 /* Called when the guest moves a tray: emits DEVICE_TRAY_MOVED. */
 typedef void BlkTrayHook(void *opaque, BlockBackend *blk, bool open);
 void block_graph_set_tray_hook(BlockGraph *g, BlkTrayHook *hook, void *opaque);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The graph: opening, naming, sharing and closing of nodes. */
 #include "block/backend.h"
+#include "block/bitmap.h"
+#include "block/job.h"
 #include "block/node.h"
+#include "block/throttle.h"
 
 #include <errno.h>
 
@@ -10,7 +13,7 @@
 
 static const BlockDriver *const builtin_drivers[] = {
     &block_driver_file,  &block_driver_host_device, &block_driver_raw,
-    &block_driver_qcow2, &block_driver_null,
+    &block_driver_qcow2, &block_driver_null,        &block_driver_throttle,
 };
 
 /* The graph hangs in the composition tree as the container of its backends. */
@@ -28,6 +31,8 @@ BlockGraph *block_graph_new(Object *root, EventLoop *loop)
     BlockGraph *g = g_new0(BlockGraph, 1);
     g->root = root;
     g->loop = loop;
+    g->control = loop;
+    g_queue_init(&g->parked);
     g->drives = g_ptr_array_new();
     g->drivers = g_ptr_array_new();
     g_mutex_init(&g->idle_lock);
@@ -61,6 +66,7 @@ static void drive_free(DriveInfo *d)
 
 void block_graph_free(BlockGraph *g)
 {
+    jobs_cancel_all(g);
     block_drain_all(g);
     block_flush_all(g);
     block_drain_all(g); /* the flushes have ended, but perhaps not their last steps */
@@ -88,6 +94,7 @@ void block_graph_free(BlockGraph *g)
         ((BlockGraphObject *)container)->graph = NULL;
         object_unparent(container);
     }
+    throttle_forget_all(g);
     g_ptr_array_free(g->drivers, TRUE);
     g_mutex_clear(&g->idle_lock);
     g_cond_clear(&g->idle_cond);
@@ -165,6 +172,7 @@ BlockNode *node_ref(BlockNode *n)
 
 static void node_free(BlockNode *n)
 {
+    bitmaps_free(n);
     if (n->s && n->drv->close) {
         n->drv->close(n);
     }
@@ -177,6 +185,7 @@ static void node_free(BlockNode *n)
         node_unref(n->backing);
     }
     n->graph->nodes = g_list_remove(n->graph->nodes, n);
+    json_unref(n->options);
     g_array_free(n->users, TRUE);
     g_free(n->s);
     g_free(n->name);
@@ -304,7 +313,8 @@ static bool name_taken(BlockGraph *g, const char *name, Error **errp)
         return true;
     }
     for (GList *l = g->backends; l; l = l->next) {
-        if (!g_strcmp0(blk_name(l->data), name)) {
+        BlockBackend *blk = l->data;
+        if (!blk->implicit && !g_strcmp0(blk_name(blk), name)) {
             error_set(errp, "node-name '%s' is already the id of a drive", name);
             return true;
         }
@@ -324,6 +334,33 @@ static BlockNode *node_new(BlockGraph *g, const BlockDriver *drv)
     g_array_set_clear_func(n->users, clear_user);
     fiber_queue_init(&n->waits);
     g->nodes = g_list_append(g->nodes, n);
+    return n;
+}
+
+BlockNode *node_new_filter(BlockGraph *g, const BlockDriver *drv, const char *name,
+                           BlockNode *child, Error **errp)
+{
+    if (name && (!valid_node_name(name) || name_taken(g, name, errp))) {
+        if (!valid_node_name(name)) {
+            error_set(errp,
+                      "node-name '%s' is not a name: letters, digits, '-', '.', '_', at "
+                      "most 31, a letter first",
+                      name);
+        }
+        return NULL;
+    }
+    BlockNode *n = node_new(g, drv);
+    g_free(n->name);
+    n->name = name ? g_strdup(name) : g_strdup_printf("#block%03u", g->next_name++);
+    n->implicit = !name;
+    n->s = g_malloc0(MAX(drv->state_size, 1));
+    n->file = node_ref(child);
+    n->flags = child->flags;
+    n->length = child->length;
+    n->limits = (BlockLimits){.request_align = child->limits.request_align,
+                              .discard_align = child->limits.discard_align,
+                              .opt_io = child->limits.opt_io};
+    node_set_loop(n, child->loop);
     return n;
 }
 
@@ -458,6 +495,7 @@ static BlockNode *open_object(BlockGraph *g, const Json *options, const BlockOpe
         return NULL;
     }
     BlockNode *n = node_new(g, drv);
+    n->options = json_copy(options);
     take_generic(n, o, inherit);
     bool ok = take_name(n, o, errp);
     if (ok && !drv->protocol) {
@@ -589,15 +627,17 @@ BlockNode *block_open(BlockGraph *g, const Json *options, Error **errp)
     if (!n) {
         return NULL;
     }
-    /* `drive=NODE` finds a backend of the node's name. */
-    BlockBackend *blk = blk_new(g, n->name, errp);
+    n->by_user = true;
+    /* `drive=NODE` finds a backend of the node's name; one that has moved on may have it. */
+    BlockBackend *blk =
+        blk_name_taken(g, n->name) ? blk_new(g, NULL, errp) : blk_new(g, n->name, errp);
     if (!blk) {
+        n->by_user = false;
         node_unref(n);
         return NULL;
     }
     blk_mark_implicit(blk);
     blk_insert_node(blk, n);
-    n->by_user = true;
     return n;
 }
 
@@ -613,8 +653,15 @@ bool block_close(BlockGraph *g, const char *node_name, Error **errp)
                   node_name);
         return false;
     }
-    BlockBackend *blk = blk_find(g, node_name, NULL);
-    guint own = blk && blk_node(blk) == n ? 1 : 0;
+    BlockBackend *blk = NULL;
+    for (GList *l = g->backends; l && !blk; l = l->next) {
+        BlockBackend *b = l->data;
+        blk = b->implicit && b->node == n ? b : NULL;
+    }
+    guint own = blk ? 1 : 0;
+    if (!node_check_free(n, errp)) {
+        return false;
+    }
     if (own && blk_user(blk)) {
         error_set(errp, "block node '%s' is in use by device '%s'", node_name, blk_user(blk));
         return false;
@@ -624,10 +671,12 @@ bool block_close(BlockGraph *g, const char *node_name, Error **errp)
                   n->users->len ? g_array_index(n->users, NodeUser, 0).name : "another node");
         return false;
     }
+    block_quiesce(g);
     if (own) {
         blk_close(blk);
     }
     n->by_user = false;
     node_unref(n);
+    block_unquiesce(g);
     return true;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests among nodes: bounds, alignment, bounce buffers, read-modify-write. */
+#include "block/bitmap.h"
 #include "block/node.h"
 
 #include <errno.h>
@@ -203,6 +204,28 @@ static int write_tracked(BlockNode *n, uint64_t off, const IoVec *v, unsigned fl
     return ret;
 }
 
+/* What must be known before a write begins, and what after it ended, well or not. */
+static int before_write(BlockNode *n, uint64_t off, uint64_t len)
+{
+    if (n->write_threshold && off + len > n->write_threshold) {
+        uint64_t limit = n->write_threshold;
+        n->write_threshold = 0; /* it is told once */
+        Json *d = json_object();
+        json_put_string(d, "node-name", n->name);
+        json_put(d, "amount-exceeded", json_uint(off + len - limit));
+        json_put(d, "write-threshold", json_uint(limit));
+        block_event(n->graph, "BLOCK_WRITE_THRESHOLD", d);
+    }
+    return n->bitmaps ? bitmaps_before_write(n, off, len) : 0;
+}
+
+static void after_write(BlockNode *n, uint64_t off, uint64_t len)
+{
+    if (n->bitmaps) {
+        bitmaps_after_write(n, off, len);
+    }
+}
+
 int node_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
 {
     if (n->flags.read_only || !n->drv->pwritev) {
@@ -227,7 +250,12 @@ int node_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
             return ret;
         }
     }
-    int ret = write_tracked(n, off, v, flags);
+    int ret = before_write(n, off, v->size);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = write_tracked(n, off, v, flags);
+    after_write(n, off, v->size);
     if (ret == 0 && n->drv->protocol) {
         n->length = MAX(n->length, off + v->size);
     }
@@ -279,7 +307,12 @@ int node_discard(BlockNode *n, uint64_t off, uint64_t len)
     if (start >= end) {
         return 0;
     }
-    int ret = n->drv->discard(n, start, end - start);
+    int ret = before_write(n, start, end - start);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = n->drv->discard(n, start, end - start);
+    after_write(n, start, end - start);
     return ret == -ENOTSUP ? 0 : ret; /* a discard is a hint */
 }
 
@@ -320,7 +353,11 @@ int node_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
     if (!n->flags.discard_unmap) {
         flags &= ~BLK_MAY_UNMAP;
     }
-    int ret = -ENOTSUP;
+    int ret = before_write(n, off, len);
+    if (ret < 0) {
+        return ret;
+    }
+    ret = -ENOTSUP;
     uint32_t align = align_of(n);
     if (n->drv->zero && IS_ALIGNED(off, (uint64_t)align) && IS_ALIGNED(len, (uint64_t)align)) {
         TrackedWrite t = {off, off + len, false};
@@ -335,6 +372,7 @@ int node_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
     if (ret == -ENOTSUP && !(flags & BLK_NO_FALLBACK)) {
         ret = zero_by_writing(n, off, len, flags);
     }
+    after_write(n, off, len);
     if (ret == 0 && n->drv->protocol) {
         n->length = MAX(n->length, off + len);
     }
@@ -363,7 +401,19 @@ int node_resize(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **err
         error_set(errp, "cannot resize '%s': the size is too large", node_filename(n));
         return -EFBIG;
     }
-    return n->drv->truncate(n, size, prealloc, errp);
+    int ret = n->drv->truncate(n, size, prealloc, errp);
+    if (ret == 0) {
+        bitmaps_resize(n);
+        /* Filters above show the same size. */
+        for (GList *l = n->graph->nodes; l; l = l->next) {
+            BlockNode *p = l->data;
+            if (p->file == n && p->drv->transparent) {
+                p->length = n->length;
+                bitmaps_resize(p);
+            }
+        }
+    }
+    return ret;
 }
 
 int node_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)

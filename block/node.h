@@ -27,6 +27,7 @@ typedef struct BlockMeasure BlockMeasure;
 typedef struct BlockProgress BlockProgress;
 typedef struct BlockCheck BlockCheck;
 typedef struct BlockSnapshot BlockSnapshot;
+struct BlockBitmap;
 
 /* What a node needs of those who talk to it; set by its open(). */
 typedef struct BlockLimits {
@@ -100,6 +101,11 @@ struct BlockNode {
     GArray *users;    /* NodeUser */
     GList *tracked;   /* writes under way, for read-modify-write (io.c) */
     FiberQueue waits; /* for overlapping ones to end */
+    Json *options;    /* as given, for blockdev-reopen */
+    GList *bitmaps;   /* BlockBitmap*, see block/bitmap.h */
+    bool implicit;    /* a filter that a job put in: monitors do not show it */
+    const char *busy; /* what keeps others from changing the graph here ("mirror"), or NULL */
+    uint64_t write_threshold; /* bytes; 0: none (block-set-write-threshold) */
 };
 
 struct BlockDriver {
@@ -109,6 +115,7 @@ struct BlockDriver {
     bool protocol;     /* a leaf: no `file` child; writes may extend it */
     bool no_file;      /* a protocol without a file name (null-co) */
     bool filter;       /* permissions of its users are handed on to `file` */
+    bool transparent;  /* a filter that shows the data of `file` unchanged: chains pass through */
     const char *alias; /* other accepted name, or NULL */
     /* 0 (no) to 100 (sure) for the first bytes of an image; formats only. */
     int (*probe)(const uint8_t *buf, size_t len);
@@ -130,6 +137,20 @@ struct BlockDriver {
     int64_t (*allocated)(BlockNode *n);
     /* The users' needs changed: `write`: somebody writes; `share`: all share. */
     bool (*set_permissions)(BlockNode *n, bool used, bool write, bool share_writes, Error **errp);
+    /* The i-th child besides `file` and `backing` and its role; NULL after the last. */
+    BlockNode **(*child)(BlockNode *n, unsigned i, const char **role);
+    /*
+     * n->flags.read_only is about to become `read_only`; children have changed already when
+     * writing begins, and change afterwards when it ends.  Quiescent; NULL: nothing to do.
+     */
+    bool (*reopen)(BlockNode *n, bool read_only, Error **errp);
+    /* blockdev-reopen of an option of the driver's own. */
+    bool (*reopen_option)(BlockNode *n, const char *key, const char *value, Error **errp);
+    /* Persistent bitmaps: makes sure that the image says "dirty" for the range (fiber); stores
+     * a new one; forgets one. */
+    int (*bitmap_dirty)(BlockNode *n, struct BlockBitmap *b, uint64_t off, uint64_t len);
+    bool (*bitmap_store)(BlockNode *n, struct BlockBitmap *b, Error **errp);
+    bool (*bitmap_remove)(BlockNode *n, struct BlockBitmap *b, Error **errp);
     /* Adds members to the ImageInfo of query-block. */
     void (*info)(BlockNode *n, Json *image);
 
@@ -181,8 +202,16 @@ struct BlockGraph {
     void *error_hook_opaque;
     BlkTrayHook *tray_hook;
     void *tray_hook_opaque;
-    GMutex idle_lock; /* guards in_flight for those who wait for it */
+    GMutex idle_lock; /* guards in_flight for those who wait for it, and `parked` */
     GCond idle_cond;
+    EventLoop *control; /* where jobs end and the graph changes; `loop` if nobody said */
+    unsigned quiesce;   /* atomic: requests wait (live.c) */
+    unsigned draining;  /* atomic: somebody waits for requests, so nobody holds one back */
+    GQueue parked;      /* fibers that wait for `quiesce` to end */
+    GList *jobs;        /* Job*, see block/job.h */
+    GList *throttles;   /* ThrottleGroup*, see block/throttle.h */
+    BlockEventHook *event_hook;
+    void *event_hook_opaque;
 };
 /* Tests add drivers of their own (fault injection). */
 void block_graph_add_driver(BlockGraph *g, const BlockDriver *drv);
@@ -216,6 +245,54 @@ const char *node_filename(const BlockNode *n);
 bool node_take(BlockNode *n, const void *user, const char *user_name, bool write, bool share_writes,
                Error **errp);
 void node_release(BlockNode *n, const void *user);
+
+/* A new filter node over `child`, not yet in anybody's way; `name` NULL: made up.  The caller
+ * holds its one reference.  `s` of drv->state_size is there, zeroed; open() is not called. */
+BlockNode *node_new_filter(BlockGraph *g, const BlockDriver *drv, const char *name,
+                           BlockNode *child, Error **errp);
+
+/* ---- live.c: the graph while requests run.  Control thread. ---- */
+/* Returns when no request of any backend, job or export is under way; new ones wait. */
+void block_quiesce(BlockGraph *g);
+void block_unquiesce(BlockGraph *g);
+/* What a job or an export does in its fibers is bracketed by these, so that it can be waited
+ * for.  Enter waits while the graph is quiescent. */
+void block_enter(BlockGraph *g, EventLoop *loop);
+void block_leave(BlockGraph *g);
+/*
+ * Whoever has `from` as a child or root has `to` instead, except nodes below `to` and `keep`
+ * (may be NULL).  All or nothing.  Quiescent.
+ */
+bool node_replace(BlockNode *from, BlockNode *to, const BlockNode *keep, Error **errp);
+/* Another backing node, or none; quiescent.  The name within the image stays as it is. */
+bool node_set_backing(BlockNode *n, BlockNode *backing, Error **errp);
+/* Is `below` reachable from `n`, or n itself? */
+bool node_contains(BlockNode *n, const BlockNode *below);
+/* Opens the node and what lies below it for writing, or for reading only.  Quiescent. */
+bool node_reopen(BlockNode *n, bool read_only, Error **errp);
+bool block_reopen(BlockGraph *g, const Json *options, Error **errp); /* blockdev-reopen */
+/* The child at place i of a node, with its role; NULL after the last.  Slots may be empty. */
+BlockNode **node_child(BlockNode *n, unsigned i, const char **role);
+/* By node name, by the id of a drive, or by a device's: the topmost node.  `what` for messages. */
+BlockNode *block_lookup(BlockGraph *g, const char *name, Error **errp);
+/* False with an error that says which job is at work there. */
+bool node_check_free(const BlockNode *n, Error **errp);
+/* Takes `data` over. Any thread. */
+void block_event(BlockGraph *g, const char *name, Json *data);
+
+/* ---- chain.c: chains of backing nodes ---- */
+/* The node whose data show through where `n` has none: below a filter its file. */
+BlockNode *node_below(BlockNode *n);
+/* Through filters down to what stores data. */
+BlockNode *node_skip_filters(BlockNode *n);
+/* Is `base` in the chain below `top`, or top itself? */
+bool chain_has(BlockNode *top, const BlockNode *base);
+/*
+ * What lies at `off` in the layers from `top` down to, and without, `base` (NULL: all).
+ * BLOCK_MAP_DATA, BLOCK_MAP_ZERO, or 0: none of them holds it.  *pnum: bytes for which it holds.
+ */
+int chain_map(BlockNode *top, const BlockNode *base, uint64_t off, uint64_t len, unsigned *flags,
+              uint64_t *pnum);
 
 /* ---- io.c: requests among nodes ---- */
 int node_preadv(BlockNode *n, uint64_t off, const IoVec *v);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests of devices to their backends: each is a fiber. */
 #include "block/backend.h"
+#include "block/throttle.h"
 
 #include <errno.h>
 
@@ -144,7 +145,7 @@ static BlkRequest *submit(BlockBackend *blk, BlkOp op, uint64_t off, uint64_t le
     r->done = done;
     r->opaque = opaque;
     object_ref(&blk->obj);
-    if (blk->quiesce) {
+    if (blk->quiesce || __atomic_load_n(&blk->graph->quiesce, __ATOMIC_SEQ_CST)) {
         r->waiting = true;
         g_queue_push_tail(&blk->waiting, r);
     } else {
@@ -288,42 +289,133 @@ int blk_flush(BlockBackend *blk)
 
 /* ---- draining ---- */
 
+/* A fiber that waits for the graph to move again. */
+typedef struct Parked {
+    EventLoop *loop;
+    Fiber *fiber;
+} Parked;
+
+static void unpark(void *opaque)
+{
+    fiber_enter(((Parked *)opaque)->fiber); /* `opaque` lies on its stack */
+}
+
+/* Nobody may hold requests back while somebody waits for them. */
+static void hurry(BlockGraph *g)
+{
+    __atomic_add_fetch(&g->draining, 1, __ATOMIC_SEQ_CST);
+    throttle_release_all(g);
+}
+
 void blk_drain_begin(BlockBackend *blk)
 {
     loop_lock(blk->loop);
     blk->quiesce++;
     loop_unlock(blk->loop);
     if (blk->graph) {
+        hurry(blk->graph);
         wait_zero(blk->graph, blk->loop, &blk->in_flight);
+        __atomic_sub_fetch(&blk->graph->draining, 1, __ATOMIC_SEQ_CST);
+    }
+}
+
+void blk_restart(BlockBackend *blk)
+{
+    LOOP_LOCK_GUARD(blk->loop);
+    BlkRequest *r;
+    while (!blk->quiesce && !__atomic_load_n(&blk->graph->quiesce, __ATOMIC_SEQ_CST) &&
+           (r = g_queue_pop_head(&blk->waiting))) {
+        r->waiting = false;
+        start(r);
     }
 }
 
 void blk_drain_end(BlockBackend *blk)
 {
     LOOP_LOCK_GUARD(blk->loop);
-    if (--blk->quiesce) {
-        return;
-    }
-    BlkRequest *r;
-    while (!blk->quiesce && (r = g_queue_pop_head(&blk->waiting))) {
-        r->waiting = false;
-        start(r);
+    if (--blk->quiesce == 0 && blk->graph) {
+        blk_restart(blk);
     }
 }
 
 void blk_wait_idle(BlockBackend *blk)
 {
     if (blk->graph) {
+        hurry(blk->graph);
         wait_zero(blk->graph, blk->loop, &blk->in_flight);
+        __atomic_sub_fetch(&blk->graph->draining, 1, __ATOMIC_SEQ_CST);
     }
 }
 
 void block_drain_all(BlockGraph *g)
 {
+    hurry(g);
     for (GList *l = g->backends; l; l = l->next) {
         BlockBackend *blk = l->data;
         wait_zero(g, blk->loop, &blk->in_flight);
     }
+    __atomic_sub_fetch(&g->draining, 1, __ATOMIC_SEQ_CST);
+}
+
+/* ---- the whole graph ---- */
+
+void block_quiesce(BlockGraph *g)
+{
+    __atomic_add_fetch(&g->quiesce, 1, __ATOMIC_SEQ_CST);
+    hurry(g);
+    /* Whoever saw the old value under a loop's lock has been counted once we had that lock. */
+    for (GList *l = g->backends; l; l = l->next) {
+        BlockBackend *blk = l->data;
+        loop_lock(blk->loop);
+        loop_unlock(blk->loop);
+        wait_zero(g, blk->loop, &blk->in_flight);
+    }
+    for (GList *l = g->nodes; l; l = l->next) {
+        wait_zero(g, ((BlockNode *)l->data)->loop, &g->in_flight);
+    }
+}
+
+void block_unquiesce(BlockGraph *g)
+{
+    GQueue woken = G_QUEUE_INIT;
+    __atomic_sub_fetch(&g->draining, 1, __ATOMIC_SEQ_CST);
+    g_mutex_lock(&g->idle_lock);
+    if (__atomic_sub_fetch(&g->quiesce, 1, __ATOMIC_SEQ_CST) == 0) {
+        woken = g->parked;
+        g_queue_init(&g->parked);
+    }
+    g_mutex_unlock(&g->idle_lock);
+    Parked *p;
+    while ((p = g_queue_pop_head(&woken))) {
+        loop_defer(p->loop, unpark, p);
+    }
+    for (GList *l = g->backends; l; l = l->next) {
+        blk_restart(l->data);
+    }
+}
+
+void block_enter(BlockGraph *g, EventLoop *loop)
+{
+    for (;;) {
+        g_mutex_lock(&g->idle_lock);
+        if (!__atomic_load_n(&g->quiesce, __ATOMIC_SEQ_CST)) {
+            __atomic_add_fetch(&g->in_flight, 1, __ATOMIC_SEQ_CST);
+            g_mutex_unlock(&g->idle_lock);
+            return;
+        }
+        Parked p = {loop, fiber_self()};
+        g_queue_push_tail(&g->parked, &p);
+        g_mutex_unlock(&g->idle_lock);
+        fiber_yield();
+    }
+}
+
+void block_leave(BlockGraph *g)
+{
+    g_mutex_lock(&g->idle_lock);
+    __atomic_sub_fetch(&g->in_flight, 1, __ATOMIC_SEQ_CST);
+    g_cond_broadcast(&g->idle_cond);
+    g_mutex_unlock(&g->idle_lock);
 }
 
 int block_flush_all(BlockGraph *g)
