@@ -41,7 +41,7 @@ int chain_map(BlockNode *top, const BlockNode *base, uint64_t off, uint64_t len,
             return 0;
         }
         uint64_t have = MIN(len, n->length - off);
-        int ret = node_map(n, off, have, &m);
+        int ret = node_map_chain(n, n->backing, off, have, &m, NULL); /* this layer only */
         if (ret < 0) {
             return ret;
         }
