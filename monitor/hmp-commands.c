@@ -76,6 +76,25 @@ static bool do_wakeup(Hmp *h, Error **errp)
     return qmp_system_wakeup(h->root, errp);
 }
 
+static bool do_gdbserver(Hmp *h, Error **errp)
+{
+    const char *device = hmp_arg(h, 0) ? hmp_arg(h, 0) : "tcp::1234";
+    const MachineHooks *k = h->machine ? h->machine->hooks : NULL;
+    if (!k || !k->gdbserver) {
+        error_set(errp, "This machine has no gdb server");
+        return false;
+    }
+    if (!k->gdbserver(h->machine, device, errp)) {
+        return false;
+    }
+    if (!strcmp(device, "none")) {
+        hmp_printf(h, "Disabled gdbserver\n");
+    } else {
+        hmp_printf(h, "Waiting for gdb connection on device '%s'\n", device);
+    }
+    return true;
+}
+
 static bool do_nmi(Hmp *h, Error **errp)
 {
     return qmp_inject_nmi(h->root, errp);
@@ -395,6 +414,7 @@ const HmpCommand hmp_commands[] = {
     {"system_reset", "", "press the reset button", do_reset, NULL},
     {"system_powerdown", "", "press the power button", do_powerdown, NULL},
     {"system_wakeup", "", "wake a suspended guest", do_wakeup, NULL},
+    {"gdbserver", "[device|none]", "wait for gdb there (tcp::1234)", do_gdbserver, NULL},
     {"nmi", "", "raise an NMI on every CPU", do_nmi, NULL},
     {"cpu", "index", "the CPU that other commands look at", do_cpu, NULL},
     {"x", "/fmt addr", "look at linear memory (/[count][x d u o c i][b h w g])", hmp_x, NULL},

@@ -72,6 +72,8 @@ typedef enum OptionId {
     OPT_S,
     OPT_D,
     OPT_LOGFILE,
+    OPT_GDB,
+    OPT_GDB_DEFAULT,
     OPT_TRACE,
     OPT_RTC,
     OPT_NO_REBOOT,

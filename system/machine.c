@@ -3,6 +3,7 @@
 #include "accel/qtest/qtest.h"
 #include "hw/nvram/fw_cfg.h"
 #include "memory/backend.h"
+#include "system/gdbstub.h"
 #include "system/setup.h"
 #include "ui/vnc.h"
 
@@ -493,6 +494,18 @@ static void start_qtest(Vm *vm, const Config *cfg, Cmdline *c, const GivenOption
     cmdline_error(c, err);
 }
 
+static void setup_debugger(Vm *vm, Cmdline *c)
+{
+    const GivenOption *gdb = cmdline_last(c, OPT_GDB);
+    const char *device = cmdline_last(c, OPT_GDB_DEFAULT) ? "tcp::1234" : NULL;
+    device = gdb ? gdb->arg : device;
+    Error *err = NULL;
+    if (device && !gdb_server_open(vm, device, &err)) {
+        error_prefix(&err, "-gdb %s: ", device);
+        cmdline_error(c, err);
+    }
+}
+
 void setup_displays(Vm *vm, const Config *cfg, Cmdline *c)
 {
     Error *err = NULL;
@@ -500,6 +513,7 @@ void setup_displays(Vm *vm, const Config *cfg, Cmdline *c)
     if (q) {
         start_qtest(vm, cfg, c, q);
     }
+    setup_debugger(vm, c);
     bool asked = cfg->vnc || cfg->display_none || cfg->nographic;
     if (cfg->vnc || (!asked && !cfg->nodefaults && ui_console(vm->ui, 0))) {
         vm->vnc = vnc_new(vm->ui, vm->control, cfg->vnc ? cfg->vnc : "localhost:0,to=99", &err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The machine's states, and what devices, signals and managers ask for. */
 #include "monitor/monitor.h"
+#include "system/gdbstub.h"
 #include "system/vm.h"
 #include "util/log.h"
 #include "util/trace.h"
@@ -32,27 +33,30 @@ static Json *cause(QShutdownCause why)
 }
 
 /* ---- running and pausing ---- */
-static void set_running(Vm *vm, bool run)
+static void run_cpus(Vm *vm, GPtrArray *cpus, bool clock)
 {
-    GPtrArray *cpus = vm->machine->cpus;
-    if (vm->running == run) {
-        return;
-    }
-    vm->running = run;
-    if (run) {
-        clock_virtual_enable(vm->clocks, true);
-        if (cpus->len) {
-            vcpus_resume(cpus);
-        }
-    } else {
-        if (cpus->len) {
-            vcpus_pause(cpus);
-        }
-        clock_virtual_enable(vm->clocks, false);
+    vm->running = true;
+    clock_virtual_enable(vm->clocks, clock);
+    if (cpus->len) {
+        vcpus_resume(cpus);
     }
 }
 
+static void pause_cpus(Vm *vm)
+{
+    vm->running = false;
+    if (vm->machine->cpus->len) {
+        vcpus_pause(vm->machine->cpus);
+    }
+    clock_virtual_enable(vm->clocks, false);
+}
+
 bool vm_start(Vm *vm, Error **errp)
+{
+    return vm_start_some(vm, vm->machine->cpus, true, errp);
+}
+
+bool vm_start_some(Vm *vm, GPtrArray *vcpus, bool clock, Error **errp)
 {
     if (vm->running) {
         return true;
@@ -67,8 +71,8 @@ bool vm_start(Vm *vm, Error **errp)
     }
     block_retry_all(vm->block);
     set_state(vm, Q_RUN_STATE_RUNNING);
-    set_running(vm, true);
     emit(vm, "RESUME", NULL);
+    run_cpus(vm, vcpus, clock);
     return true;
 }
 
@@ -80,11 +84,14 @@ void vm_stop(Vm *vm, QRunState state)
         }
         return;
     }
-    set_running(vm, false);
+    pause_cpus(vm);
     set_state(vm, state);
     emit(vm, "STOP", NULL);
     block_drain_all(vm->block);
     block_flush_all(vm->block);
+    if (vm->gdb) {
+        gdb_server_stopped(vm->gdb);
+    }
 }
 
 /* ---- reset ---- */
@@ -118,7 +125,7 @@ void vm_reset(Vm *vm, QShutdownCause why)
     }
     if (vm->state == Q_RUN_STATE_SUSPENDED) {
         set_state(vm, Q_RUN_STATE_RUNNING);
-        set_running(vm, true);
+        run_cpus(vm, cpus, true);
     } else if (was_running) {
         if (cpus->len) {
             vcpus_resume(cpus);
@@ -261,6 +268,8 @@ static void serve(void *opaque)
     g_autofree char *wakeup_why = g_steal_pointer(&vm->wakeup_why);
     vm->serving = vm->reset_wanted = vm->shutdown_wanted = vm->suspend_wanted = false;
     vm->wakeup_wanted = vm->panic_wanted = vm->stop_wanted = false;
+    bool debug = vm->debug_wanted;
+    vm->debug_wanted = false;
     pthread_mutex_unlock(&vm->lock);
     if (suspend) {
         serve_suspend(vm);
@@ -273,6 +282,9 @@ static void serve(void *opaque)
     }
     if (stop && !vm->quit) {
         vm_stop(vm, stop_state);
+    }
+    if (debug && vm->running) {
+        vm_stop(vm, Q_RUN_STATE_DEBUG);
     }
     if (reset && !vm->quit) {
         serve_reset(vm, reset_why);
@@ -379,6 +391,17 @@ static void hook_watchdog(Machine *m)
     loop_defer(m->control, watchdog, m->hooks_opaque);
 }
 
+static void hook_debug(Machine *m)
+{
+    Vm *vm = m->hooks_opaque;
+    note(vm, &vm->debug_wanted, NULL, NULL);
+}
+
+static bool hook_gdbserver(Machine *m, const char *device, Error **errp)
+{
+    return gdb_server_open(m->hooks_opaque, device, errp);
+}
+
 typedef struct EventCall {
     Vm *vm;
     char *name;
@@ -408,6 +431,8 @@ const MachineHooks vm_hooks = {
     .panicked = hook_panicked,
     .watchdog = hook_watchdog,
     .event = hook_event,
+    .debug = hook_debug,
+    .gdbserver = hook_gdbserver,
 };
 
 /* ---- disks ---- */

@@ -64,7 +64,7 @@ void setup_backends(Vm *vm, const Config *cfg, Cmdline *c);
 void setup_machine(Vm *vm, const Config *cfg, Cmdline *c);
 /* Realizes it: board, then -device, then the rest. */
 void setup_devices(Vm *vm, const Config *cfg, Cmdline *c);
-/* VNC, qtest: what listens to the world once the machine is there. */
+/* VNC, qtest, gdb: what listens to the world once the machine is there. */
 void setup_displays(Vm *vm, const Config *cfg, Cmdline *c);
 
 /* ---- process.c ---- */

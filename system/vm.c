@@ -4,6 +4,7 @@
 
 #include "accel/qtest/qtest.h"
 #include "monitor/monitor.h"
+#include "system/gdbstub.h"
 #include "ui/vnc.h"
 #include "util/rcu.h"
 
@@ -92,6 +93,7 @@ void vm_free(Vm *vm)
     /* The control loop runs no more: whoever needs its lock first has it from here on. */
     loop_lock(vm->control);
     monitor_close_all(&vm->obj);
+    gdb_server_close(vm);
     if (vm->vnc) {
         vnc_free(vm->vnc);
     }

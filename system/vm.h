@@ -46,6 +46,8 @@ typedef struct Vm {
 
     bool quit;
     int exit_code;
+    bool debug_wanted;         /* guarded by `lock`: a vCPU is at a breakpoint */
+    struct GdbServer *gdb;     /* or NULL */
     struct QtestServer *qtest; /* or NULL */
     struct VncServer *vnc;     /* or NULL */
 } Vm;
@@ -62,6 +64,8 @@ Vm *vm_of(Object *any);
 extern const MachineHooks vm_hooks;
 /* Runs, or resumes; an error if the state does not allow it. */
 bool vm_start(Vm *vm, Error **errp);
+/* The same for some vCPUs only (Vcpu*), and with the guest's time standing or going. */
+bool vm_start_some(Vm *vm, GPtrArray *vcpus, bool clock, Error **errp);
 /* Pauses with the given state; the disks are flushed. */
 void vm_stop(Vm *vm, QRunState state);
 void vm_reset(Vm *vm, QShutdownCause why);

@@ -81,6 +81,10 @@ typedef struct MachineHooks {
     void (*watchdog)(Machine *m);
     /* Emits a QMP event; `data` is owned by the callee, may be NULL. */
     void (*event)(Machine *m, const char *name, Json *data);
+    /* A vCPU stopped for the debugger (Vcpu.debug_stop). */
+    void (*debug)(Machine *m);
+    /* Control thread: the monitor's gdbserver command. NULL: there is no such server. */
+    bool (*gdbserver)(Machine *m, const char *device, Error **errp);
 } MachineHooks;
 
 struct Machine {

@@ -240,7 +240,16 @@ static void cpu_error(void *opaque, Vcpu *v)
     machine_request_shutdown(opaque, SHUTDOWN_HOST_QMP, 1);
 }
 
-static const VcpuHooks cpu_hooks = {.shutdown = cpu_shutdown, .error = cpu_error};
+static void cpu_debug(void *opaque, Vcpu *v)
+{
+    Machine *m = opaque;
+    if (m->hooks && m->hooks->debug) {
+        m->hooks->debug(m);
+    }
+}
+
+static const VcpuHooks cpu_hooks = {
+    .shutdown = cpu_shutdown, .debug = cpu_debug, .error = cpu_error};
 
 static bool cpu_new(PcMachine *pc, unsigned index, const CpuConfig *model, Error **errp)
 {
