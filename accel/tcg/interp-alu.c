@@ -283,6 +283,93 @@ static void bit_scan(uint64_t *regs, const IrOp *op, uint32_t *fl)
     set_reg(regs, op->d, op->size, r);
 }
 
+static uint64_t deposit(uint64_t v, uint64_t mask)
+{
+    uint64_t r = 0;
+    for (; mask; mask &= mask - 1, v >>= 1) {
+        r |= v & 1 ? mask & -mask : 0;
+    }
+    return r;
+}
+
+static uint64_t extract(uint64_t v, uint64_t mask)
+{
+    uint64_t r = 0;
+    for (unsigned n = 0; mask; mask &= mask - 1, n++) {
+        r |= (uint64_t)(v & mask & -mask ? 1 : 0) << n;
+    }
+    return r;
+}
+
+/* A result that sets SF and ZF (AF and PF are undefined: clear), OF to 0 and CF. */
+static uint64_t logic_flags(uint64_t r, unsigned size, bool cf, uint32_t *fl)
+{
+    *fl = (fl_szp(r, size) & ~FL_PF) | (cf ? FL_CF : 0);
+    return r;
+}
+
+static uint64_t bit_field(uint64_t v, uint64_t ctl, unsigned size, uint32_t *fl)
+{
+    unsigned start = ctl & 0xff, len = ctl >> 8 & 0xff;
+    v = start > 63 ? 0 : v >> start;
+    v = len > 63 ? v : v & ((1ull << len) - 1);
+    *fl = v & size_mask(size) ? 0 : FL_ZF;
+    return v;
+}
+
+/* BMI1 and BMI2: the result for d. */
+static uint64_t bmi(uint64_t *regs, const IrOp *op, uint32_t *fl)
+{
+    uint64_t a = regs[op->a], b = regs[op->b] & size_mask(op->size);
+    unsigned bits = op->size * 8u, n = (unsigned)a & (bits - 1);
+    switch (op->op) {
+    case IR_ANDN:
+        return logic_flags(~a & b, op->size, false, fl);
+    case IR_BLSR:
+        return logic_flags((b - 1) & b, op->size, !b, fl);
+    case IR_BLSMSK:
+        return logic_flags((b - 1) ^ b, op->size, !b, fl);
+    case IR_BLSI:
+        return logic_flags(-b & b, op->size, b, fl);
+    case IR_BEXTR:
+        return bit_field(b, a, op->size, fl);
+    case IR_BZHI: {
+        bool all = (a & 0xff) >= bits;
+        return logic_flags(all ? b : b & ((1ull << (a & 0xff)) - 1), op->size, all, fl);
+    }
+    case IR_PDEP:
+        return deposit(a, b);
+    case IR_PEXT:
+        return extract(a, b);
+    case IR_RORX:
+        n = (unsigned)op->imm & (bits - 1);
+        return n ? b >> n | b << (bits - n) : b;
+    case IR_SHLX:
+        return b << n;
+    case IR_SHRX:
+        return b >> n;
+    default: /* IR_SARX */
+        return (uint64_t)(sext(b, op->size) >> n);
+    }
+}
+
+static void multiply_x(uint64_t *regs, const IrOp *op)
+{
+    unsigned __int128 p = (unsigned __int128)(regs[R_RDX] & size_mask(op->size)) *
+                          (regs[op->b] & size_mask(op->size));
+    set_reg(regs, op->a, op->size, (uint64_t)p);
+    set_reg(regs, op->d, op->size, (uint64_t)(p >> (8 * op->size)));
+}
+
+static void add_carry_x(uint64_t *regs, const IrOp *op, uint32_t *fl)
+{
+    uint32_t flag = op->op == IR_ADOX ? FL_OF : FL_CF;
+    unsigned __int128 sum = (unsigned __int128)(regs[op->d] & size_mask(op->size)) +
+                            (regs[op->b] & size_mask(op->size)) + (*fl & flag ? 1 : 0);
+    *fl = (*fl & ~flag) | (sum >> (8 * op->size) ? flag : 0);
+    set_reg(regs, op->d, op->size, (uint64_t)sum);
+}
+
 void interp_slow_alu(CPUX86 *cpu, const IrOp *op, uint32_t *fl)
 {
     uint64_t *regs = ir_reg(cpu, 0);
@@ -328,6 +415,27 @@ void interp_slow_alu(CPUX86 *cpu, const IrOp *op, uint32_t *fl)
         if (fl_cond(op->sub, *fl)) {
             set_reg(regs, op->d, op->size, regs[op->b]);
         }
+        break;
+    case IR_MULX:
+        multiply_x(regs, op);
+        break;
+    case IR_ADCX:
+    case IR_ADOX:
+        add_carry_x(regs, op, fl);
+        break;
+    case IR_ANDN:
+    case IR_BLSR:
+    case IR_BLSMSK:
+    case IR_BLSI:
+    case IR_BEXTR:
+    case IR_BZHI:
+    case IR_PDEP:
+    case IR_PEXT:
+    case IR_RORX:
+    case IR_SHLX:
+    case IR_SHRX:
+    case IR_SARX:
+        set_reg(regs, op->d, op->size, bmi(regs, op, fl));
         break;
     default:
         g_assert_not_reached();

@@ -56,7 +56,7 @@
     M(bswap) M(push_r) M(push_i) M(pop) M(ret) M(align) M(align_gp) M(slow_alu) M(atomic) M(skip) \
         M(skipz) M(jmp0) M(jmp1) M(jmpr) M(chkip) M(exit) M(exit_out) M(setip) M(trap) M(call)    \
             M(callx) M(vld) M(vst) M(vmov) M(vmov16) M(vfromg) M(gfromv) M(vfromm) M(mfromv)      \
-                M(simd) M(setcc) M(flagop) M(movzx8) M(movzx16) M(movzx32) M(movsx) M(movi64)     \
+                M(simd) M(vzero) M(setcc) M(flagop) M(movzx8) M(movzx16) M(movzx32) M(movsx) M(movi64)     \
                     M(movsx8_32) M(movsx16_32) M(movsx8_64) M(movsx16_64) M(movsx32_64)
 
 #define E_ALU2(o, s) H_##o##s##RN, H_##o##s##RF, H_##o##s##IN, H_##o##s##IF,

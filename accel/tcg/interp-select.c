@@ -101,7 +101,7 @@ static unsigned select_simple(const IrOp *op)
         [IR_CALL] = H_call,     [IR_CALLX] = H_callx,       [IR_VLD] = H_vld,
         [IR_VST] = H_vst,       [IR_VFROMG] = H_vfromg,     [IR_GFROMV] = H_gfromv,
         [IR_VFROMM] = H_vfromm, [IR_MFROMV] = H_mfromv,     [IR_SIMD] = H_simd,
-        [IR_SETCC] = H_setcc,   [IR_FLAGOP] = H_flagop,
+        [IR_SETCC] = H_setcc,   [IR_FLAGOP] = H_flagop,     [IR_VZERO] = H_vzero,
     };
     switch (op->op) {
     case IR_PUSH:

@@ -687,12 +687,14 @@ static const void *const *run(CPUX86 *cpu, Block *b)
         uint64_t lin = LIN_V(false);
         TlbEntry *e = &tlb[TLB_INDEX(lin)];
         const void *p = (const void *)(lin + e->addend);
-        if (unlikely(op->size > 16 || !tlb_hit(e->tag_r, lin, op->size, gen))) {
+        if (unlikely(op->size > 32 || !tlb_hit(e->tag_r, lin, op->size, gen))) {
             SYNC();
             vec_load(tc, op, lin);
             CHECK_LEAVE();
         } else if (op->size == 16) {
             __builtin_memcpy(vreg(tc, op->d), p, 16);
+        } else if (op->size == 32) {
+            __builtin_memcpy(vreg(tc, op->d), p, 32);
         } else {
             Vec *v = vreg(tc, op->d);
             v->u64[0] = ld_le(p, op->size);
@@ -705,12 +707,14 @@ static const void *const *run(CPUX86 *cpu, Block *b)
         uint64_t lin = LIN_V(true);
         TlbEntry *e = &tlb[TLB_INDEX(lin)];
         void *p = (void *)(lin + e->addend);
-        if (unlikely(op->size > 16 || !tlb_hit(e->tag_w, lin, op->size, gen))) {
+        if (unlikely(op->size > 32 || !tlb_hit(e->tag_w, lin, op->size, gen))) {
             SYNC();
             mmu_st_bytes(cpu, lin, vreg(tc, op->a), op->size, mode);
             CHECK_LEAVE();
         } else if (op->size == 16) {
             __builtin_memcpy(p, vreg(tc, op->a), 16);
+        } else if (op->size == 32) {
+            __builtin_memcpy(p, vreg(tc, op->a), 32);
         } else {
             st_le(p, op->size, vreg(tc, op->a)->u64[0]);
         }
@@ -761,6 +765,14 @@ static const void *const *run(CPUX86 *cpu, Block *b)
         ((SimdFn *)(intptr_t)op->imm)(cpu, vreg(tc, op->d), vreg(tc, op->a), vreg(tc, op->b), ctl);
         fl = fl_from_rflags(cpu->rflags);
         CHECK_LEAVE();
+        NEXT();
+    }
+    OP(vzero)
+    {
+        for (unsigned i = 0; i < op->a; i++) {
+            Vec *v = vreg(tc, op->d + i);
+            memset(v->u8 + op->size, 0, sizeof(*v) - op->size);
+        }
         NEXT();
     }
 

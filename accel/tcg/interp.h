@@ -15,7 +15,7 @@ uint64_t tcg_op_linear(CPUX86 *cpu, const IrOp *op, unsigned size, bool write);
 
 void interp_movsx(uint64_t *regs, const IrOp *op);
 void interp_flagop(uint64_t *regs, const IrOp *op, uint32_t *fl);
-/* SHLD, multiplication, division (may raise #DE), bits, 16-bit LEA and CMOV. */
+/* SHLD, multiplication, division (may raise #DE), bits, BMI, ADX, 16-bit LEA and CMOV. */
 void interp_slow_alu(CPUX86 *cpu, const IrOp *op, uint32_t *fl);
 /* IR_ATOMIC: one locked read-modify-write. */
 void interp_atomic(CPUX86 *cpu, const IrOp *op, uint32_t *fl);

@@ -103,6 +103,22 @@ typedef enum IrOpcode {
     IR_TZCNT,
     IR_LZCNT,
     IR_POPCNT,
+    /* BMI and ADX, three operands, sizes 4 and 8; no flags but those of ir_op_info */
+    IR_ANDN,   /* d = ~a & b */
+    IR_BLSR,   /* d from b */
+    IR_BLSMSK, /* d from b */
+    IR_BLSI,   /* d from b */
+    IR_BEXTR,  /* d = the field of b that a describes */
+    IR_BZHI,   /* d = b below the bit number in a's low byte */
+    IR_PDEP,   /* d = a's low bits, put where mask b has ones */
+    IR_PEXT,   /* d = a's bits where mask b has ones, put together */
+    IR_MULX,   /* a = low, then d = high half of rDX * b */
+    IR_RORX,   /* d = b rotated right by imm */
+    IR_SHLX,   /* d = b shifted by a */
+    IR_SHRX,
+    IR_SARX,
+    IR_ADCX,   /* d += b + CF */
+    IR_ADOX,   /* d += b + OF */
     IR_CMOV,   /* d = b if cc `sub` (4 bytes: always zero-extends) */
     IR_SETCC,  /* d (1 byte) = cc `sub` */
     IR_FLAGOP, /* sub: 0 CLC, 1 STC, 2 CMC, 3 SAHF, 4 LAHF, 5 SALC */
@@ -128,6 +144,7 @@ typedef enum IrOpcode {
     IR_GFROMV, /* general d (`size` 4 or 8, zero-extends) = vector a */
     IR_VFROMM, /* vector d = MMX register a */
     IR_MFROMV, /* MMX register d = vector a */
+    IR_VZERO,  /* vectors d … d + a - 1: the bytes from `size` (0, 16, 32) on become zero */
     IR_SIMD,   /* SimdFn imm (dst d, a, b); ctl: len = size, imm = sub, w = IRF_WRITE;
                 * how it was encoded: IR_ENC_* */
     IR_COUNT
@@ -219,7 +236,13 @@ static inline uint64_t ir_offset(CPUX86 *cpu, const IrOp *op)
  * IR_SIMD has no memory operand; these fields say how the guest encoded it, for a back
  * end of the same family: base is the opcode, index the map (1: 0F, 2: 0F38, 3: 0F3A)
  * and IR_ENC_*, scale the mandatory prefix (0, 1: 66, 2: F3, 3: F2), seg the fixed
- * ModRM.reg or IR_ENC_NO_GROUP.
+ * ModRM.reg or IR_ENC_NO_GROUP; disp has IR_ENC2_*.  REX.W (VEX.W) is IRF_WRITE, VEX.L is
+ * size == 32 and the immediate byte is `sub`.
+ *
+ * VEX forms: d is ModRM.reg, `a` vvvv (with IR_ENC_VVVV) and b ModRM.rm; with a fixed
+ * ModRM.reg (shifts by an immediate) vvvv is d, and a equals b.  The operation itself writes `size` bytes
+ * or fewer; an IR_VZERO behind it clears the rest of the register where that is not
+ * zero already: nothing beyond 32 bytes ever is anything else without AVX-512.
  */
 #define IR_ENC_MAP 0x03u
 #define IR_ENC_VEX 0x04u   /* VEX-encoded; `a` is vvvv if IR_ENC_VVVV */
@@ -229,6 +252,10 @@ static inline uint64_t ir_offset(CPUX86 *cpu, const IrOp *op)
 #define IR_ENC_GDST 0x40u  /* the destination is a general register (ModRM.reg) or memory */
 #define IR_ENC_STORE 0x80u /* the destination is ModRM.rm, the source ModRM.reg */
 #define IR_ENC_NO_GROUP 8u
+/* In IrOp.disp. */
+#define IR_ENC2_IS4 0x01   /* sub[7:4] is a vector register that is read (VBLENDVPS …) */
+#define IR_ENC2_DSRC 0x02  /* d is a source, too, besides a and b (FMA, VNNI) */
+#define IR_ENC2_FIXED 0x04 /* uses RAX, RCX, RDX or XMM0 in the CPU state */
 
 typedef struct IrOpInfo {
     const char *name;
