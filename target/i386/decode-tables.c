@@ -429,7 +429,9 @@ const InsnRow *decode_rows(OpcodeMap map, uint8_t opcode)
         return map_0f[opcode];
     case MAP_0F38:
         return map_0f38[opcode];
-    default:
+    case MAP_0F3A:
         return map_0f3a[opcode];
+    default:
+        return decode_vex_rows(map, opcode);
     }
 }

@@ -12,10 +12,17 @@ typedef struct Decoder {
     DecodedInsn *insn;
     DecodeResult result; /* why reading stopped */
     unsigned pos;
+    int peeked; /* the byte at pos if it has been read already, or -1 */
 } Decoder;
 
 static bool get_byte(Decoder *d, uint8_t *byte)
 {
+    if (d->peeked >= 0) {
+        *byte = (uint8_t)d->peeked;
+        d->peeked = -1;
+        d->pos++;
+        return true;
+    }
     if (d->pos >= INSN_MAX) {
         d->result = DECODE_TOO_LONG;
         return false;
@@ -126,6 +133,8 @@ static bool operand_uses_modrm(uint16_t o)
     case OF_V:
     case OF_W:
     case OF_U:
+    case OF_H:
+    case OF_B:
         return true;
     default:
         return false;
@@ -170,6 +179,24 @@ static bool forms_match(const InsnRow *row, bool reg)
     return true;
 }
 
+static bool has_feature(const Decoder *d, uint16_t feature)
+{
+    unsigned f = feature - 1u;
+    return !feature || !d->mode->features || (d->mode->features[f >> 5] >> (f & 31) & 1);
+}
+
+/* What a row of a VEX map demands of W, L and vvvv. */
+static bool vex_matches(const DecodedInsn *in, const InsnRow *row)
+{
+    uint32_t w = in->vex_w ? RF_W0 : RF_W1, l = in->vex_l ? RF_L0 : RF_L1;
+    bool uses_vvvv = false;
+    for (unsigned i = 0; i < 4; i++) {
+        OperandForm f = OPERAND_FORM(row->operand[i]);
+        uses_vvvv |= f == OF_H || f == OF_B;
+    }
+    return !(row->flags & (w | l)) && (uses_vvvv || !in->vvvv);
+}
+
 static const InsnRow *find_row(const Decoder *d, const InsnRow *row)
 {
     const DecodedInsn *in = d->insn;
@@ -188,11 +215,12 @@ static const InsnRow *find_row(const Decoder *d, const InsnRow *row)
         if ((row->flags & RF_PROT) && !d->mode->protected_mode) {
             continue;
         }
-        if (row->feature && d->mode->features) {
-            unsigned f = row->feature - 1u;
-            if (!(d->mode->features[f >> 5] >> (f & 31) & 1)) {
-                continue;
-            }
+        if (in->vex && !vex_matches(in, row)) {
+            continue;
+        }
+        bool avx2 = in->vex_l && (row->flags & RF_256_AVX2);
+        if (!has_feature(d, avx2 ? F_AVX2 : row->feature)) {
+            continue;
         }
         return row;
     }
@@ -234,7 +262,7 @@ static bool read_modrm32(Decoder *d)
         }
         in->scale = sib >> 6;
         in->index = (uint8_t)((sib >> 3 & 7) | (in->rex & REX_X ? 8 : 0));
-        if (in->index == R_RSP) {
+        if (in->index == R_RSP && !(in->row->flags & RF_VSIB)) {
             in->index = INSN_NO_REG;
         }
         in->base = (uint8_t)((sib & 7) | (in->rex & REX_B ? 8 : 0));
@@ -285,6 +313,12 @@ static unsigned size_bytes(const DecodedInsn *in, const DecodeMode *mode, Operan
         return in->opsize * 2u;
     case SZ_S:
         return mode->bits == 64 ? 10 : 6;
+    case SZ_HX:
+        return in->vlen / 2u;
+    case SZ_QX:
+        return in->vlen / 4u;
+    case SZ_OX:
+        return in->vlen / 8u;
     default:
         return in->vlen;
     }
@@ -344,6 +378,12 @@ static void set_vector(const DecodedInsn *in, Operand *o, unsigned kind, bool is
     o->reg = (uint8_t)(kind == OK_MMX ? r & 7 : r);
 }
 
+/* Legacy forms align every operand of the vector length, VEX forms those of plain moves. */
+static bool must_align(const DecodedInsn *in, OperandSize sz)
+{
+    return sz == SZ_X && !(in->vex && in->row->fn);
+}
+
 static bool read_operand(Decoder *d, uint16_t desc, Operand *o)
 {
     DecodedInsn *in = d->insn;
@@ -371,7 +411,7 @@ static bool read_operand(Decoder *d, uint16_t desc, Operand *o)
         return true;
     case OF_M:
         o->kind = OK_MEM;
-        o->aligned = sz == SZ_X;
+        o->aligned = must_align(in, sz);
         return true;
     case OF_I:
         return read_immediate(d, o, false);
@@ -440,10 +480,25 @@ static bool read_operand(Decoder *d, uint16_t desc, Operand *o)
         set_vector(in, o, OK_VEC, true);
         if (mem) {
             o->kind = OK_MEM;
-            o->aligned = sz == SZ_X;
+            o->aligned = must_align(in, sz);
         }
         return true;
-    default: /* VEX forms: no row has them yet without the VEX prefix decoded */
+    case OF_H:
+        o->kind = OK_VEC;
+        o->reg = in->vvvv;
+        return true;
+    case OF_B:
+        set_gpr(in, o, in->vvvv);
+        return true;
+    case OF_L:
+        if (!get_value(d, 1, &in->imm)) {
+            return false;
+        }
+        in->imm &= d->mode->bits == 64 ? 0xff : 0x7f;
+        o->kind = OK_VEC;
+        o->reg = (uint8_t)(in->imm >> 4);
+        return true;
+    default:
         return false;
     }
 }
@@ -452,6 +507,11 @@ static void set_sizes(Decoder *d, const InsnRow *row)
 {
     DecodedInsn *in = d->insn;
     bool data16 = in->data16 && !(row->flags & RF_NO66);
+    if (in->vex) { /* vector lengths and pairs of 32- and 64-bit forms only */
+        in->opsize = in->rex & REX_W ? 8 : 4;
+        in->vlen = in->vex_l && !(row->flags & RF_LIG) ? 32 : 16;
+        return;
+    }
     if (d->mode->bits == 64) {
         if (row->flags & RF_F64) {
             in->opsize = 8;
@@ -480,12 +540,75 @@ static void set_sizes(Decoder *d, const InsnRow *row)
     }
 }
 
+/*
+ * C4 and C5 are VEX prefixes in 64-bit mode, and in protected mode if a ModRM byte of LES
+ * or LDS would name a register; looks at the next byte.
+ */
+static bool is_vex(Decoder *d, uint8_t b, bool *vex)
+{
+    uint8_t next;
+    *vex = false;
+    if ((b & 0xfe) != 0xc4 || !d->mode->protected_mode) {
+        return true;
+    }
+    if (d->mode->bits == 64) {
+        *vex = true;
+        return true;
+    }
+    if (!get_byte(d, &next)) {
+        return false;
+    }
+    d->pos--;
+    d->peeked = next;
+    *vex = next >= 0xc0;
+    return true;
+}
+
+/* The rest of a VEX prefix (SDM vol. 2, 2.3.5) and the opcode byte. */
+static bool read_vex(Decoder *d, bool long_form, const InsnRow **list)
+{
+    static const uint8_t maps[4] = {0, MAP_VEX_0F, MAP_VEX_0F38, MAP_VEX_0F3A};
+    DecodedInsn *in = d->insn;
+    uint8_t p0 = 0xe1, p1; /* the short form: X, B, W clear, map 0F */
+    bool bad = in->lock || in->data16 || in->rep || in->repne || in->has_rex;
+    if ((long_form && !get_byte(d, &p0)) || !get_byte(d, &p1)) {
+        return false;
+    }
+    if (!long_form) {
+        p0 = (uint8_t)((p0 & 0x7f) | (p1 & 0x80));
+    }
+    bad |= (p0 & 0x1f) == 0 || (p0 & 0x1f) > 3;
+    in->vex = true;
+    in->vex_w = long_form && p1 & 0x80;
+    in->vex_l = p1 & 4;
+    in->vvvv = ~p1 >> 3 & 15;
+    in->data16 = (p1 & 3) == 1;
+    in->rep = (p1 & 3) == 2;
+    in->repne = (p1 & 3) == 3;
+    in->rex = (uint8_t)((~p0 >> 5 & 7) | (in->vex_w ? REX_W : 0));
+    in->has_rex = true; /* nothing of VEX reaches AH ... BH */
+    if (d->mode->bits != 64) {
+        in->rex = 0;
+        in->vvvv &= 7;
+    }
+    if (!get_byte(d, &in->opcode)) {
+        return false;
+    }
+    in->map = bad ? MAP_VEX_0F : maps[p0 & 3];
+    *list = bad ? NULL : decode_rows((OpcodeMap)in->map, in->opcode);
+    return true;
+}
+
 static bool read_opcode(Decoder *d, const InsnRow **list)
 {
     DecodedInsn *in = d->insn;
     uint8_t b;
-    if (!read_prefixes(d, &b)) {
+    bool vex;
+    if (!read_prefixes(d, &b) || !is_vex(d, b, &vex)) {
         return false;
+    }
+    if (vex) {
+        return read_vex(d, b == 0xc4, list);
     }
     in->map = MAP_1;
     if (b == 0x0f) {
@@ -555,6 +678,9 @@ static DecodeResult decode(Decoder *d)
     }
     in->op = in->row->op;
     set_sizes(d, in->row);
+    if ((in->row->flags & RF_VSIB) && (in->addrsize == 2 || (in->modrm & 7) != 4)) {
+        return DECODE_UD;
+    }
     if (!read_memory(d)) {
         return d->result;
     }
@@ -578,7 +704,12 @@ DecodeResult x86_decode(DecodeFetch *fetch, void *opaque, const DecodeMode *mode
     memset(insn, 0, sizeof(*insn));
     insn->seg = SEG_DS;
     insn->seg_override = insn->base = insn->index = INSN_NO_REG;
-    Decoder d = {.fetch = fetch, .opaque = opaque, .mode = mode, .insn = insn, .result = DECODE_UD};
+    Decoder d = {.fetch = fetch,
+                 .opaque = opaque,
+                 .mode = mode,
+                 .insn = insn,
+                 .result = DECODE_UD,
+                 .peeked = -1};
     DecodeResult r = decode(&d);
     insn->length = (uint8_t)d.pos;
     return r;
@@ -611,7 +742,11 @@ static void print_memory(const DecodedInsn *in, uint64_t next, unsigned size, ch
         gpr_name(base, sizeof(base), in->base, in->addrsize, false);
     }
     if (in->index != INSN_NO_REG) {
-        gpr_name(index, sizeof(index), in->index, in->addrsize, false);
+        if (in->row->flags & RF_VSIB) {
+            snprintf(index, sizeof(index), "v%u", in->index & 15u);
+        } else {
+            gpr_name(index, sizeof(index), in->index, in->addrsize, false);
+        }
         snprintf(scale, sizeof(scale), "*%d", 1 << (in->scale & 3));
     }
     uint64_t disp = (uint64_t)in->disp + (in->rip_relative ? next : 0);
@@ -658,7 +793,7 @@ static void print_operand(const DecodedInsn *in, const Operand *o, uint64_t next
         snprintf(buf, n, "mm%u", o->reg);
         break;
     case OK_VEC:
-        snprintf(buf, n, "xmm%u", o->reg);
+        snprintf(buf, n, o->size > 16 ? "ymm%u" : "xmm%u", o->reg);
         break;
     case OK_STR_X:
         snprintf(buf, n, "m%u %s:[si]", o->size * 8u, seg_names[in->seg & 7]);

@@ -37,6 +37,10 @@
  *   4. stores the destination.
  * fn == NULL is a plain move: all bytes of the destination's size are copied, and
  * a vector register is zero-extended to 16 bytes.
+ * VEX maps (decode-vex.c): the prefix condition is VEX.pp; the entry check is AVX's for
+ * rows with vector operands; memory operands are aligned in plain moves only; the rest of
+ * a written vector register is cleared; a row without immediate passes `arg` as ctl.imm,
+ * one with the operand O_Lx the whole byte (the register is imm[7:4]).
  * `fn` may use RAX, RCX, RDX and XMM0 in the CPU state directly (RF_GPR), and write
  * the arithmetic flags in cpu->rflags if the row has RF_FLAGS: SIMDF(flags, ...).
  */
@@ -99,6 +103,9 @@ typedef enum OperandSize {
     SZ_S,  /* pseudo-descriptor: 6, or 10 in 64-bit mode */
     SZ_X,  /* vector length; aligned to it in legacy forms */
     SZ_XU, /* vector length, unaligned */
+    SZ_HX, /* half, a quarter, an eighth of it */
+    SZ_QX,
+    SZ_OX,
 } OperandSize;
 
 #define OPERAND(form, size) ((uint16_t)((form) << 8 | (size)))
@@ -180,6 +187,14 @@ typedef enum OperandSize {
 #define O_Ux OPERAND(OF_U, SZ_X)
 #define O_Uq OPERAND(OF_U, SZ_Q)
 #define O_Hx OPERAND(OF_H, SZ_X)
+#define O_Lx OPERAND(OF_L, SZ_X)
+#define O_By OPERAND(OF_B, SZ_Y)
+#define O_Vdq OPERAND(OF_V, SZ_DQ) /* 16 bytes whatever the vector length */
+#define O_Wdq OPERAND(OF_W, SZ_DQ)
+#define O_Udq OPERAND(OF_U, SZ_DQ)
+#define O_Whx OPERAND(OF_W, SZ_HX)
+#define O_Wqx OPERAND(OF_W, SZ_QX)
+#define O_Wox OPERAND(OF_W, SZ_OX)
 
 /* ---- conditions ---- */
 /* The effective mandatory prefix: the last of F2, F3, else 66, else none. 0: any. */
@@ -230,6 +245,9 @@ enum { MOD_ANY, MOD_MEM, MOD_REG };
 #define F_CLWB FEATURE(FEAT_7_0_EBX, 24)
 #define F_SHA FEATURE(FEAT_7_0_EBX, 29)
 #define F_PKU FEATURE(FEAT_7_0_ECX, 3)
+#define F_GFNI FEATURE(FEAT_7_0_ECX, 8)
+#define F_VAES FEATURE(FEAT_7_0_ECX, 9)
+#define F_VPCLMULQDQ FEATURE(FEAT_7_0_ECX, 10)
 #define F_RDPID FEATURE(FEAT_7_0_ECX, 22)
 #define F_SYSCALL FEATURE(FEAT_80000001_EDX, 11)
 #define F_FXSR_OPT FEATURE(FEAT_80000001_EDX, 25)
@@ -238,6 +256,7 @@ enum { MOD_ANY, MOD_MEM, MOD_REG };
 #define F_LZCNT FEATURE(FEAT_80000001_ECX, 5)
 #define F_SSE4A FEATURE(FEAT_80000001_ECX, 6)
 #define F_PREFETCHW FEATURE(FEAT_80000001_ECX, 8)
+#define F_AVX_VNNI FEATURE(FEAT_7_1_EAX, 4)
 #define F_XSAVEOPT FEATURE(FEAT_XSAVE, 0)
 #define F_XSAVEC FEATURE(FEAT_XSAVE, 1)
 #define F_XSAVES FEATURE(FEAT_XSAVE, 3)
@@ -258,6 +277,16 @@ enum { MOD_ANY, MOD_MEM, MOD_REG };
 #define RF_NOSTATE (1u << 12) /* SIMD: no entry check (works with CR4.OSFXSR = 0) */
 #define RF_REGONLY (1u << 13) /* ModRM.rm is a register whatever mod says (MOV CR, DR) */
 #define RF_MODRM (1u << 14)   /* has a ModRM byte though no operand says so */
+/* VEX maps: what W and L must be (else they are ignored, and L is the vector length). */
+#define RF_W0 (1u << 15)
+#define RF_W1 (1u << 16)
+#define RF_L0 (1u << 17)
+#define RF_L1 (1u << 18)
+#define RF_LIG (1u << 19)      /* L does not matter: scalar, the vector length is 16 */
+#define RF_256_AVX2 (1u << 20) /* with L the feature is AVX2 */
+#define RF_VSIB (1u << 21)     /* the index register is a vector */
+#define RF_DSRC (1u << 22)     /* SIMD: the destination is a source as well */
+#define RF_XMM0 (1u << 23)     /* SIMD: the result is XMM0, the rest of which a VEX form clears */
 
 /* Instruction kinds: what the translator switches on. */
 typedef enum InsnOp {
@@ -435,6 +464,19 @@ typedef enum InsnOp {
     OP_WRPKRU,
     OP_ADCX,
     OP_ADOX,
+    OP_ANDN, /* from here on in the order of IR_ANDN … IR_SARX */
+    OP_BLSR,
+    OP_BLSMSK,
+    OP_BLSI,
+    OP_BEXTR,
+    OP_BZHI,
+    OP_PDEP,
+    OP_PEXT,
+    OP_MULX,
+    OP_RORX,
+    OP_SHLX,
+    OP_SHRX,
+    OP_SARX,
     /* floating point and vector */
     OP_X87,
     OP_FWAIT,
@@ -451,9 +493,16 @@ typedef enum InsnOp {
     OP_EMMS,
     OP_MOVNTI,
     OP_MASKMOV, /* MASKMOVQ, MASKMOVDQU: operands DI, data register, mask register */
+    OP_VZERO,   /* arg: the bytes kept of each register */
+    OP_GATHER,  /* arg: GATHER_* */
+    OP_VMASK,   /* VMASKMOVPS …, VPMASKMOVx; arg: the element's size */
     OP_SIMD,
     OP_COUNT
 } InsnOp;
+
+/* InsnRow.arg of OP_GATHER: the width of elements and of indexes. */
+#define GATHER_DATA64 1u
+#define GATHER_INDEX64 2u
 
 typedef struct InsnRow {
     const char *name; /* mnemonic for dumps */
@@ -507,9 +556,19 @@ typedef struct InsnRow {
     }
 
 /* ---- the maps ---- */
-typedef enum OpcodeMap { MAP_1, MAP_0F, MAP_0F38, MAP_0F3A, MAP_COUNT } OpcodeMap;
+typedef enum OpcodeMap {
+    MAP_1,
+    MAP_0F,
+    MAP_0F38,
+    MAP_0F3A,
+    MAP_VEX_0F, /* decode-vex.c */
+    MAP_VEX_0F38,
+    MAP_VEX_0F3A,
+    MAP_COUNT
+} OpcodeMap;
 /* The list for one opcode, NULL: #UD.  For the decoder and for tests that walk everything. */
 const InsnRow *decode_rows(OpcodeMap map, uint8_t opcode);
+const InsnRow *decode_vex_rows(OpcodeMap map, uint8_t opcode); /* of the VEX maps */
 
 /* ---- a decoded instruction ---- */
 #define REX_B 1u
@@ -556,6 +615,8 @@ typedef struct DecodedInsn {
     bool has_rex, has_modrm;
     bool lock, rep, repne; /* rep: F3, repne: F2, as the last of them */
     bool data16, addr_override;
+    bool vex, vex_w, vex_l;
+    uint8_t vvvv;         /* register number; 0 where nothing is encoded */
     uint8_t vlen;         /* vector length in bytes */
     uint8_t seg;          /* of the memory operand: override or default */
     uint8_t seg_override; /* SEG_* or INSN_NO_REG */

@@ -92,4 +92,36 @@ SimdFn simd_pcmpestri, simd_pcmpestrm, simd_pcmpistri, simd_pcmpistrm;
 SimdFn simd_aesenc, simd_aesenclast, simd_aesdec, simd_aesdeclast, simd_aesimc,
     simd_aeskeygenassist, simd_pclmulqdq;
 
+/* ---- SHA, GFNI (simd_crypto.c); SHA256RNDS2 reads XMM0 ---- */
+SimdFn simd_sha1rnds4, simd_sha1nexte, simd_sha1msg1, simd_sha1msg2, simd_sha256rnds2,
+    simd_sha256msg1, simd_sha256msg2, simd_gf2p8mulb, simd_gf2p8affineqb, simd_gf2p8affineinvqb;
+
+/* ---- AVX, AVX2, F16C, VNNI (simd_avx.c) ---- */
+SimdFn simd_broadcastb, simd_broadcastw, simd_broadcastd, simd_broadcastq, simd_broadcastdq,
+    simd_vpermd, simd_vpermq, simd_vperm2f128, simd_vinsertf128, simd_vextractf128, simd_vpermilps,
+    simd_vpermilpd, simd_vpermilpd_i, simd_vpsllvd, simd_vpsllvq, simd_vpsrlvd, simd_vpsrlvq,
+    simd_vpsravd, simd_vcvtph2ps, simd_vcvtps2ph;
+/* The mask is the register in imm[7:4]. */
+SimdFn simd_vblendvps, simd_vblendvpd, simd_vpblendvb;
+/* Write ZF and CF in cpu->rflags. */
+SimdFn simd_vtestps, simd_vtestpd;
+/* dst is read, too. */
+SimdFn simd_vpdpbusd, simd_vpdpbusds, simd_vpdpwssd, simd_vpdpwssds;
+/* Comparisons with predicates 0-31 (simd_fp.c). */
+SimdFn simd_vcmpps, simd_vcmppd, simd_vcmpss, simd_vcmpsd;
+
+/* ---- FMA (simd_fma.c): dst, a, b are the operands 1, 2, 3; ctl.imm is one of each set ---- */
+SimdFn simd_fma_ps, simd_fma_pd, simd_fma_ss, simd_fma_sd;
+#define FMA_KIND 7u
+#define FMA_MADD 0u
+#define FMA_MSUB 1u
+#define FMA_NMADD 2u
+#define FMA_NMSUB 3u
+#define FMA_MADDSUB 4u
+#define FMA_MSUBADD 5u
+#define FMA_ORDER 0x18u
+#define FMA_132 0u
+#define FMA_213 8u
+#define FMA_231 16u
+
 #endif

@@ -117,23 +117,6 @@ static bool h_crc32(CPUX86 *cpu, const IrOp *op)
     return true;
 }
 
-static bool h_adx(CPUX86 *cpu, const IrOp *op)
-{
-    uint64_t flag = op->disp ? FLAG_OF : FLAG_CF, *d = ir_reg(cpu, op->d), b = *ir_reg(cpu, op->b);
-    bool in = cpu->rflags & flag, out;
-    if (op->size == 8) {
-        unsigned __int128 sum = (unsigned __int128)*d + b + in;
-        out = sum >> 64;
-        *d = (uint64_t)sum;
-    } else {
-        uint64_t sum = (uint64_t)(uint32_t)*d + (uint32_t)b + in;
-        out = sum >> 32;
-        *d = (uint32_t)sum;
-    }
-    set_flags(cpu, flag, out ? flag : 0);
-    return true;
-}
-
 /* ---- the stack ---- */
 
 static uint64_t sp_mask(const CPUX86 *cpu)
@@ -335,7 +318,6 @@ DEFINE(aas, h_aas, REGS_FLAGS);
 DEFINE(aam, h_aam, HE_ANY);
 DEFINE(aad, h_aad, REGS_FLAGS);
 DEFINE(crc32, h_crc32, 0);
-DEFINE(adx, h_adx, HE_RFLAGS | HE_WFLAGS);
 DEFINE(pusha, h_pusha, HE_ANY);
 DEFINE(popa, h_popa, HE_ANY);
 DEFINE(enter, h_enter, HE_ANY);

@@ -11,7 +11,6 @@
 /* Decimal arithmetic on AL/AX; AAM, AAD: disp is the base. */
 extern const IrHelper int_daa, int_das, int_aaa, int_aas, int_aam, int_aad;
 extern const IrHelper int_crc32; /* d = crc32c(d, b of size bytes) */
-extern const IrHelper int_adx;   /* d += b + CF (disp: OF), size 4 or 8 */
 /* PUSHA, POPA: size is the operand size. */
 extern const IrHelper int_pusha, int_popa;
 extern const IrHelper int_enter;    /* disp: frame size, a: level, size */

@@ -203,6 +203,76 @@ CMP_FN(pd, HOST_PACKED, cmp64)
 CMP_FN(ss, HOST_SCALAR, cmp32)
 CMP_FN(sd, HOST_SCALAR, cmp64)
 
+/* ---- VCMPxx: 32 predicates ---- */
+
+/* Which relations (bit FpRel) make predicates 0-15 true; 16-31 are those again. */
+static const uint8_t vcmp_relations[16] = {
+    BIT(FP_EQUAL),
+    BIT(FP_LESS),
+    BIT(FP_LESS) | BIT(FP_EQUAL),
+    BIT(FP_UNORDERED),
+    BIT(FP_LESS) | BIT(FP_GREATER) | BIT(FP_UNORDERED),
+    BIT(FP_EQUAL) | BIT(FP_GREATER) | BIT(FP_UNORDERED),
+    BIT(FP_GREATER) | BIT(FP_UNORDERED),
+    BIT(FP_LESS) | BIT(FP_EQUAL) | BIT(FP_GREATER),
+    BIT(FP_EQUAL) | BIT(FP_UNORDERED),
+    BIT(FP_LESS) | BIT(FP_UNORDERED),
+    BIT(FP_LESS) | BIT(FP_EQUAL) | BIT(FP_UNORDERED),
+    0,
+    BIT(FP_LESS) | BIT(FP_GREATER),
+    BIT(FP_EQUAL) | BIT(FP_GREATER),
+    BIT(FP_GREATER),
+    BIT(FP_LESS) | BIT(FP_EQUAL) | BIT(FP_GREATER) | BIT(FP_UNORDERED),
+};
+
+/* Quiet predicates become signalling ones from 16 on, and the other way round. */
+static bool vcmp_quiet(unsigned p)
+{
+    return predicate_quiet(p) != (p >> 4 & 1);
+}
+
+static bool vcmp32(FpEnv *env, uint32_t a, uint32_t b, unsigned p)
+{
+    return vcmp_relations[p & 15] >> f32_compare(env, a, b, vcmp_quiet(p)) & 1;
+}
+
+static bool vcmp64(FpEnv *env, uint64_t a, uint64_t b, unsigned p)
+{
+    return vcmp_relations[p & 15] >> f64_compare(env, a, b, vcmp_quiet(p)) & 1;
+}
+
+#define VCMP(bits, packed, scalar)                                                             \
+    void simd_vcmp##packed(SIMD_ARGS)                                                          \
+    {                                                                                          \
+        unsigned p = ctl.imm & 31;                                                             \
+        if (p < 8) {                                                                           \
+            simd_cmp##packed(cpu, dst, a, b, ctl);                                             \
+            return;                                                                            \
+        }                                                                                      \
+        FpEnv env = fp_env_sse(cpu->mxcsr);                                                    \
+        Vec r;                                                                                 \
+        for (unsigned i = 0; i < ctl.len * 8u / (bits); i++) {                                 \
+            r.u##bits[i] = -(uint##bits##_t)vcmp##bits(&env, a->u##bits[i], b->u##bits[i], p); \
+        }                                                                                      \
+        fp_finish(cpu, &env);                                                                  \
+        memcpy(dst, &r, ctl.len);                                                              \
+    }                                                                                          \
+    void simd_vcmp##scalar(SIMD_ARGS)                                                          \
+    {                                                                                          \
+        unsigned p = ctl.imm & 31;                                                             \
+        if (p < 8) {                                                                           \
+            simd_cmp##scalar(cpu, dst, a, b, ctl);                                             \
+            return;                                                                            \
+        }                                                                                      \
+        FpEnv env = fp_env_sse(cpu->mxcsr);                                                    \
+        Lane r = lane_get(a, 0);                                                               \
+        r.u##bits[0] = -(uint##bits##_t)vcmp##bits(&env, a->u##bits[0], b->u##bits[0], p);     \
+        fp_finish(cpu, &env);                                                                  \
+        lane_put(dst, 0, &r, 16);                                                              \
+    }
+VCMP(32, ps, ss)
+VCMP(64, pd, sd)
+
 static void set_comi(CPUX86 *cpu, const FpEnv *env, FpRel rel)
 {
     static const uint8_t result[] = {[FP_LESS] = FLAG_CF,

@@ -149,6 +149,12 @@ uint64_t f32_to_f64(FpEnv *env, uint32_t a);
 uint32_t f64_to_f32(FpEnv *env, uint64_t a);
 int64_t f32_to_int(FpEnv *env, uint32_t a, unsigned bits);
 int64_t f64_to_int(FpEnv *env, uint64_t a, unsigned bits);
+/* a * b + c, rounded once; the product and c negated on request. (softfloat_fma.c) */
+uint32_t f32_fma(FpEnv *env, uint32_t a, uint32_t b, uint32_t c, bool neg_product, bool neg_c);
+uint64_t f64_fma(FpEnv *env, uint64_t a, uint64_t b, uint64_t c, bool neg_product, bool neg_c);
+/* VCVTPH2PS, VCVTPS2PH: half precision knows neither DAZ nor FTZ, and no DE. */
+uint32_t f16_to_f32(FpEnv *env, uint16_t a);
+uint16_t f32_to_f16(FpEnv *env, uint32_t a);
 uint32_t f32_from_int(FpEnv *env, int64_t v);
 uint64_t f64_from_int(FpEnv *env, int64_t v);
 /* ROUNDSS/SD: to an integral value by `round`; PE only if `inexact`; no DE. */

@@ -141,11 +141,27 @@ static void crc32(Translator *t)
 static void add_carry_x(Translator *t)
 {
     unsigned b = tr_get(t, 1, IR_T0);
-    IrOp *o = tr_call(t, &int_adx);
-    o->d = t->in->operand[0].reg;
-    o->b = (uint8_t)b;
-    o->size = t->in->operand[0].size;
-    o->disp = t->in->op == OP_ADOX;
+    (void)tr_op2(t, t->in->op == OP_ADOX ? IR_ADOX : IR_ADCX, t->in->operand[0].size,
+                 t->in->operand[0].reg, b);
+}
+
+/* BMI: operation's a is VEX.vvvv, b is r/m, whatever their order in the instruction. */
+static void bmi(Translator *t)
+{
+    const DecodedInsn *in = t->in;
+    unsigned rm = 0;
+    for (unsigned i = 1; i < 3; i++) {
+        OperandForm f = OPERAND_FORM(in->row->operand[i]);
+        rm = f == OF_E ? i : rm;
+    }
+    unsigned b = tr_get(t, rm, IR_T0);
+    IrOp *o = tr_op2(t, (IrOpcode)(IR_ANDN + (in->op - OP_ANDN)), in->operand[0].size,
+                     in->operand[0].reg, b);
+    o->a = in->vvvv;
+    if (in->op == OP_RORX) {
+        o->imm = (int64_t)in->imm;
+        o->flags = IRF_IMM;
+    }
 }
 
 static bool decimal(Translator *t)
@@ -227,6 +243,21 @@ bool tr_bits(Translator *t)
     case OP_ADCX:
     case OP_ADOX:
         add_carry_x(t);
+        return true;
+    case OP_ANDN:
+    case OP_BLSR:
+    case OP_BLSMSK:
+    case OP_BLSI:
+    case OP_BEXTR:
+    case OP_BZHI:
+    case OP_PDEP:
+    case OP_PEXT:
+    case OP_MULX:
+    case OP_RORX:
+    case OP_SHLX:
+    case OP_SHRX:
+    case OP_SARX:
+        bmi(t);
         return true;
     default:
         return decimal(t);

@@ -87,7 +87,17 @@ static bool form_is_mmx(uint16_t o)
 static bool form_is_sse(uint16_t o)
 {
     OperandForm f = OPERAND_FORM(o);
-    return f == OF_V || f == OF_W || f == OF_U;
+    return f == OF_V || f == OF_W || f == OF_U || f == OF_H;
+}
+
+static bool sse_state(Translator *t)
+{
+    if (t->flags & HF_SSE_OK) {
+        return true;
+    }
+    (void)tr_call(t, &v_no_sse);
+    tr_exit(t);
+    return false;
 }
 
 /* Entry checks; false if the instruction can only fault. */
@@ -100,9 +110,10 @@ static bool check_state(Translator *t, VecInsn *v)
     if (t->in->row->flags & RF_NOSTATE) {
         return true;
     }
-    if (v->sse && !(t->flags & HF_SSE_OK)) {
-        (void)tr_call(t, &v_no_sse);
-        tr_exit(t);
+    if (t->in->vex) {
+        return tr_avx_state(t);
+    }
+    if (v->sse && !sse_state(t)) {
         return false;
     }
     if (v->mmx) {
@@ -111,12 +122,21 @@ static bool check_state(Translator *t, VecInsn *v)
     return true;
 }
 
+/* #GP or #AC for a misaligned operand. */
+static void check_alignment(Translator *t, const Operand *o, const MemRef *m)
+{
+    if (o->aligned) {
+        tr_align(t, o->size, m);
+    } else if ((t->flags & HF_ALIGN_CHECK) && (o->size & (o->size - 1)) == 0 && o->size > 1 &&
+               o->size <= 8) {
+        tr_set_mem(tr_emit(t, IR_ALIGN, o->size), m);
+    }
+}
+
 static void load_vector(Translator *t, const Operand *o, unsigned d)
 {
     MemRef m = tr_mem(t);
-    if (o->aligned) {
-        tr_align(t, o->size, &m);
-    }
+    check_alignment(t, o, &m);
     IrOp *op = tr_emit(t, IR_VLD, o->size);
     op->d = (uint8_t)d;
     tr_set_mem(op, &m);
@@ -125,9 +145,7 @@ static void load_vector(Translator *t, const Operand *o, unsigned d)
 static void store_vector(Translator *t, const Operand *o, unsigned a)
 {
     MemRef m = tr_mem(t);
-    if (o->aligned) {
-        tr_align(t, o->size, &m);
-    }
+    check_alignment(t, o, &m);
     IrOp *op = tr_emit(t, IR_VST, o->size);
     op->a = (uint8_t)a;
     tr_set_mem(op, &m);
@@ -186,11 +204,20 @@ static void enter_mmx(Translator *t, const VecInsn *v)
     }
 }
 
+/* A VEX form has written `size` bytes (16 at least) of vector d. */
+static void finish_vex(Translator *t, unsigned d, unsigned size)
+{
+    if (t->in->vex) {
+        tr_clear_upper(t, d, MAX(size, 16u));
+    }
+}
+
 static void plain_move(Translator *t, const VecInsn *v)
 {
     const Operand *dst = &t->in->operand[0], *src = &t->in->operand[1];
     if (src->kind == OK_MEM && dst->kind == OK_VEC) {
         load_vector(t, src, dst->reg);
+        finish_vex(t, dst->reg, src->size);
         enter_mmx(t, v);
         return;
     }
@@ -204,6 +231,7 @@ static void plain_move(Translator *t, const VecInsn *v)
     if (dst->kind == OK_VEC) {
         unsigned size = MIN(dst->size, src->size);
         (void)vec_move(t, IR_VMOV, size, dst->reg, s);
+        finish_vex(t, dst->reg, size);
     } else {
         put_result(t, s);
     }
@@ -213,7 +241,8 @@ static unsigned count_sources(const DecodedInsn *in)
 {
     unsigned n = 0;
     for (unsigned i = 1; i < 4; i++) {
-        if (in->operand[i].kind != OK_NONE && in->operand[i].kind != OK_IMM) {
+        if (in->operand[i].kind != OK_NONE && in->operand[i].kind != OK_IMM &&
+            OPERAND_FORM(in->row->operand[i]) != OF_L) {
             n++;
         }
     }
@@ -223,7 +252,12 @@ static unsigned count_sources(const DecodedInsn *in)
 /* How the instruction is encoded, for back ends that emit it again. */
 static void note_encoding(const DecodedInsn *in, bool mmx, IrOp *o)
 {
-    static const uint8_t map_of[] = {[MAP_0F] = 1, [MAP_0F38] = 2, [MAP_0F3A] = 3};
+    static const uint8_t map_of[] = {[MAP_0F] = 1,
+                                     [MAP_0F38] = 2,
+                                     [MAP_0F3A] = 3,
+                                     [MAP_VEX_0F] = IR_ENC_VEX | 1,
+                                     [MAP_VEX_0F38] = IR_ENC_VEX | 2,
+                                     [MAP_VEX_0F3A] = IR_ENC_VEX | 3};
     OperandForm dst = OPERAND_FORM(in->row->operand[0]);
     o->base = in->opcode;
     o->index = map_of[in->map];
@@ -233,11 +267,18 @@ static void note_encoding(const DecodedInsn *in, bool mmx, IrOp *o)
                                        : 0;
     o->seg = in->row->reg1 ? in->row->reg1 - 1u : IR_ENC_NO_GROUP;
     for (unsigned i = 1; i < 4; i++) {
-        o->index |= in->operand[i].kind == OK_IMM ? IR_ENC_IMM8 : 0;
+        OperandForm f = OPERAND_FORM(in->row->operand[i]);
+        o->index |= in->operand[i].kind == OK_IMM || f == OF_L ? IR_ENC_IMM8 : 0;
+        o->index |= f == OF_H ? IR_ENC_VVVV : 0;
+        o->disp |= f == OF_L ? IR_ENC2_IS4 : 0;
     }
+    o->disp |= in->row->flags & RF_DSRC ? IR_ENC2_DSRC : 0;
+    o->disp |= in->row->flags & (RF_GPR | RF_XMM0) ? IR_ENC2_FIXED : 0;
     o->index |= mmx ? IR_ENC_MMX : 0;
     o->index |= in->operand[0].kind == OK_REG || in->operand[0].kind == OK_MEM ? IR_ENC_GDST : 0;
-    o->index |= dst == OF_W || dst == OF_E || dst == OF_R || dst == OF_M ? IR_ENC_STORE : 0;
+    bool store =
+        dst == OF_W || dst == OF_E || dst == OF_R || dst == OF_M || (dst == OF_U && !in->row->reg1);
+    o->index |= store ? IR_ENC_STORE : 0;
 }
 
 static void call_function(Translator *t, const VecInsn *v)
@@ -253,7 +294,8 @@ static void call_function(Translator *t, const VecInsn *v)
         enter_mmx(t, v);
     }
     if (dst->kind == OK_VEC) {
-        a = n == 2 ? vec_source(t, 1, IR_VT2) : d;
+        bool vvvv = OPERAND_FORM(in->row->operand[0]) == OF_H; /* shifts by an immediate */
+        a = n == 2 ? vec_source(t, 1, IR_VT2) : vvvv ? s : d;
     } else if (dst->kind == OK_MMX) {
         d = IR_VT0;
         (void)vec_move(t, IR_VFROMM, 8, d, dst->reg);
@@ -268,11 +310,16 @@ static void call_function(Translator *t, const VecInsn *v)
     o->d = (uint8_t)d;
     o->a = (uint8_t)a;
     o->b = (uint8_t)(n ? s : d);
-    o->sub = (uint8_t)in->imm;
-    o->flags = in->rex & REX_W ? IRF_WRITE : 0;
+    o->flags = in->rex & REX_W || in->row->flags & RF_W1 ? IRF_WRITE : 0;
     note_encoding(in, v->mmx, o);
+    o->sub = in->vex && !(o->index & IR_ENC_IMM8) ? in->row->arg : (uint8_t)in->imm;
     if (in->row->flags & RF_FLAGS) {
         o->fdef = FS_ALL;
+    } else if (dst->kind == OK_VEC) {
+        finish_vex(t, d, dst->size);
+    }
+    if (in->row->flags & RF_XMM0) {
+        finish_vex(t, 0, 16);
     }
     put_result(t, d);
     if (late) {
@@ -324,10 +371,10 @@ static void mxcsr(Translator *t)
 {
     IrOp *o;
     unsigned a;
-    if (!(t->flags & HF_SSE_OK)) {
-        (void)tr_call(t, &v_no_sse);
-        tr_exit(t);
-    } else if (t->in->op == OP_LDMXCSR) {
+    if (t->in->vex ? !tr_avx_state(t) : !sse_state(t)) {
+        return;
+    }
+    if (t->in->op == OP_LDMXCSR) {
         a = tr_get(t, 0, IR_T0);
         tr_call(t, &v_ldmxcsr)->a = (uint8_t)a;
     } else {

@@ -70,6 +70,13 @@ bool tr_stack_insn(Translator *t);
 bool tr_string(Translator *t);
 bool tr_system(Translator *t);
 bool tr_vector(Translator *t);
+bool tr_avx(Translator *t);
+
+/* ---- vectors ---- */
+/* The entry check of VEX-encoded vector instructions; false: the instruction faults. */
+bool tr_avx_state(Translator *t);
+/* Clears what lies above the `size` bytes of vector d that a VEX form wrote. */
+void tr_clear_upper(Translator *t, unsigned d, unsigned size);
 
 /* ---- for helper wrappers ---- */
 /* Address of the following instruction: the wrapper's op has its length in `sub`. */
