@@ -111,7 +111,7 @@ void tcg_release_ram(TcgCpu *tc, uint64_t seq)
     tc->map_seq = seq;
     for (unsigned i = 0; i < t->cpus->len; i++) {
         const TcgCpu *c = g_ptr_array_index(t->cpus, i);
-        all &= c->map_seq == t->map_seq;
+        all &= c->map_seq == __atomic_load_n(&t->map_seq, __ATOMIC_SEQ_CST);
     }
     while (all && (b = orphan(t))) {
         g_ptr_array_remove(t->code_maps, b);

@@ -152,7 +152,7 @@ static void log_block(CPUX86 *cpu, const Block *b)
 /* Follows a direct link, or finds the target and links it. */
 #define TAKE(slot_, o)                                                                       \
     do {                                                                                     \
-        Block *to_ = __atomic_load_n(&b->jump[slot_], __ATOMIC_RELAXED);                     \
+        Block *to_ = __atomic_load_n(&b->jump[slot_], __ATOMIC_ACQUIRE);                     \
         if (likely(to_)) {                                                                   \
             b = to_;                                                                         \
             tc->current = to_;                                                               \
