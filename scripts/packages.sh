@@ -11,7 +11,8 @@ RUN_PACKAGES="seabios"
 # What scripts/demo makes its guest from, besides the kernel.
 DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 # What the tests use besides: judges and a compiler for 32-bit guests.
-TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils mold gcc-multilib ipxe-qemu git"
+TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils mold gcc-multilib ipxe-qemu git \
+gvncviewer tigervnc-viewer xvfb xdotool"
 # Only for the suite "slow".
 SLOW_PACKAGES="linux-source-6.1 e2fsprogs fdisk"
 
