@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""CPU features as Linux and programs that are compiled for them see them."""
+import pathlib
+import shutil
+import subprocess
+import unittest
+
+import rhea
+
+NEEDED = "avx avx2 fma f16c bmi1 bmi2 abm movbe aes pclmulqdq sha_ni gfni vaes vpclmulqdq adx " \
+         "rdseed xsaveopt xsavec xsaves fsgsbase invpcid umip rdpid clflushopt clwb".split()
+HERE = pathlib.Path(__file__).parent
+
+
+def programs():
+    """A folder for the initramfs with vector-check in it, and what it prints on the host."""
+    work = rhea.CACHE / "cpu"
+    with rhea.locked("cpu"):
+        extra = work / "root"
+        shutil.rmtree(extra, ignore_errors=True)
+        (extra / "bin").mkdir(parents=True)
+        binary = extra / "bin" / "vector-check"
+        subprocess.run(["gcc", "-O3", "-static", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2",
+                        "-o", binary, HERE / "vector-check.c"], check=True)
+        run = subprocess.run([binary], capture_output=True, text=True, check=False)
+    rhea.skip_unless(run.returncode == 0, "the host has no AVX2, FMA, BMI2 or F16C")
+    return extra, run.stdout
+
+
+class Cpu(unittest.TestCase):
+    def guest(self, cpu):
+        extra, expected = programs()
+        kernel, initrd = rhea.linux_guest(extra, "cpu")
+        m = rhea.Machine("-M", "q35", "-m", "512", "-cpu", cpu, "-kernel", kernel, "-initrd", initrd,
+                         "-append", "console=ttyS0 quiet")
+        return m, expected
+
+    def vectors(self, cpu, needed):
+        m, expected = self.guest(cpu)
+        with m:
+            m.expect("RHEA-READY", 60)
+            m.send("stty -echo; PS1='$ '\n")
+            m.command("true")
+            flags = m.command("grep -m1 ^flags /proc/cpuinfo").split()
+            self.assertEqual([f for f in needed if f not in flags], [])
+            got = m.command("vector-check", 120)
+            self.assertEqual(got.split(), expected.split())
+
+    def test_max(self):
+        self.vectors("max", NEEDED)
+
+    def test_v3(self):
+        self.vectors("Haswell-noTSX", "avx2 fma bmi2 invpcid xsaveopt".split())
+
+
+if __name__ == "__main__":
+    rhea.main()
