@@ -12,7 +12,7 @@ RUN_PACKAGES="seabios"
 DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 # What the tests use besides: judges and a compiler for 32-bit guests.
 TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils mold gcc-multilib ipxe-qemu git \
-gvncviewer tigervnc-viewer xvfb xdotool"
+gvncviewer tigervnc-viewer xvfb xdotool gdb"
 # Only for the suite "slow".
 SLOW_PACKAGES="linux-source-6.1 e2fsprogs fdisk"
 

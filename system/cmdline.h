@@ -72,6 +72,7 @@ typedef enum OptionId {
     OPT_S,
     OPT_D,
     OPT_LOGFILE,
+    OPT_DFILTER,
     OPT_GDB,
     OPT_GDB_DEFAULT,
     OPT_TRACE,

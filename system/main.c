@@ -26,6 +26,13 @@ static void setup_logging(Cmdline *c)
         error_prefix(&err, "-d %s: ", d->arg);
         cmdline_error(c, err);
     }
+    const GivenOption *filter = cmdline_last(c, OPT_DFILTER);
+    if (filter) {
+        err = NULL;
+        log_set_filter(filter->arg, &err);
+        error_prefix(&err, "-dfilter %s: ", filter->arg);
+        cmdline_error(c, err);
+    }
     CMDLINE_EACH(c, OPT_TRACE, g)
     {
         const char *pattern = option_take_string(g->text, "enable", NULL);

@@ -2,6 +2,7 @@
 #include "util/log.h"
 
 #include "util/bits.h"
+#include "util/option.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,7 +24,7 @@ static const struct {
     {LOG_CPU, "cpu", "CPU registers before each block"},
     {LOG_FPU, "fpu", "with 'cpu': FPU registers too"},
     {LOG_MMU, "mmu", "address translation: TLB flushes and page faults"},
-    {LOG_PCALL, "pcall", "protected-mode far calls, returns and exceptions"},
+    {LOG_PCALL, "pcall", "protected-mode far jumps, calls and returns"},
     {LOG_CPU_RESET, "cpu_reset", "CPU state before a reset"},
     {LOG_UNIMP, "unimp", "features of the hardware that are not emulated, when used"},
     {LOG_GUEST_ERROR, "guest_errors", "what the guest does wrong"},
@@ -38,6 +39,9 @@ bool log_set_items(const char *items, Error **errp)
     uint32_t mask = 0;
     for (char **w = words; *w; w++) {
         unsigned i;
+        if (!strcmp(*w, "none") && !words[1]) {
+            break;
+        }
         for (i = 0; i < ARRAY_LEN(log_items); i++) {
             if (!strcmp(*w, log_items[i].name)) {
                 mask |= log_items[i].item;
@@ -60,6 +64,69 @@ bool log_set_items(const char *items, Error **errp)
     }
     log_mask = mask;
     return true;
+}
+
+/* ---- -dfilter ---- */
+typedef struct LogRange {
+    uint64_t first, last;
+} LogRange;
+static LogRange *log_ranges;
+static unsigned n_log_ranges;
+
+static bool parse_range(const char *word, LogRange *r)
+{
+    const char *ops[] = {"..", "+", "-"};
+    for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
+        const char *op = strstr(word, ops[i]);
+        g_autofree char *left = op ? g_strndup(word, (gsize)(op - word)) : NULL;
+        uint64_t a, b;
+        if (!op) {
+            continue;
+        }
+        if (!parse_uint(left, &a) || !parse_uint(op + strlen(ops[i]), &b)) {
+            return false;
+        }
+        switch (i) {
+        case 0:
+            *r = (LogRange){a, b};
+            return a <= b;
+        case 1:
+            *r = (LogRange){a, a + b - 1};
+            return b && a + b - 1 >= a;
+        default:
+            *r = (LogRange){a - b + 1, a};
+            return b && b - 1 <= a;
+        }
+    }
+    return false;
+}
+
+bool log_set_filter(const char *ranges, Error **errp)
+{
+    g_auto(GStrv) words = g_strsplit(ranges, ",", -1);
+    unsigned n = g_strv_length(words);
+    g_autofree LogRange *r = g_new(LogRange, n + 1);
+    for (unsigned i = 0; i < n; i++) {
+        if (!parse_range(words[i], &r[i])) {
+            error_set(errp, "\"%s\" is no range of addresses", words[i]);
+            error_hint(errp, "a range is FIRST..LAST, START+LENGTH or END-LENGTH");
+            return false;
+        }
+    }
+    g_free(log_ranges);
+    log_ranges = g_steal_pointer(&r);
+    n_log_ranges = n;
+    return true;
+}
+
+bool log_wants_address(uint64_t addr)
+{
+    for (unsigned i = 0; i < n_log_ranges; i++) {
+        if (addr >= log_ranges[i].first && addr <= log_ranges[i].last) {
+            return true;
+        }
+    }
+    return !n_log_ranges;
 }
 
 void log_print_help(FILE *out)

@@ -42,6 +42,15 @@ static inline bool log_enabled(LogItem item)
     return G_UNLIKELY(log_mask & item);
 }
 
+/*
+ * -dfilter: "FIRST..LAST", "START+LENGTH" and "END-LENGTH", separated by commas.  What is
+ * logged about code (in_asm, op, op_opt, out_asm, exec, cpu) is then about these linear
+ * addresses only.
+ */
+bool log_set_filter(const char *ranges, Error **errp);
+/* Is code at `addr` to be logged? */
+bool log_wants_address(uint64_t addr);
+
 void log_printf(const char *fmt, ...) G_GNUC_PRINTF(1, 2);
 #define LOG(item, ...)               \
     do {                             \
@@ -61,7 +70,7 @@ bool log_set_items(const char *items, Error **errp);
 void log_print_help(FILE *out);
 /* `-D file`; "%d" in the name becomes the process id.  Default is stderr. */
 bool log_set_file(const char *path, Error **errp);
-/* `-dfilter`-free raw access for multi-line dumps; lock held in between. */
+/* Raw access for multi-line dumps; lock held in between. */
 FILE *log_begin(void);
 void log_end(FILE *out);
 

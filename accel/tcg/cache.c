@@ -7,15 +7,11 @@
  * only while no vCPU is within a block; so lookups need no lock.
  */
 #include "accel/tcg/internal.h"
-#include "config.h"
 #include "target/i386/paging.h"
 #include "util/log.h"
 
 #include <inttypes.h>
 #include <sys/mman.h>
-#ifdef CONFIG_CAPSTONE
-#include <capstone/capstone.h>
-#endif
 
 #define HASH_BITS 15
 
@@ -580,33 +576,6 @@ static Block *insert(CPUX86 *cpu, const CodeReader *r, uint64_t flags, const IrO
     return b;
 }
 
-#ifdef CONFIG_CAPSTONE
-static bool disassemble(FILE *out, const uint8_t *code, size_t size, uint64_t rip, uint64_t flags)
-{
-    csh h;
-    cs_insn *insn;
-    cs_mode mode = flags & HF_CS64 ? CS_MODE_64 : flags & HF_CS32 ? CS_MODE_32 : CS_MODE_16;
-    if (cs_open(CS_ARCH_X86, mode, &h) != CS_ERR_OK) {
-        return false;
-    }
-    size_t n = cs_disasm(h, code, size, rip, 0, &insn);
-    for (size_t i = 0; i < n; i++) {
-        fprintf(out, "0x%08" PRIx64 ":  %s %s\n", insn[i].address, insn[i].mnemonic,
-                insn[i].op_str);
-    }
-    if (n) {
-        cs_free(insn, n);
-    }
-    cs_close(&h);
-    return n != 0;
-}
-#else
-static bool disassemble(FILE *out, const uint8_t *code, size_t size, uint64_t rip, uint64_t flags)
-{
-    return false;
-}
-#endif
-
 static void log_code(CPUX86 *cpu, const CodeReader *r, const TranslateResult *res, uint64_t flags)
 {
     uint8_t code[TCG_PAGE_SIZE];
@@ -620,13 +589,7 @@ static void log_code(CPUX86 *cpu, const CodeReader *r, const TranslateResult *re
     FILE *out = log_begin();
     fprintf(out, "----------------\nIN: cs_base=%08" PRIx64 " flags=%08x\n", cpu->segs[SEG_CS].base,
             (unsigned)flags);
-    if (!disassemble(out, code, n, cpu->rip, flags)) {
-        fprintf(out, "0x%08" PRIx64 ": ", cpu->rip);
-        for (unsigned i = 0; i < n; i++) {
-            fprintf(out, " %02x", code[i]);
-        }
-        fputc('\n', out);
-    }
+    tcg_disassemble(out, code, n, cpu->rip, flags & HF_CS64 ? 64 : flags & HF_CS32 ? 32 : 16);
     log_end(out);
 }
 
@@ -662,14 +625,15 @@ static Block *translate(CPUX86 *cpu, uint64_t linear, uint64_t flags)
         tcg_read_code(&r, linear, true, &byte);
         one |= r.uncached;
         x86_translate(cpu, &r, flags, one ? 1 : BLOCK_MAX_INSNS, tc->scratch, &res);
-        if (log_enabled(LOG_IN_ASM)) {
+        bool log = (log_mask & (LOG_IN_ASM | LOG_OP | LOG_OP_OPT)) && log_wants_address(linear);
+        if (log && log_enabled(LOG_IN_ASM)) {
             log_code(cpu, &r, &res, flags);
         }
-        if (log_enabled(LOG_OP)) {
+        if (log && log_enabled(LOG_OP)) {
             log_ops("OP", tc->scratch, res.n_ops, cpu->rip);
         }
         res.n_ops = ir_optimize(tc->scratch, res.n_ops);
-        if (log_enabled(LOG_OP_OPT)) {
+        if (log && log_enabled(LOG_OP_OPT)) {
             log_ops("OP after optimization and liveness analysis", tc->scratch, res.n_ops,
                     cpu->rip);
         }

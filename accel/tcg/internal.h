@@ -227,6 +227,10 @@ void tcg_release_ram(TcgCpu *tc, uint64_t seq);
 /* Throws all blocks away; no vCPU is in run(). */
 void tcg_drop_blocks(Tcg *t);
 
+/* ---- disas.c ---- */
+/* Machine code of `bits` (16, 32, 64) as text; what cannot be disassembled, as bytes. */
+void tcg_disassemble(FILE *out, const uint8_t *code, size_t size, uint64_t addr, unsigned bits);
+
 /* ---- debug.c ---- */
 /* exception_vector of tcg_alone(): nothing is delivered, the instruction runs again. */
 #define TCG_RETRY 0x100

@@ -120,6 +120,9 @@ static void vec_load(TcgCpu *tc, const IrOp *op, uint64_t lin)
 
 static void log_block(CPUX86 *cpu, const Block *b)
 {
+    if (!log_wants_address(b->cs_base + b->rip)) {
+        return;
+    }
     if (log_enabled(LOG_EXEC)) {
         log_printf("Trace %u: %p [%08" PRIx64 "/%016" PRIx64 "/%08x]\n", cpu->index,
                    (const void *)b, b->cs_base, b->rip, (unsigned)b->flags);

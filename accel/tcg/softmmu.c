@@ -11,6 +11,9 @@
 #include "accel/tcg/tlb.h"
 #include "target/i386/paging.h"
 #include "target/i386/tcg/helper.h"
+#include "util/log.h"
+
+#include <inttypes.h>
 
 #define PAGE_OF(lin) ((lin)&TCG_PAGE_MASK)
 #define TAG_GEN ((uint64_t)TLB_GEN_MAX << TLB_GEN_SHIFT)
@@ -129,6 +132,13 @@ static uint64_t mode_gen(const TcgCpu *tc, MmuMode mode)
     return tc->gen_bits;
 }
 
+static const char *const access_names[] = {
+    [PAGE_READ] = "reading", [PAGE_WRITE] = "writing", [PAGE_FETCH] = "execution"};
+static const char *const mode_names[] = {[MMU_KERNEL] = "the kernel",
+                                         [MMU_USER] = "a user",
+                                         [MMU_KERNEL_AC] = "the kernel without SMAP",
+                                         [MMU_PHYS] = "physical address"};
+
 /* Brings the page of `lin` in; raises when the access is not allowed. */
 static TlbEntry *fill(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode, unsigned seg)
 {
@@ -152,6 +162,8 @@ static TlbEntry *fill(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode,
         w = &walk;
         if (!x86_page_walk(cpu, lin, access, mode == MMU_USER,
                            mode == MMU_KERNEL && (cpu->cr4 & CR4_SMAP), false, w)) {
+            LOG(LOG_MMU, "cpu %u: page fault at %016" PRIx64 ", error %x, ip %016" PRIx64 "\n",
+                cpu->index, lin, w->error, cpu->rip);
             x86_raise_pf(cpu, lin, w->error);
         }
         phys = walk.phys;
@@ -163,6 +175,8 @@ static TlbEntry *fill(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode,
     }
     MemTarget m;
     tc->n_tlb_fills++;
+    LOG(LOG_MMU, "cpu %u: fill %016" PRIx64 " -> %09" PRIx64 " for %s by %s\n", cpu->index, page,
+        phys & TCG_PAGE_MASK, access_names[access], mode_names[mode]);
     rcu_read_lock();
     address_space_lookup(cpu_as(cpu), phys & TCG_PAGE_MASK, &m);
     if (m.host && m.ram) {

@@ -5,6 +5,9 @@
  */
 #include "accel/tcg/internal.h"
 #include "target/i386/paging.h"
+#include "util/log.h"
+
+#include <inttypes.h>
 
 static void clear_entries(TcgCpu *tc)
 {
@@ -20,6 +23,7 @@ static void clear_entries(TcgCpu *tc)
     memset(tc->large_bloom, 0, sizeof(tc->large_bloom));
     memset(tc->huge_bloom, 0, sizeof(tc->huge_bloom));
     tc->n_flushes++;
+    LOG(LOG_MMU, "cpu %u: flush of everything, cr3 %09" PRIx64 "\n", tc->cpu->index, tc->cpu->cr3);
 }
 
 static uint16_t current_pcid(const CPUX86 *cpu)
@@ -80,6 +84,7 @@ void mmu_flush(CPUX86 *cpu)
 void mmu_flush_nonglobal(CPUX86 *cpu)
 {
     TcgCpu *tc = tcg_cpu(cpu);
+    LOG(LOG_MMU, "cpu %u: flush, cr3 %09" PRIx64 "\n", cpu->index, cpu->cr3);
     forget_pcid(tc, current_pcid(cpu));
     select_generation(tc);
 }
@@ -102,6 +107,7 @@ void mmu_flush_page(CPUX86 *cpu, uint64_t linear)
     if (!(cpu->efer & EFER_LMA)) {
         linear = (uint32_t)linear;
     }
+    LOG(LOG_MMU, "cpu %u: flush of page %016" PRIx64 "\n", cpu->index, linear);
     /* Part of a page larger than 4 KiB: all its parts must go. A 4 MiB page is two entries. */
     if (in_bloom(tc->large_bloom, linear >> 21) || in_bloom(tc->large_bloom, linear >> 21 ^ 1) ||
         in_bloom(tc->huge_bloom, linear >> 30)) {

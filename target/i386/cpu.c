@@ -4,6 +4,7 @@
 
 #include "event/clock.h"
 #include "target/i386/paging.h"
+#include "util/log.h"
 
 #define PAT_RESET 0x0007040600070406ull
 #define MISC_ENABLE_FAST_STRING 1ull
@@ -91,6 +92,11 @@ void cpu_reset(CPUX86 *cpu, bool bsp)
 {
     size_t after_irq = offsetof(CPUX86, segs);
 
+    if (log_enabled(LOG_CPU_RESET)) {
+        g_autoptr(GString) before = g_string_new(NULL);
+        cpu_print(cpu, before, log_enabled(LOG_FPU));
+        log_printf("CPU reset (CPU %u)\n%s", cpu->index, before->str);
+    }
     /* irq_pending is left out: other threads may be writing their bits into it. */
     memset((char *)cpu + after_irq, 0, offsetof(CPUX86, index) - after_irq);
     cpu_interrupt_clear(cpu, IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_INIT | IRQ_SIPI | IRQ_MCE |

@@ -54,7 +54,31 @@ static void test_log_items(void)
     g_assert_false(log_set_items("imt", &err));
     g_assert_nonnull(strstr(error_hints(err), "\"int\""));
     error_free(err);
-    log_mask = 0;
+    g_assert_true(log_set_items("none", NULL));
+    g_assert_cmpuint(log_mask, ==, 0);
+}
+
+static void test_log_filter(void)
+{
+    static const char *const bad[] = {"",      "1",    "2..1",      "1..",
+                                      "..2",   "1+0",  "0x10-0x12", "0xffffffffffffffff+2",
+                                      "1..2,", "a..b", "1...2"};
+    for (unsigned i = 0; i < G_N_ELEMENTS(bad); i++) {
+        Error *err = NULL;
+        g_assert_false(log_set_filter(bad[i], &err));
+        g_assert_nonnull(err);
+        error_free(err);
+    }
+    g_assert_true(log_wants_address(5)); /* no filter */
+    g_assert_true(log_set_filter("0x1000..0x1fff,0x3000+16,0xffffffffffffffff-1", NULL));
+    static const uint64_t in[] = {0x1000, 0x1fff, 0x3000, 0x300f, UINT64_MAX};
+    static const uint64_t out[] = {0, 0xfff, 0x2000, 0x2fff, 0x3010, UINT64_MAX - 1};
+    for (unsigned i = 0; i < G_N_ELEMENTS(in); i++) {
+        g_assert_true(log_wants_address(in[i]));
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(out); i++) {
+        g_assert_false(log_wants_address(out[i]));
+    }
 }
 
 int main(int argc, char **argv)
@@ -64,5 +88,6 @@ int main(int argc, char **argv)
     g_test_add_func("/error/propagate", test_propagate);
     g_test_add_func("/error/nearest", test_nearest);
     g_test_add_func("/log/items", test_log_items);
+    g_test_add_func("/log/filter", test_log_filter);
     return g_test_run();
 }

@@ -129,6 +129,7 @@ void helper_jmp_far(CPUX86 *cpu, uint16_t sel, uint64_t off, unsigned opsize, ui
     Desc d, code;
 
     off = branch_offset(off, opsize);
+    log_far_transfer(cpu, "far jump to", sel, off);
     if (!in_protected(cpu)) {
         branch_real(cpu, sel, off);
         return;
@@ -237,6 +238,7 @@ void helper_call_far(CPUX86 *cpu, uint16_t sel, uint64_t off, unsigned opsize, u
     unsigned size;
 
     off = branch_offset(off, opsize);
+    log_far_transfer(cpu, "far call of", sel, off);
     if (!in_protected(cpu)) {
         call_real(cpu, sel, off, opsize, next_rip);
         return;

@@ -2,6 +2,20 @@
 /* Descriptors and stacks: the common ground of events, far branches and tasks. */
 #include "target/i386/tcg/desc.h"
 
+#include "util/log.h"
+
+#include <inttypes.h>
+
+void log_far_transfer(const CPUX86 *cpu, const char *what, uint16_t sel, uint64_t off)
+{
+    if (log_enabled(LOG_PCALL) && in_protected(cpu)) {
+        log_printf("cpu %u: %s %04x:%016" PRIx64 ", cpl %u, at %04x:%016" PRIx64
+                   " sp %04x:%016" PRIx64 "\n",
+                   cpu->index, what, sel, off, cpu_cpl(cpu), cpu->segs[SEG_CS].selector, cpu->rip,
+                   cpu->segs[SEG_SS].selector, cpu->regs[R_RSP]);
+    }
+}
+
 uint64_t system_linear(const CPUX86 *cpu, uint64_t base, uint64_t offset)
 {
     uint64_t linear = base + offset;

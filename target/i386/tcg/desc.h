@@ -12,6 +12,9 @@
 #include "target/i386/paging.h"
 #include "target/i386/tcg/helper.h"
 
+/* `-d pcall`: what happens to sel:off, in protected mode. */
+void log_far_transfer(const CPUX86 *cpu, const char *what, uint16_t sel, uint64_t off);
+
 #define ERR_EXT 1u
 #define ERR_IDT 2u
 

@@ -225,6 +225,7 @@ static void iret_protected(CPUX86 *cpu, unsigned opsize)
 
 void helper_iret(CPUX86 *cpu, unsigned opsize, uint64_t next_rip)
 {
+    log_far_transfer(cpu, "interrupt return from", cpu->segs[SEG_CS].selector, cpu->rip);
     if (in_vm86(cpu)) {
         iret_vm86(cpu, opsize);
         cpu->nmi_masked = false;
@@ -275,6 +276,7 @@ void helper_ret_far(CPUX86 *cpu, unsigned opsize, uint16_t pop_bytes, uint64_t n
     bool to64;
     Stack s;
 
+    log_far_transfer(cpu, "far return from", cpu->segs[SEG_CS].selector, cpu->rip);
     if (!in_protected(cpu)) {
         ret_far_real(cpu, opsize, pop_bytes);
         return;
