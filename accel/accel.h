@@ -12,8 +12,10 @@
 #ifndef RHEA_ACCEL_ACCEL_H
 #define RHEA_ACCEL_ACCEL_H
 
+#include "accel/irqchip.h"
 #include "qom/object.h"
 #include "target/i386/cpu.h"
+#include "target/i386/model.h"
 
 #include <pthread.h>
 
@@ -42,7 +44,11 @@ struct AccelClass {
     bool (*sync_in)(Vcpu *v, Error **errp);
     void (*info)(Accel *a, GString *out); /* info jit */
     void (*debug_changed)(Accel *a);      /* debug_points changed; NULL: none are possible */
-    bool manual_clock;                    /* qtest */
+    /* What -cpu can ask for; NULL: what TCG has. After create. */
+    bool (*cpu_engine)(Accel *a, CpuEngineInfo *info, Error **errp);
+    /* The machine goes on, or stands still: vCPUs paused, control thread. NULL: fine. */
+    void (*running)(Accel *a, bool run);
+    bool manual_clock; /* qtest */
 };
 
 /* A place where a debugger wants CPUs to stop, by linear address; valid on every CPU. */
@@ -64,8 +70,11 @@ struct Accel {
     MemorySystem *mem;
     ClockSet *clocks;
     AddressSpace *as_memory, *as_io;
-    void *data;           /* the engine's */
     GArray *debug_points; /* DebugPoint; changes only while all vCPUs are paused */
+    AddressSpace *as_smm; /* what CPUs see in system-management mode; = as_memory without it */
+    const AccelIrqchip *irqchip; /* what the engine has of interrupt controllers; NULL: nothing */
+    const char *no_smm;          /* why there is no system-management mode; NULL: there is */
+    void *data;                  /* the engine's */
 };
 #define TYPE_ACCEL "accel"
 #define ACCEL(o) OBJECT_CAST(Accel, o, TYPE_ACCEL)

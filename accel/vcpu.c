@@ -266,7 +266,7 @@ Vcpu *vcpu_new(Accel *a, unsigned index, const CpuConfig *config, const VcpuHook
     v->cpu.as = v->cpu.as_smm = a->as_memory;
     v->cpu.as_io = a->as_io;
     v->cpu.clocks = a->clocks;
-    v->cpu.exception_vector = -1;
+    v->cpu.exception_vector = v->cpu.injected_vector = -1;
     v->cpu.vcpu = v;
     v->stop = true;
     pthread_mutex_init(&v->lock, NULL);

@@ -144,3 +144,22 @@ bool ram_test_clear_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t 
     }
     return any;
 }
+
+void ram_sync_dirty(RamBlock *b)
+{
+    PtrList *list;
+
+    if (!b->sys) {
+        return;
+    }
+    rcu_read_lock();
+    list = rcu_dereference(b->sys->listeners);
+    for (unsigned i = 0; i < list->n; i++) {
+        MemoryListener *l = list->v[i];
+
+        if (l->log_sync) {
+            l->log_sync(l, b);
+        }
+    }
+    rcu_read_unlock();
+}

@@ -264,6 +264,11 @@ void ram_set_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t len);
  */
 bool ram_test_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t len);
 bool ram_test_clear_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t len);
+/*
+ * Fetches what an engine that watches writes by hardware knows: before a round of tests, not
+ * before each.  Control or device thread.
+ */
+void ram_sync_dirty(RamBlock *b);
 void region_set_dirty_log(Region *r, DirtyClient c, bool on);
 
 /* ---- listeners ---- */
@@ -284,6 +289,8 @@ struct MemoryListener {
     void (*log_start)(MemoryListener *l, const MemSection *s); /* dirty mask went 0 -> n */
     void (*log_stop)(MemoryListener *l, const MemSection *s);
     void (*commit)(MemoryListener *l); /* after the new view is visible */
+    /* Pages of `b` that were written are to be marked now. */
+    void (*log_sync)(MemoryListener *l, RamBlock *b);
     /* Writers' side of dirty tracking: pages of `b` became clean / may hold code. */
     void (*clean)(MemoryListener *l, RamBlock *b, uint64_t offset, uint64_t len);
     /* RAM was written by a bus master or debugger where DIRTY_CODE was clean. */

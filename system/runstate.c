@@ -33,10 +33,20 @@ static Json *cause(QShutdownCause why)
 }
 
 /* ---- running and pausing ---- */
+static void tell_engine(Vm *vm, bool run)
+{
+    if (accel_class(vm->accel)->running) {
+        accel_class(vm->accel)->running(vm->accel, run);
+    }
+}
+
 static void run_cpus(Vm *vm, GPtrArray *cpus, bool clock)
 {
     vm->running = true;
     clock_virtual_enable(vm->clocks, clock);
+    if (clock) {
+        tell_engine(vm, true);
+    }
     if (cpus->len) {
         vcpus_resume(cpus);
     }
@@ -48,6 +58,7 @@ static void pause_cpus(Vm *vm)
     if (vm->machine->cpus->len) {
         vcpus_pause(vm->machine->cpus);
     }
+    tell_engine(vm, false);
     clock_virtual_enable(vm->clocks, false);
 }
 

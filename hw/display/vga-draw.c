@@ -421,6 +421,7 @@ void vga_draw(void *opaque)
 {
     VgaState *s = opaque;
     update_palette(s);
+    ram_sync_dirty(s->ram);
     if (vga_vbe_on(s)) {
         draw_vbe(s);
     } else if (!(s->attr_index & 0x20) || (s->seq[1] & 0x20)) {

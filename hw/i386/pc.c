@@ -32,7 +32,7 @@ bool pc_is_q35(const PcMachine *pc)
 
 bool pc_smm_enabled(const PcMachine *pc)
 {
-    return pc->smm != ON_OFF_OFF;
+    return pc_auto(pc->smm, !pc->m.accel || !pc->m.accel->no_smm);
 }
 
 void pc_smi(PcMachine *pc, bool all)
@@ -282,12 +282,22 @@ bool pc_cpus_init(PcMachine *pc, Error **errp)
                   machine_class(m)->max_cpus, m->smp.cpus);
         return false;
     }
-    cpu_engine_tcg(&engine);
+    if (pc->smm == ON_OFF_ON && m->accel->no_smm) {
+        error_set(errp, "smm=on: %s", m->accel->no_smm);
+        error_hint(errp, "smm=auto leaves it out; -accel tcg has it");
+        return false;
+    }
+    if (!accel_class(m->accel)->cpu_engine) {
+        cpu_engine_tcg(&engine);
+    } else if (!accel_class(m->accel)->cpu_engine(m->accel, &engine, errp)) {
+        return false;
+    }
     if (!cpu_model_parse(m->cpu_type, &engine, &model, errp)) {
         return false;
     }
     m->accel->as_memory = m->as_memory;
     m->accel->as_io = m->as_io;
+    m->accel->as_smm = pc_smm_enabled(pc) ? pc->as_smm : m->as_memory;
     pc->apics = apic_bus_new(m);
     region_add_overlap(&m->memory, APIC_DEFAULT_BASE, apic_bus_region(pc->apics), 0x1000);
     for (unsigned i = 0; i < m->smp.cpus; i++) {
@@ -326,7 +336,8 @@ bool pc_intc_init(PcMachine *pc, Error **errp)
     }
     region_add_overlap(&m->memory, IOAPIC_DEFAULT_BASE, ioapic_region(pc->ioapic), 1);
     for (unsigned n = 0; n < GSI_COUNT; n++) {
-        if (n < 16 && pc->i8259) {
+        /* An engine with an 8259 of its own hears of all lines by way of the I/O APIC's. */
+        if (n < 16 && pc->i8259 && !(m->accel->irqchip && m->accel->irqchip->board)) {
             pc->gsi.pic[n] = i8259_input(pc->i8259, n);
         }
         pc->gsi.ioapic[n] = ioapic_input(pc->ioapic, n);

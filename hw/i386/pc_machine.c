@@ -59,6 +59,11 @@ static void inject_nmi(Machine *m)
     apic_bus_nmi(PC_MACHINE(m)->apics);
 }
 
+static void sync_apic(Vcpu *v, void *opaque)
+{
+    vcpu_sync_out(v, NULL);
+}
+
 static void print_irqs(Machine *m, GString *out)
 {
     PcMachine *pc = PC_MACHINE(m);
@@ -67,6 +72,7 @@ static void print_irqs(Machine *m, GString *out)
         Vcpu *v = m->cpus->pdata[i];
 
         if (v->cpu.apic) {
+            vcpu_run_on(v, sync_apic, NULL);
             apic_print(v->cpu.apic, out);
         }
     }

@@ -22,31 +22,6 @@ TRACE_EVENT(apic_reg_write, "cpu %u reg 0x%02x value 0x%08x")
 #define CPUID_X2APIC (1u << 21)
 #define CPUID_TSC_DEADLINE (1u << 24)
 
-/* Register numbers: MMIO offset >> 4, and MSR - 800h. */
-enum {
-    REG_ID = 0x02,
-    REG_VERSION = 0x03,
-    REG_TPR = 0x08,
-    REG_APR = 0x09,
-    REG_PPR = 0x0a,
-    REG_EOI = 0x0b,
-    REG_RRD = 0x0c,
-    REG_LDR = 0x0d,
-    REG_DFR = 0x0e,
-    REG_SVR = 0x0f,
-    REG_ISR = 0x10,
-    REG_TMR = 0x18,
-    REG_IRR = 0x20,
-    REG_ESR = 0x28,
-    REG_ICR_LO = 0x30,
-    REG_ICR_HI = 0x31,
-    REG_LVT = 0x32,
-    REG_INITIAL_COUNT = 0x38,
-    REG_CURRENT_COUNT = 0x39,
-    REG_DIVIDE = 0x3e,
-    REG_SELF_IPI = 0x3f,
-};
-
 /* The bits of each entry that software may set (SDM vol. 3, figure "Local Vector Table"). */
 static const uint32_t lvt_writable[LVT_COUNT] = {
     [LVT_TIMER] = 0x700ff, [LVT_THERMAL] = 0x107ff, [LVT_PERF] = 0x107ff,
@@ -76,7 +51,7 @@ uint8_t apic_ppr(const Apic *a)
 /* The vector the CPU would take now, or -1. */
 static int next_vector(const Apic *a)
 {
-    int v = apic_highest(a->irr);
+    int v = a->kernel ? -1 : apic_highest(a->irr);
 
     return v >= 0 && apic_software_on(a) && (v & 0xf0) > (apic_ppr(a) & 0xf0) ? v : -1;
 }
@@ -86,6 +61,10 @@ static bool extint_wanted(const Apic *a)
 {
     uint32_t lint0;
 
+    if (a->kernel) {
+        /* The kernel looks at LINT0 itself, when it is offered the interrupt. */
+        return a->index == 0 && APIC_LOAD(a->bus->extint_level);
+    }
     if (!apic_enabled(a)) {
         /* LINT0 is then the CPU's INTR pin; only the first CPU is wired to the 8259. */
         return APIC_LOAD(a->base) & BASE_BSP && APIC_LOAD(a->bus->extint_level);
@@ -624,6 +603,8 @@ const ApicOps apic_cpu_ops = {
     .read_msr = read_msr,
     .write_msr = write_msr,
     .init = init_signal,
+    .get_page = apic_get_page,
+    .set_page = apic_set_page,
 };
 
 /* ---- the device ---- */
@@ -642,6 +623,7 @@ static bool apic_realize(Device *dev, Error **errp)
         timer_fini(&a->timer);
         return false;
     }
+    a->kernel = apic_bus_chip(a->bus) != NULL;
     a->vcpu->cpu.apic = a;
     a->vcpu->cpu.apic_ops = &apic_cpu_ops;
     return true;
@@ -672,7 +654,9 @@ static void apic_loaded(void *obj)
 {
     Apic *a = obj;
 
-    apic_timer_rearm(a);
+    if (!a->kernel) {
+        apic_timer_rearm(a);
+    }
     apic_bus_remap(a->bus, a);
     apic_poke(a);
 }

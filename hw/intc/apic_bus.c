@@ -102,6 +102,10 @@ void apic_bus_deliver(ApicBus *bus, const ApicMessage *msg)
     unsigned n = apic_count(bus);
 
     trace(apic_deliver, msg->dest, msg->logical, msg->mode, msg->vector, msg->level);
+    if (apic_bus_chip(bus)) {
+        apic_kernel_deliver(bus, msg);
+        return;
+    }
     if (msg->mode == APIC_LOWEST) {
         Apic *a = lowest_priority(bus, msg);
 
@@ -133,6 +137,10 @@ void apic_bus_msi(ApicBus *bus, uint64_t address, uint32_t data)
     };
 
     trace(apic_msi, (unsigned long long)address, data);
+    if (apic_bus_chip(bus)) {
+        apic_bus_chip(bus)->msi(bus->machine->accel, address, data);
+        return;
+    }
     if (msg.level && !(data >> 14 & 1)) {
         return; /* level de-assert: nothing to do for a bus of messages */
     }
@@ -190,7 +198,7 @@ static void extint_set(void *opaque, int n, int level)
         if (!a) {
             continue;
         }
-        if (apic_enabled(a)) {
+        if (apic_enabled(a) && !a->kernel) {
             apic_local(a, LVT_LINT0);
         } else {
             apic_poke(a);
@@ -218,7 +226,9 @@ void apic_bus_nmi(ApicBus *bus)
     for (unsigned i = 0; i < n; i++) {
         Apic *a = apic_at(bus, i);
 
-        if (a && apic_enabled(a)) {
+        if (a && a->kernel) {
+            apic_kernel_lint1(a);
+        } else if (a && apic_enabled(a)) {
             apic_local(a, LVT_LINT1);
         } else if (a && i == 0) {
             apic_signal(a, IRQ_NMI); /* LINT1 is the NMI pin then */

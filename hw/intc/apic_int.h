@@ -59,6 +59,8 @@ struct Apic {
     int64_t timer_next;  /* when it expires, or -1 */
     uint64_t tsc_deadline;
 
+    bool kernel; /* the engine has the real one: this is where its state is kept meanwhile */
+
     Region relocated; /* mapped when the guest has moved the page */
     bool relocated_mapped;
 };
@@ -110,6 +112,31 @@ static inline int apic_highest(const uint32_t *words)
     return -1;
 }
 
+/* Register numbers: MMIO offset >> 4, and MSR - 800h. */
+enum {
+    REG_ID = 0x02,
+    REG_VERSION = 0x03,
+    REG_TPR = 0x08,
+    REG_APR = 0x09,
+    REG_PPR = 0x0a,
+    REG_EOI = 0x0b,
+    REG_RRD = 0x0c,
+    REG_LDR = 0x0d,
+    REG_DFR = 0x0e,
+    REG_SVR = 0x0f,
+    REG_ISR = 0x10,
+    REG_TMR = 0x18,
+    REG_IRR = 0x20,
+    REG_ESR = 0x28,
+    REG_ICR_LO = 0x30,
+    REG_ICR_HI = 0x31,
+    REG_LVT = 0x32,
+    REG_INITIAL_COUNT = 0x38,
+    REG_CURRENT_COUNT = 0x39,
+    REG_DIVIDE = 0x3e,
+    REG_SELF_IPI = 0x3f,
+};
+
 /* ---- apic.c ---- */
 /* Any thread: tells the vCPU to look. */
 void apic_signal(Apic *a, uint32_t irq);
@@ -137,6 +164,20 @@ uint32_t apic_timer_count(Apic *a);
 void apic_timer_set_deadline(Apic *a, uint64_t tsc);
 uint64_t apic_timer_deadline(Apic *a);
 void apic_timer_rearm(Apic *a); /* after a load */
+/* The count goes from here (a timer that ran elsewhere). */
+void apic_timer_set_current(Apic *a, uint32_t initial, uint32_t current, uint64_t deadline);
+
+/* ---- apic_kernel.c ---- */
+/* The message as a write to memory. */
+void apic_message_encode(const ApicMessage *msg, uint64_t *address, uint32_t *data);
+void apic_kernel_deliver(ApicBus *bus, const ApicMessage *msg);
+void apic_kernel_lint1(Apic *a); /* the NMI line of a CPU whose APIC is in the kernel */
+void apic_get_page(void *apic, ApicPage *p);
+void apic_set_page(void *apic, const ApicPage *p);
+static inline const AccelIrqchip *apic_bus_chip(const ApicBus *bus)
+{
+    return bus->machine->accel ? bus->machine->accel->irqchip : NULL;
+}
 
 /* ---- apic_bus.c ---- */
 bool apic_bus_attach(ApicBus *bus, Apic *a, Error **errp);

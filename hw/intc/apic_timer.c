@@ -207,3 +207,13 @@ void apic_timer_rearm(Apic *a)
     rearm(a);
     pthread_mutex_unlock(&a->timer_lock);
 }
+
+void apic_timer_set_current(Apic *a, uint32_t initial, uint32_t current, uint64_t deadline)
+{
+    pthread_mutex_lock(&a->timer_lock);
+    a->initial_count = initial;
+    a->tsc_deadline = deadline;
+    a->timer_start = now(a) - ((int64_t)(initial - MIN(current, initial)) << divide_shift(a));
+    a->timer_start = MAX(a->timer_start, 0);
+    pthread_mutex_unlock(&a->timer_lock);
+}

@@ -5,10 +5,12 @@
  */
 #include "hw/intc/i8259.h"
 
+#include "accel/accel.h"
 #include "hw/core/machine.h"
 #include "util/log.h"
 #include "util/trace.h"
 
+#include <linux/kvm.h>
 #include <pthread.h>
 
 TRACE_EVENT(i8259_set, "line %d level %d")
@@ -348,6 +350,81 @@ static const RegionOps io_ops = {.read = io_read, .write = io_write, .impl_min =
 static const RegionOps elcr_ops = {
     .read = elcr_read, .write = elcr_write, .impl_min = 1, .impl_max = 1};
 
+/* ---- an engine with 8259s of its own: these hold their state ---- */
+
+static const AccelIrqchip *kernel_chip(const I8259 *s)
+{
+    const Machine *m = s->isa.dev.machine;
+
+    return m && m->accel && m->accel->irqchip && m->accel->irqchip->board ? m->accel->irqchip
+                                                                          : NULL;
+}
+
+static void to_kernel(const I8259 *s)
+{
+    struct kvm_irqchip c = {.chip_id = s->master ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE};
+    struct kvm_pic_state *p = &c.chip.pic;
+
+    *p = (struct kvm_pic_state){
+        .last_irr = s->lines,
+        .irr = s->irr,
+        .imr = s->imr,
+        .isr = s->isr,
+        .priority_add = s->priority_add,
+        .irq_base = s->vector_base,
+        .read_reg_select = s->read_isr,
+        .poll = s->poll,
+        .special_mask = s->special_mask,
+        .init_state = s->init_state ? s->init_state - 1 : 0,
+        .auto_eoi = s->auto_eoi,
+        .rotate_on_auto_eoi = s->rotate_auto,
+        .special_fully_nested_mode = s->special_nested,
+        .init4 = s->need_icw4,
+        .elcr = s->elcr,
+        .elcr_mask = s->elcr_mask,
+    };
+    kernel_chip(s)->set_chip(s->isa.dev.machine->accel, &c);
+}
+
+static void from_kernel(I8259 *s)
+{
+    struct kvm_irqchip c = {.chip_id = s->master ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE};
+    const struct kvm_pic_state *p = &c.chip.pic;
+
+    if (!kernel_chip(s)->get_chip(s->isa.dev.machine->accel, &c)) {
+        return;
+    }
+    s->lines = p->last_irr;
+    s->irr = p->irr;
+    s->imr = p->imr;
+    s->isr = p->isr;
+    s->priority_add = p->priority_add & 7;
+    s->vector_base = p->irq_base;
+    s->read_isr = p->read_reg_select;
+    s->poll = p->poll;
+    s->special_mask = p->special_mask;
+    s->init_state = p->init_state ? (uint8_t)((p->init_state & 3) + 1) : 0;
+    s->auto_eoi = p->auto_eoi;
+    s->rotate_auto = p->rotate_on_auto_eoi;
+    s->special_nested = p->special_fully_nested_mode;
+    s->need_icw4 = p->init4;
+    s->elcr = p->elcr;
+}
+
+static void chip_pre_save(void *obj)
+{
+    if (kernel_chip(obj)) {
+        from_kernel(obj);
+    }
+}
+
+static void chip_loaded(void *obj)
+{
+    if (kernel_chip(obj)) {
+        to_kernel(obj);
+    }
+}
+
 static void chip_reset(Device *dev)
 {
     I8259 *s = I8259(dev);
@@ -357,7 +434,11 @@ static void chip_reset(Device *dev)
     s->vector_base = 0;
     chip_init(s, 0);
     s->init_state = 0;
-    update(s);
+    if (kernel_chip(s)) {
+        to_kernel(s);
+    } else {
+        update(s);
+    }
     pthread_mutex_unlock(s->lock);
 }
 
@@ -405,6 +486,8 @@ static void chip_finalize(Object *obj)
 static const StateDesc i8259_state = {
     .name = "i8259",
     .version = 1,
+    .pre_save = chip_pre_save,
+    .loaded = chip_loaded,
     .fields =
         (const StateField[]){
             STATE_F_UINT(I8259, lines),
@@ -496,7 +579,9 @@ void i8259_print(I8259 *master, GString *out)
 {
     pthread_mutex_lock(master->lock);
     for (int i = 0; i < 2; i++) {
-        const I8259 *s = i ? master->slave : master;
+        I8259 *s = i ? master->slave : master;
+
+        chip_pre_save(s);
 
         g_string_append_printf(out,
                                "pic%d: irr=%02x imr=%02x isr=%02x hprio=%d irq_base=%02x "

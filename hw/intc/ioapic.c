@@ -5,9 +5,11 @@
  */
 #include "hw/intc/ioapic.h"
 
+#include "hw/intc/apic_int.h"
 #include "util/log.h"
 #include "util/trace.h"
 
+#include <linux/kvm.h>
 #include <pthread.h>
 
 TRACE_EVENT(ioapic_set, "pin %d level %d")
@@ -20,7 +22,7 @@ TRACE_EVENT(ioapic_write, "reg 0x%02x value 0x%08x")
 #define RTE_MASKED BIT(16)
 #define RTE_WRITABLE 0xff0000000001afffull /* with the two read-only bits out */
 
-enum { REG_ID = 0x00, REG_VERSION = 0x01, REG_ARBITRATION = 0x02, REG_TABLE = 0x10 };
+enum { IOREG_ID = 0x00, IOREG_VERSION = 0x01, IOREG_ARBITRATION = 0x02, IOREG_TABLE = 0x10 };
 
 struct IoApic {
     Device dev;
@@ -35,11 +37,53 @@ struct IoApic {
 
 #define IOAPIC(o) OBJECT_CAST(IoApic, o, TYPE_IOAPIC)
 
-static void send(IoApic *s, unsigned n)
+/* ---- an engine with interrupt controllers of its own ---- */
+
+static const AccelIrqchip *chip_of(const IoApic *s)
+{
+    return apic_bus_chip(s->bus);
+}
+
+static bool in_kernel(const IoApic *s)
+{
+    return chip_of(s) && chip_of(s)->board;
+}
+
+static void to_kernel(IoApic *s)
+{
+    struct kvm_irqchip c = {.chip_id = KVM_IRQCHIP_IOAPIC};
+
+    c.chip.ioapic.base_address = IOAPIC_DEFAULT_BASE;
+    c.chip.ioapic.ioregsel = s->select;
+    c.chip.ioapic.id = s->id;
+    c.chip.ioapic.irr = s->lines;
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        c.chip.ioapic.redirtbl[n].bits = s->table[n];
+    }
+    chip_of(s)->set_chip(s->bus->machine->accel, &c);
+}
+
+static void from_kernel(IoApic *s)
+{
+    struct kvm_irqchip c = {.chip_id = KVM_IRQCHIP_IOAPIC};
+
+    if (!chip_of(s)->get_chip(s->bus->machine->accel, &c)) {
+        return;
+    }
+    s->select = (uint8_t)c.chip.ioapic.ioregsel;
+    s->id = c.chip.ioapic.id & 0xf;
+    s->lines = c.chip.ioapic.irr & 0xffffff;
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        s->table[n] = c.chip.ioapic.redirtbl[n].bits;
+    }
+}
+
+static ApicMessage message(const IoApic *s, unsigned n)
 {
     uint64_t e = s->table[n];
     uint32_t dest = (uint32_t)(e >> 56);
-    ApicMessage msg = {
+
+    return (ApicMessage){
         .dest = dest == 0xff ? UINT32_MAX : dest,
         .logical = e >> 11 & 1,
         .mode = (ApicDelivery)(e >> 8 & 7),
@@ -47,6 +91,25 @@ static void send(IoApic *s, unsigned n)
         .level = (e & RTE_LEVEL) != 0,
         .assert = true,
     };
+}
+
+/* Local APICs in the kernel tell of the EOIs of vectors that they know to be ours. */
+static void announce(IoApic *s, unsigned n)
+{
+    ApicMessage msg = message(s, n);
+    uint64_t address;
+    uint32_t data;
+
+    if (chip_of(s) && !in_kernel(s)) {
+        apic_message_encode(&msg, &address, &data);
+        chip_of(s)->set_route(s->bus->machine->accel, n, address, data,
+                              !(s->table[n] & RTE_MASKED));
+    }
+}
+
+static void send(IoApic *s, unsigned n)
+{
+    ApicMessage msg = message(s, n);
 
     apic_bus_deliver(s->bus, &msg);
 }
@@ -73,6 +136,10 @@ static void pin_set(void *opaque, int n, int level)
     uint32_t bit = 1u << n;
 
     trace(ioapic_set, n, level);
+    if (in_kernel(s)) {
+        chip_of(s)->set_gsi(s->bus->machine->accel, (unsigned)n, level);
+        return;
+    }
     pthread_mutex_lock(&s->lock);
     if (!level) {
         s->lines &= ~bit;
@@ -107,16 +174,16 @@ static void end_of_interrupt(void *opaque, uint8_t vector)
 
 static uint32_t reg_read(const IoApic *s)
 {
-    unsigned n = (s->select - REG_TABLE) / 2u;
+    unsigned n = (s->select - IOREG_TABLE) / 2u;
 
     switch (s->select) {
-    case REG_ID:
-    case REG_ARBITRATION:
+    case IOREG_ID:
+    case IOREG_ARBITRATION:
         return (uint32_t)s->id << 24;
-    case REG_VERSION:
+    case IOREG_VERSION:
         return s->version | (IOAPIC_PINS - 1u) << 16;
     default:
-        if (s->select < REG_TABLE || n >= IOAPIC_PINS) {
+        if (s->select < IOREG_TABLE || n >= IOAPIC_PINS) {
             guest_error("ioapic", "read of register 0x%02x, which does not exist", s->select);
             return 0;
         }
@@ -134,17 +201,18 @@ static void table_write(IoApic *s, unsigned n, bool high, uint32_t v)
         e &= ~RTE_REMOTE_IRR;
     }
     s->table[n] = e;
+    announce(s, n);
     service_level(s, n);
 }
 
 static void reg_write(IoApic *s, uint32_t v)
 {
-    unsigned n = (s->select - REG_TABLE) / 2u;
+    unsigned n = (s->select - IOREG_TABLE) / 2u;
 
     trace(ioapic_write, s->select, v);
-    if (s->select == REG_ID) {
+    if (s->select == IOREG_ID) {
         s->id = v >> 24 & 0xf;
-    } else if (s->select >= REG_TABLE && n < IOAPIC_PINS) {
+    } else if (s->select >= IOREG_TABLE && n < IOAPIC_PINS) {
         table_write(s, n, s->select & 1, v);
     } else {
         guest_error("ioapic", "write of register 0x%02x, which is not writable", s->select);
@@ -204,8 +272,31 @@ static void ioapic_reset(Device *dev)
     s->id = s->select = 0;
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {
         s->table[n] = RTE_MASKED;
+        announce(s, n);
+    }
+    if (in_kernel(s)) {
+        to_kernel(s);
     }
     pthread_mutex_unlock(&s->lock);
+}
+
+static void ioapic_pre_save(void *obj)
+{
+    if (in_kernel(obj)) {
+        from_kernel(obj);
+    }
+}
+
+static void ioapic_loaded(void *obj)
+{
+    IoApic *s = obj;
+
+    if (in_kernel(s)) {
+        to_kernel(s);
+    }
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        announce(s, n);
+    }
 }
 
 static bool ioapic_realize(Device *dev, Error **errp)
@@ -223,6 +314,9 @@ static bool ioapic_realize(Device *dev, Error **errp)
     dev->owner.loop = NULL;
     region_init_io(&s->io, &dev->owner, &io_ops, s, "ioapic", 0x1000);
     apic_bus_add_eoi(s->bus, end_of_interrupt, s);
+    if (chip_of(s)) {
+        chip_of(s)->set_eoi(s->bus->machine->accel, end_of_interrupt, s);
+    }
     return true;
 }
 
@@ -230,6 +324,9 @@ static void ioapic_unrealize(Device *dev)
 {
     IoApic *s = IOAPIC(dev);
 
+    if (chip_of(s)) {
+        chip_of(s)->set_eoi(s->bus->machine->accel, NULL, NULL);
+    }
     apic_bus_del_eoi(s->bus, s);
     region_fini(&s->io);
 }
@@ -247,6 +344,8 @@ static void ioapic_finalize(Object *obj)
 static const StateDesc ioapic_state = {
     .name = "ioapic",
     .version = 1,
+    .pre_save = ioapic_pre_save,
+    .loaded = ioapic_loaded,
     .fields =
         (const StateField[]){
             STATE_F_UINT_MAX(IoApic, id, 0xf),
@@ -299,6 +398,7 @@ void ioapic_print(IoApic *s, GString *out)
                                         "NMI",   "INIT",   "...", "ExtINT"};
 
     pthread_mutex_lock(&s->lock);
+    ioapic_pre_save(s);
     g_string_append_printf(out, "ioapic0: ver=0x%x id=0x%02x sel=0x%02x\n", s->version, s->id,
                            s->select);
     for (unsigned n = 0; n < IOAPIC_PINS; n++) {

@@ -62,6 +62,8 @@ static void reset_execution(CPUX86 *cpu, bool bsp)
     cpu->nmi_masked = false;
     cpu->smm = false;
     cpu->exception_vector = -1;
+    cpu->injected_vector = -1;
+    cpu->injected_soft = cpu->injected_nmi = false;
     cpu->exception_has_error = false;
     cpu->exception_error = 0;
 }
@@ -113,6 +115,7 @@ void cpu_reset(CPUX86 *cpu, bool bsp)
         cpu->misc_enable |= MISC_ENABLE_MWAIT;
     }
     cpu->smbase = 0x30000;
+    cpu->kvm_poll_control = 1;
     cpu_update_hflags(cpu);
 }
 

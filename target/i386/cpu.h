@@ -181,6 +181,12 @@ typedef struct X87 {
     bool pending; /* unmasked exception waits for the next waiting instruction */
 } X87;
 
+/* A local APIC's whole state in the layout of its register page: for engines with APICs of their own. */
+typedef struct ApicPage {
+    uint64_t base, tsc_deadline;
+    uint8_t regs[1024];
+} ApicPage;
+
 /* What the CPU needs from its local APIC; implemented in hw/intc/apic.c. */
 typedef struct ApicOps {
     /* The vector to service now, acknowledged (ExtINT from the PIC included), or -1. */
@@ -194,6 +200,8 @@ typedef struct ApicOps {
     bool (*write_msr)(void *apic, uint32_t msr, uint64_t v);
     /* A SIPI, INIT was taken by the CPU: bring the APIC along. */
     void (*init)(void *apic);
+    void (*get_page)(void *apic, ApicPage *p);
+    void (*set_page)(void *apic, const ApicPage *p);
 } ApicOps;
 
 /* Bits of CPUX86.irq_pending: set by anybody, handled by the vCPU between blocks. */
@@ -250,7 +258,11 @@ typedef struct CpuConfig {
     uint32_t apic_id;
     uint32_t cores, threads, dies, sockets; /* topology, from the machine */
     bool hypervisor;
+    bool kvm; /* the hypervisor's leaves are KVM's */
     uint64_t tsc_hz;
+    struct {
+        uint32_t size, offset; /* 0: as on Intel's processors */
+    } xsave[16];               /* components of the XSAVE area, as the host has them */
 } CpuConfig;
 
 /* Hidden flags: what a block of translated code may assume; part of its key. */
@@ -310,6 +322,7 @@ struct CPUX86 {
     uint32_t smbase;
     uint64_t debugctl, perf_global_ctrl, feature_control;
     uint64_t kvm_system_time, kvm_wall_clock, kvm_steal_time, kvm_async_pf, kvm_eoi;
+    uint64_t kvm_async_pf_int, kvm_poll_control;
     uint64_t vm_hsave_pa, vm_cr;
     uint64_t clock_modulation, therm_interrupt;
     uint64_t hwcr, amd_config[8]; /* AMD: HWCR; chip configuration without visible effect */
@@ -325,6 +338,9 @@ struct CPUX86 {
     int32_t exception_vector; /* being delivered; -1: none */
     uint32_t exception_error;
     bool exception_has_error;
+    /* an interrupt or NMI that was acknowledged and whose delivery is to be begun anew (KVM) */
+    int32_t injected_vector; /* -1: none */
+    bool injected_soft, injected_nmi;
     /*
      * B0-B3 of data and I/O breakpoints hit by the running instruction: a #DB trap
      * that is due after it (x86_single_step).

@@ -204,6 +204,12 @@ uint32_t cpu_xsave_component(const CPUX86 *cpu, unsigned i, uint32_t *offset)
     if (!cpu_has(cpu, x->word, x->bit)) {
         return 0;
     }
+    if (i < ARRAY_LEN(cpu->config.xsave) && cpu->config.xsave[i].size) {
+        if (offset) {
+            *offset = cpu->config.xsave[i].offset;
+        }
+        return cpu->config.xsave[i].size;
+    }
     if (offset) {
         *offset = x->offset;
     }
@@ -471,12 +477,18 @@ static void extended_leaf(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32
     }
 }
 
-static void hypervisor_leaf(uint32_t leaf, uint32_t r[4])
+static void hypervisor_leaf(const CpuConfig *c, uint32_t leaf, uint32_t r[4])
 {
     set(r, 0, 0, 0, 0);
     if (leaf == 0x40000000) {
-        r[0] = 0x40000001;
-        memcpy(&r[1], "TCGTCGTCGTCG", 12);
+        r[0] = c->kvm && c->tsc_hz ? 0x40000010 : 0x40000001;
+        memcpy(&r[1], c->kvm ? "KVMKVMKVM\0\0\0" : "TCGTCGTCGTCG", 12);
+    } else if (leaf == 0x40000001 && c->kvm) {
+        r[0] = c->features[FEAT_KVM];
+    } else if (leaf == 0x40000010 && c->kvm) {
+        /* VMware's way of telling frequencies in kHz: time stamp counter, APIC timer. */
+        r[0] = (uint32_t)(c->tsc_hz / 1000);
+        r[1] = 1000000;
     }
 }
 
@@ -489,7 +501,7 @@ void cpu_cpuid(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
     } else if (leaf >= 0x80000000 && leaf <= c->xlevel) {
         extended_leaf(cpu, leaf, sub, r);
     } else if (c->hypervisor && (leaf & 0xffffff00) == 0x40000000) {
-        hypervisor_leaf(leaf, r);
+        hypervisor_leaf(c, leaf, r);
     } else if (is_amd(c)) {
         set(r, 0, 0, 0, 0);
     } else {

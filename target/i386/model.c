@@ -7,6 +7,7 @@
 
 #define DEFAULT_MODEL "qemu64"
 #define DEFAULT_PHYS_BITS 40
+#define INVTSC (1u << 8)
 #define DEFAULT_TSC_HZ 1000000000ull
 
 /* What the TCG engine implements. */
@@ -26,6 +27,7 @@ typedef struct Resolved {
     const char *vendor, *model_id;
     uint32_t family, model, stepping, level, xlevel;
     uint32_t features[FEATURE_WORDS];
+    bool host; /* the host's own processor */
 } Resolved;
 
 static void apply_names(uint32_t features[FEATURE_WORDS], const char *names)
@@ -81,8 +83,27 @@ static const CpuModel *find_model(const char *name, unsigned *version)
     return NULL;
 }
 
+static void resolve_host(Resolved *r, const CpuEngineInfo *engine)
+{
+    const CpuHost *h = &engine->host;
+
+    *r = (Resolved){.vendor = h->vendor,
+                    .model_id = h->model_id,
+                    .family = h->family,
+                    .model = h->model,
+                    .stepping = h->stepping,
+                    .level = h->level,
+                    .xlevel = h->xlevel,
+                    .host = true};
+    memcpy(r->features, engine->features, sizeof(r->features));
+}
+
 static void resolve_max(Resolved *r, const CpuEngineInfo *engine)
 {
+    if (engine->has_host) {
+        resolve_host(r, engine);
+        return;
+    }
     *r = (Resolved){.vendor = "AuthenticAMD",
                     .model_id = "Rhea TCG CPU",
                     .family = 15,
@@ -100,6 +121,10 @@ static bool resolve(const char *name, const CpuEngineInfo *engine, Resolved *r)
 
     if (!strcmp(name, "max")) {
         resolve_max(r, engine);
+        return true;
+    }
+    if (!strcmp(name, "host") && engine->has_host) {
+        resolve_host(r, engine);
         return true;
     }
     if (!strcmp(name, "base")) {
@@ -130,6 +155,9 @@ static bool resolve(const char *name, const CpuEngineInfo *engine, Resolved *r)
     if (cpu_feature_find("hypervisor", &word, &bit)) {
         r->features[word] |= bit;
     }
+    for (unsigned w = 0; w < FEATURE_WORDS; w++) {
+        r->features[w] = (r->features[w] | engine->plus[w]) & ~engine->minus[w];
+    }
     return true;
 }
 
@@ -139,7 +167,7 @@ typedef struct ParseState {
     const CpuEngineInfo *engine;
     CpuConfig *config;
     uint32_t plus[FEATURE_WORDS], minus[FEATURE_WORDS];
-    bool check, enforce, level_set, xlevel_set, kvm;
+    bool check, enforce, level_set, xlevel_set, kvm, migratable, host_phys_bits, phys_bits_set;
 } ParseState;
 
 static const char *const property_names[] = {
@@ -256,7 +284,6 @@ static bool set_text(const char *name, const char *value, char *out, size_t size
 static bool set_property(ParseState *s, const char *name, const char *value, Error **errp)
 {
     CpuConfig *c = s->config;
-    bool ignored;
 
     if (!strcmp(name, "check")) {
         return flag(name, value, &s->check, errp);
@@ -283,19 +310,23 @@ static bool set_property(ParseState *s, const char *name, const char *value, Err
     } else if (!strcmp(name, "min-xlevel")) {
         return number(name, value, 0, UINT32_MAX, &c->xlevel, errp);
     } else if (!strcmp(name, "phys-bits")) {
+        s->phys_bits_set = true;
         return number(name, value, 32, 52, &c->phys_bits, errp);
     } else if (!strcmp(name, "tsc-frequency")) {
         return set_tsc_frequency(s, value, errp);
     } else if (!strcmp(name, "migratable")) {
-        return flag(name, value, &ignored, errp); /* every model is */
+        return flag(name, value, &s->migratable, errp);
     } else if (!strcmp(name, "host-phys-bits")) {
+        if (s->engine->has_host) {
+            return flag(name, value, &s->host_phys_bits, errp);
+        }
         return fixed_flag(name, value, false, "only the KVM engine uses the host's", errp);
     } else if (!strcmp(name, "pmu")) {
         return fixed_flag(name, value, false, "the engine has no performance counters", errp);
     } else if (!strcmp(name, "l3-cache") || !strcmp(name, "tcg-cpuid")) {
         return fixed_flag(name, value, true, "it cannot be hidden", errp);
     }
-    return flag("kvm", value, &s->kvm, errp); /* hides KVM's leaves, which TCG has none of */
+    return flag("kvm", value, &s->kvm, errp); /* off hides KVM's leaves; TCG has none */
 }
 
 static bool set_feature(ParseState *s, const char *name, bool on, Error **errp)
@@ -446,16 +477,41 @@ static void start_config(ParseState *s, const Resolved *r)
     memcpy(c->features, r->features, sizeof(c->features));
 }
 
+/* What depends on the host rather than on the model. */
+static void finish_for_engine(ParseState *s, const Resolved *r)
+{
+    CpuConfig *c = s->config;
+    const CpuEngineInfo *e = s->engine;
+
+    c->kvm = e->kvm && s->kvm;
+    if (!c->kvm) {
+        c->features[FEAT_KVM] = 0;
+    }
+    if (s->host_phys_bits && !s->phys_bits_set && e->host.phys_bits) {
+        c->phys_bits = e->host.phys_bits;
+    }
+    /* A guest that knows its counter's rate to be constant cannot move to another host. */
+    if (r->host && s->migratable) {
+        c->features[FEAT_80000007_EDX] &= ~INVTSC | s->plus[FEAT_80000007_EDX];
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(c->xsave); i++) {
+        c->xsave[i].size = e->xsave_size[i];
+        c->xsave[i].offset = e->xsave_offset[i];
+    }
+}
+
 bool cpu_model_parse(const char *text, const CpuEngineInfo *engine, CpuConfig *config, Error **errp)
 {
     g_auto(GStrv) parts = g_strsplit(text ? text : DEFAULT_MODEL, ",", -1);
-    ParseState s = {.engine = engine, .config = config, .check = true};
+    ParseState s = {
+        .engine = engine, .config = config, .check = true, .kvm = true, .migratable = true};
     Resolved r;
 
     if (!parts[0] || !resolve(parts[0], engine, &r)) {
         return unknown_model(parts[0] ? parts[0] : "", errp);
     }
     start_config(&s, &r);
+    s.host_phys_bits = r.host;
     for (char **p = parts + 1; *p; p++) {
         if (!parse_part(&s, *p, errp)) {
             error_prefix(errp, "-cpu %s: ", text);
@@ -469,6 +525,7 @@ bool cpu_model_parse(const char *text, const CpuEngineInfo *engine, CpuConfig *c
         return false;
     }
     config->hypervisor = config->features[FEAT_1_ECX] & (1u << 31);
+    finish_for_engine(&s, &r);
     config->virt_bits = config->features[FEAT_7_0_ECX] & (1u << 16) ? 57 : 48;
     raise_levels(&s);
     return true;

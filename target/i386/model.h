@@ -12,11 +12,22 @@
 #include "target/i386/cpu.h"
 #include "util/error.h"
 
+/* The processor of `-cpu host`. */
+typedef struct CpuHost {
+    char vendor[13], model_id[49];
+    uint32_t family, model, stepping, level, xlevel, phys_bits;
+} CpuHost;
+
 /* What an engine can give a guest. */
 typedef struct CpuEngineInfo {
-    const char *name;                 /* "TCG", as warnings spell it */
-    uint32_t features[FEATURE_WORDS]; /* supported bits */
-    uint64_t tsc_hz;                  /* of the guest, unless tsc-frequency= says otherwise */
+    const char *name;                                   /* "TCG", as warnings spell it */
+    uint32_t features[FEATURE_WORDS];                   /* supported bits */
+    uint32_t plus[FEATURE_WORDS], minus[FEATURE_WORDS]; /* what named models get, lose */
+    uint64_t tsc_hz; /* of the guest, unless tsc-frequency= says otherwise; 0: not known yet */
+    bool kvm;        /* KVM's CPUID leaves */
+    bool has_host;   /* `host` describes the processor that runs the guest */
+    CpuHost host;
+    uint32_t xsave_size[16], xsave_offset[16]; /* components of XSAVE; 0: as on Intel's */
 } CpuEngineInfo;
 
 /* The TCG engine's. */
