@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Looking at memory and ports: x, xp, print, gva2gpa, i, o. */
-#include "config.h"
 #include "monitor/internal.h"
 #include "util/bits.h"
+#include "util/disasm.h"
 
 #include <ctype.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
-#ifdef CONFIG_CAPSTONE
-#include <capstone/capstone.h>
-#endif
 
 typedef struct Format {
     unsigned count;
@@ -124,52 +122,51 @@ static void address(GString *out, const Examine *x, const CPUX86 *cpu, uint64_t 
     g_string_append_printf(out, wide ? "%016" PRIx64 ":" : "%08" PRIx64 ":", addr);
 }
 
-#ifdef CONFIG_CAPSTONE
+typedef struct Insn {
+    size_t size; /* 0: none yet */
+    char text[192];
+} Insn;
+
+static bool note_insn(void *opaque, uint64_t addr, size_t size, const char *mnemonic,
+                      const char *operands)
+{
+    Insn *n = opaque;
+    n->size = size;
+    snprintf(n->text, sizeof(n->text), "%-8s %s", mnemonic, operands);
+    return false;
+}
+
 static void disassemble(Hmp *h, CPUX86 *cpu, Examine *x, uint64_t addr)
 {
-    csh cs;
-    cs_insn *insn;
-    cs_mode mode = cpu->hflags & HF_CS64   ? CS_MODE_64
-                   : cpu->hflags & HF_CS32 ? CS_MODE_32
-                                           : CS_MODE_16;
-    if (cs_open(CS_ARCH_X86, mode, &cs) != CS_ERR_OK) {
-        error_set(&x->err, "The disassembler is not available");
-        return;
-    }
-    cs_option(cs, CS_OPT_SYNTAX, CS_OPT_SYNTAX_ATT);
+    unsigned bits = cpu->hflags & HF_CS64 ? 64 : cpu->hflags & HF_CS32 ? 32 : 16;
     for (unsigned i = 0; i < x->f.count; i++) {
         uint8_t buf[15];
         size_t len = sizeof(buf);
+        Insn insn = {0};
         while (len && !read_memory(cpu, x, addr, buf, len)) {
             len--; /* the instruction may end at the end of what is mapped */
+        }
+        if (disasm(buf, len, addr, bits, true, note_insn, &insn, &x->err) < 0) {
+            return;
         }
         address(h->out, x, cpu, addr);
         if (!len) {
             g_string_append(h->out, " Cannot access memory\n");
-            break;
+            return;
         }
-        size_t n = cs_disasm(cs, buf, len, addr, 1, &insn);
-        size_t used = n ? insn->size : 1;
+        size_t used = insn.size ? insn.size : 1;
         for (size_t k = 0; k < used; k++) {
             g_string_append_printf(h->out, " %02x", buf[k]);
         }
         g_string_append_printf(h->out, "%*s", used < 8 ? (int)(3 * (8 - used)) : 1, "");
-        if (n) {
-            g_string_append_printf(h->out, "%-8s %s\n", insn->mnemonic, insn->op_str);
-            cs_free(insn, n);
+        if (insn.size) {
+            g_string_append_printf(h->out, "%s\n", insn.text);
         } else {
             g_string_append_printf(h->out, ".byte    0x%02x\n", buf[0]);
         }
         addr += used;
     }
-    cs_close(&cs);
 }
-#else
-static void disassemble(Hmp *h, CPUX86 *cpu, Examine *x, uint64_t addr)
-{
-    error_set(&x->err, "This program was built without a disassembler (libcapstone)");
-}
-#endif
 
 static void examine(Hmp *h, CPUX86 *cpu, void *opaque)
 {

@@ -9,12 +9,12 @@
  * runs once and tells the loop the difference.
  */
 #include "net/netdev.h"
+#include "net/slirp-module.h"
 #include "util/bits.h"
 #include "util/log.h"
 #include "util/option.h"
 
 #include <arpa/inet.h>
-#include <libslirp.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,6 +28,7 @@ typedef struct UserNet {
     uint32_t ipv6_prefixlen;
     Json *hostfwd, *guestfwd, *dnssearch;
 
+    const SlirpModule *lib;
     Slirp *slirp;
     GArray *polls;  /* struct pollfd: what the loop watches now */
     GArray *wanted; /* struct pollfd: being filled */
@@ -138,9 +139,9 @@ static void service(void *opaque)
     UserNet *u = opaque;
     uint32_t timeout = UINT32_MAX;
     g_array_set_size(u->wanted, 0);
-    slirp_pollfds_fill(u->slirp, &timeout, add_poll, u);
+    u->lib->pollfds_fill(u->slirp, &timeout, add_poll, u);
     int rc = poll((struct pollfd *)(void *)u->wanted->data, u->wanted->len, 0);
-    slirp_pollfds_poll(u->slirp, rc < 0, get_revents, u);
+    u->lib->pollfds_poll(u->slirp, rc < 0, get_revents, u);
     queue_refill(u);
 }
 
@@ -161,7 +162,7 @@ static void refill(void *opaque)
     uint32_t timeout = UINT32_MAX;
     u->refill_queued = false;
     g_array_set_size(u->wanted, 0);
-    slirp_pollfds_fill(u->slirp, &timeout, add_poll, u);
+    u->lib->pollfds_fill(u->slirp, &timeout, add_poll, u);
     for (guint i = 0; i < u->polls->len; i++) {
         int fd = g_array_index(u->polls, struct pollfd, i).fd;
         if (!find_poll(u->wanted, fd)) {
@@ -199,7 +200,7 @@ static ssize_t user_receive(NetClient *nc, const struct iovec *iov, unsigned n)
     UserNet *u = nc->opaque;
     uint8_t buf[NET_MAX_FRAME];
     size_t len = iov_to_buf(iov, n, 0, buf, sizeof(buf));
-    slirp_input(u->slirp, buf, (int)len);
+    u->lib->input(u->slirp, buf, (int)len);
     queue_refill(u);
     return (ssize_t)len;
 }
@@ -208,7 +209,7 @@ static void user_info(NetClient *nc, GString *out)
 {
     UserNet *u = nc->opaque;
     loop_lock(u->nd.loop);
-    g_autofree char *text = slirp_connection_info(u->slirp);
+    g_autofree char *text = u->lib->connection_info(u->slirp);
     loop_unlock(u->nd.loop);
     g_string_append(out, text);
 }
@@ -289,7 +290,7 @@ static bool add_hostfwd(UserNet *u, const char *text, struct in_addr def_guest, 
         error_hint(errp, "the form is tcp|udp:[hostaddr]:hostport-[guestaddr]:guestport");
         return false;
     }
-    if (slirp_add_hostfwd(u->slirp, udp, host, hport, guest, gport) < 0) {
+    if (u->lib->add_hostfwd(u->slirp, udp, host, hport, guest, gport) < 0) {
         error_set(errp, "hostfwd=%s: can't listen on host port %d", text, hport);
         error_hint(errp, "is another program (or VM) using the port? `ss -ltnp` lists them");
         return false;
@@ -312,7 +313,7 @@ static bool add_guestfwd(UserNet *u, const char *text, Error **errp)
         error_hint(errp, "the form is tcp:guestaddr:port-cmd:program");
         return false;
     }
-    if (slirp_add_exec(u->slirp, sides[1] + 4, &addr, port) < 0) {
+    if (u->lib->add_exec(u->slirp, sides[1] + 4, &addr, port) < 0) {
         error_set(errp, "guestfwd=%s: the address is outside the network or taken", text);
         return false;
     }
@@ -366,7 +367,8 @@ static bool user_complete(Object *obj, Error **errp)
 {
     UserNet *u = (UserNet *)obj;
     SlirpConfig c;
-    if (!fill_config(u, &c, errp)) {
+    u->lib = module_load("slirp", errp);
+    if (!u->lib || !fill_config(u, &c, errp)) {
         return false;
     }
     g_autoptr(GPtrArray) search = list_strings(u->dnssearch);
@@ -377,7 +379,7 @@ static bool user_complete(Object *obj, Error **errp)
     timer_init(&u->timeout, u->nd.loop, CLOCK_RT, service, u);
     net_client_init(&u->nd.nc, &user_ops, u, "user", u->nd.id);
     loop_lock(u->nd.loop);
-    u->slirp = slirp_new(&c, &callbacks, u);
+    u->slirp = u->lib->new (&c, &callbacks, u);
     bool ok = u->slirp != NULL;
     if (!ok) {
         error_set(errp, "libslirp refuses this configuration");
@@ -411,7 +413,7 @@ static void user_finalize(Object *obj)
         if (u->slirp) {
             Slirp *s = u->slirp;
             u->slirp = NULL; /* no refill while it closes its sockets */
-            slirp_cleanup(s);
+            u->lib->cleanup(s);
         }
         timer_fini(&u->timeout);
         loop_unlock(u->nd.loop);

@@ -283,6 +283,23 @@ static void make_old_nets(Vm *vm, GPtrArray *nics, Cmdline *c)
     }
 }
 
+/* Nobody has asked for it: without the module there is a card with its cable unplugged. */
+static void add_default_network(Vm *vm, GPtrArray *nics)
+{
+    g_autoptr(Json) o = json_parse("{'type': 'user', 'id': '__org.qemu.net0'}", NULL);
+    NicConfig *nic = g_new0(NicConfig, 1);
+    Error *err = NULL;
+    loop_lock(vm->platform);
+    if (netdev_new(&vm->obj, "__org.qemu.net0", o, vm->platform, &err)) {
+        nic->netdev = g_strdup("__org.qemu.net0");
+    } else {
+        report_warning("there is no default network: %s", error_message(err));
+        error_free(err);
+    }
+    loop_unlock(vm->platform);
+    g_ptr_array_add(nics, nic);
+}
+
 static void make_networks(Vm *vm, GPtrArray *nics, const Config *cfg, Cmdline *c)
 {
     CMDLINE_EACH(c, OPT_NETDEV, g)
@@ -302,13 +319,7 @@ static void make_networks(Vm *vm, GPtrArray *nics, const Config *cfg, Cmdline *c
     bool asked =
         cmdline_last(c, OPT_NETDEV) || cmdline_last(c, OPT_NIC) || cmdline_last(c, OPT_NET);
     if (!asked && !cfg->nodefaults && type_find("netdev-user")) {
-        g_autoptr(Json) o = json_object();
-        json_put_string(o, "type", "user");
-        json_put_string(o, "id", "__org.qemu.net0");
-        add_backend(vm, c, NULL, o, "__org.qemu.net0");
-        NicConfig *nic = g_new0(NicConfig, 1);
-        nic->netdev = g_strdup("__org.qemu.net0");
-        g_ptr_array_add(nics, nic);
+        add_default_network(vm, nics);
     }
 }
 

@@ -96,6 +96,13 @@ static bool device_help(const GivenOption *g)
     return true;
 }
 
+/* The type behind a backend's short name, or NULL: "user" is a "netdev-user". */
+static const TypeInfo *backend_type(const char *prefix, const char *name, const char *suffix)
+{
+    g_autofree char *full = g_strconcat(prefix, name, suffix, NULL);
+    return name && !is_help(name) ? type_find(full) : NULL;
+}
+
 static bool keys_help(const GivenOption *g)
 {
     Json *v = option_values(g->text);
@@ -121,6 +128,11 @@ static bool keys_help(const GivenOption *g)
         object_help();
         return true;
     case OPT_ACCEL:
+        name = json_get_str(v, "accel");
+        t = backend_type("", name, "-accel");
+        if (t) {
+            return type_help(t, name);
+        }
         accel_help();
         return true;
     case OPT_CHARDEV:
@@ -129,6 +141,11 @@ static bool keys_help(const GivenOption *g)
     case OPT_NETDEV:
     case OPT_NIC:
     case OPT_NET:
+        name = json_get_str(v, "type");
+        t = backend_type("netdev-", name, "");
+        if (t) {
+            return type_help(t, name);
+        }
         netdev_help();
         return true;
     case OPT_TRACE:

@@ -4,6 +4,7 @@
  * static here belongs to the process, not to a machine.
  */
 #include "system/setup.h"
+#include "util/module.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -195,6 +196,9 @@ bool rights_drop(const char *user, const char *chroot_dir, Error **errp)
     const char *name = NULL;
     if (user && !find_user(user, &uid, &gid, &name, errp)) {
         return false;
+    }
+    if (chroot_dir) { /* modules could not be found from in there */
+        module_load_all();
     }
     if (chroot_dir && (chroot(chroot_dir) < 0 || chdir("/") < 0)) {
         error_set_errno(errp, errno, "-run-with: could not chroot to '%s'", chroot_dir);

@@ -1,17 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* screendump: a console's picture as PPM or PNG file. */
-#include "config.h"
 #include "ui/console.h"
+#include "ui/png-module.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#ifdef CONFIG_PNG
-#include <png.h>
-#endif
 
 /* The picture as rows of packed R, G, B bytes; caller frees. */
 static uint8_t *to_rgb(const Surface *s, size_t *stride)
@@ -44,32 +40,12 @@ static bool write_ppm(FILE *f, const Surface *s)
     return fwrite(rgb, stride, (size_t)h, f) == (size_t)h;
 }
 
-#ifdef CONFIG_PNG
-static bool write_png(FILE *f, const Surface *s)
+static bool write_png(FILE *f, const Surface *s, const PngModule *png)
 {
-    png_structp png = png_create_write_struct(PNG_LIBPNG_VER_STRING, NULL, NULL, NULL);
-    png_infop info = png ? png_create_info_struct(png) : NULL;
     size_t stride;
-    uint8_t *volatile rgb = to_rgb(s, &stride);
-    bool ok = false;
-    if (info && !setjmp(png_jmpbuf(png))) {
-        png_init_io(png, f);
-        png_set_compression_level(png, 3);
-        png_set_IHDR(png, info, (png_uint_32)surface_width(s), (png_uint_32)surface_height(s), 8,
-                     PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE, PNG_COMPRESSION_TYPE_DEFAULT,
-                     PNG_FILTER_TYPE_DEFAULT);
-        png_write_info(png, info);
-        for (int y = 0; y < surface_height(s); y++) {
-            png_write_row(png, rgb + (size_t)y * stride);
-        }
-        png_write_end(png, NULL);
-        ok = true;
-    }
-    png_destroy_write_struct(&png, &info);
-    g_free(rgb);
-    return ok;
+    g_autofree uint8_t *rgb = to_rgb(s, &stride);
+    return png->write(f, rgb, (unsigned)surface_width(s), (unsigned)surface_height(s));
 }
-#endif
 
 bool ui_screendump(UiContext *ui, Console *c, const char *path, const char *format, Error **errp)
 {
@@ -79,22 +55,16 @@ bool ui_screendump(UiContext *ui, Console *c, const char *path, const char *form
         error_hint(errp, "formats are ppm and png");
         return false;
     }
-#ifndef CONFIG_PNG
-    if (png) {
-        error_set(errp, "screendump: this build has no PNG support");
-        error_hint(errp, "use format ppm, or build with libpng");
+    const PngModule *module = png ? module_load("png", errp) : NULL;
+    if (png && !module) {
+        error_prefix(errp, "screendump: ");
         return false;
     }
-#endif
     Surface *s = console_refresh(c);
     FILE *f = fopen(path, "wb");
     bool ok = f != NULL;
     if (ok) {
-#ifdef CONFIG_PNG
-        ok = png ? write_png(f, s) : write_ppm(f, s);
-#else
-        ok = write_ppm(f, s);
-#endif
+        ok = png ? write_png(f, s, module) : write_ppm(f, s);
         ok = !fclose(f) && ok;
     }
     if (!ok) {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The VNC server's sockets and handshake: RFC 6143, sections 7.1 to 7.3. */
+#include "ui/des-module.h"
 #include "ui/vnc-internal.h"
 #include "util/bits.h"
 #include "util/option.h"
 
 #include <errno.h>
 #include <netdb.h>
-#include <nettle/des.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
@@ -133,8 +133,9 @@ static void client_readable(void *opaque)
 /* ---- handshake ---- */
 
 /* RFC 6143 7.2.2: DES with each key byte's bits mirrored. */
-static void vnc_des(const char *password, const uint8_t in[16], uint8_t out[16])
+static bool vnc_des(const char *password, const uint8_t in[16], uint8_t out[16])
 {
+    const DesModule *des = module_load("des", NULL); /* it was there when passwords were chosen */
     uint8_t key[8] = {0};
     size_t len = strlen(password);
     for (size_t i = 0; i < 8 && i < len; i++) {
@@ -142,9 +143,10 @@ static void vnc_des(const char *password, const uint8_t in[16], uint8_t out[16])
             key[i] |= (uint8_t)(((password[i] >> b) & 1) << (7 - b));
         }
     }
-    struct des_ctx ctx;
-    des_set_key(&ctx, key); /* weak keys are as good as the protocol */
-    des_encrypt(&ctx, 16, out, in);
+    if (des) {
+        des->encrypt(key, in, out, 16);
+    }
+    return des != NULL;
 }
 
 /* A failed handshake: result, and from 3.8 on the reason. */
@@ -216,7 +218,10 @@ static size_t handle_auth(VncClient *c, const uint8_t *data, size_t len)
         refuse(c, "no password has been set");
         return 16;
     }
-    vnc_des(c->server->password, c->challenge, expected);
+    if (!vnc_des(c->server->password, c->challenge, expected)) {
+        refuse(c, "passwords cannot be checked here");
+        return 16;
+    }
     for (int i = 0; i < 16; i++) {
         differ |= (uint8_t)(expected[i] ^ data[i]);
     }
@@ -449,8 +454,10 @@ VncServer *vnc_new(UiContext *ui, EventLoop *control, const char *text, Error **
     const char *spec = option_take_string(o, "vnc", "");
     v->password_on = option_take_bool(o, "password", false);
     v->share = option_take_enum(o, "share", share, 0);
-    bool ok;
-    if (g_str_has_prefix(spec, "unix:")) {
+    bool ok = !v->password_on || module_load("des", errp);
+    if (!ok) {
+        error_prefix(errp, "VNC passwords: ");
+    } else if (g_str_has_prefix(spec, "unix:")) {
         ok = option_finish(o, errp) && listen_unix(v, spec + 5, errp);
     } else {
         (void)option_take_uint(o, "to", 0, 0, 65535 - 5900);

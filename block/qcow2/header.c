@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The header: every field is checked before anything is believed. */
 #include "block/qcow2/qcow2.h"
-#include "config.h"
+#include "util/module.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -163,13 +163,10 @@ static bool check_features(Qcow2 *s, const FeatureNames *f, Error **errp)
         return bad_field(s, errp, "compression type", "is %u and does not fit the feature bit",
                          s->compression);
     }
-#ifndef CONFIG_ZSTD
-    if (s->compression == 1) {
-        error_set(errp, "'%s' is compressed with zstd, which was left out of this program",
-                  node_filename(s->n));
+    if (s->compression == 1 && !module_load("zstd", errp)) {
+        error_prefix(errp, "'%s' is compressed with zstd: ", node_filename(s->n));
         return false;
     }
-#endif
     return true;
 }
 

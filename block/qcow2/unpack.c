@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Compressed clusters: raw deflate with a 4 KiB window, or zstd. */
 #include "block/qcow2/qcow2.h"
-#include "config.h"
+#include "block/zstd-module.h"
 
 #include <errno.h>
 #include <zlib.h>
-#ifdef CONFIG_ZSTD
-#include <zstd.h>
-#endif
 
 typedef struct Unpack {
     uint8_t compression;
@@ -35,28 +32,8 @@ static int unpack_zlib(const Unpack *u)
 
 static int unpack_zstd(const Unpack *u)
 {
-#ifdef CONFIG_ZSTD
-    ZSTD_DStream *d = ZSTD_createDStream();
-    ZSTD_inBuffer in = {u->in, u->in_len, 0};
-    ZSTD_outBuffer out = {u->out, u->out_len, 0};
-    if (!d) {
-        return -ENOMEM;
-    }
-    while (out.pos < out.size) {
-        size_t before = in.pos, had = out.pos;
-        size_t ret = ZSTD_decompressStream(d, &out, &in);
-        if (ZSTD_isError(ret) || (in.pos == before && out.pos == had)) {
-            break;
-        }
-        if (ret == 0 && out.pos < out.size && in.pos >= in.size) {
-            break;
-        }
-    }
-    ZSTD_freeDStream(d);
-    return out.pos == out.size ? 0 : -EIO;
-#else
-    return -ENOTSUP;
-#endif
+    const ZstdModule *m = module_load("zstd", NULL); /* it was there when the image was opened */
+    return m ? m->unpack(u->in, u->in_len, u->out, u->out_len) : -ENOTSUP;
 }
 
 static int unpack_work(void *opaque)

@@ -5,15 +5,17 @@ import json
 import os
 import re
 import resource
+import shutil
 import statistics
 import subprocess
+import tempfile
 import unittest
 
 import rhea
 
 CPU_MS = 15       # until q35 without devices has answered QMP
 RESIDENT_KIB = 40 << 10  # beyond the guest's own memory
-LIBRARIES = 24    # all that the dynamic linker loads, libc's parts included
+LIBRARIES = 9     # all that the dynamic linker loads, libc's parts included
 
 
 def start(*args):
@@ -54,6 +56,38 @@ class Budget(unittest.TestCase):
         print(f"# libraries: {len(libraries)}", flush=True)
         self.assertLessEqual(len(libraries), LIBRARIES)
         p.communicate(b'{"execute": "quit"}\n', timeout=30)
+
+    def test_modules(self):
+        """Each optional library comes with a module, when it is used and not before."""
+        def loaded(m):
+            with open(f"/proc/{m.process.pid}/maps", encoding="utf-8") as f:
+                return {os.path.basename(line.split()[-1]) for line in f if "/modules/" in line}
+        with rhea.Machine("-M", "q35", "-accel", "qtest", "-m", "16", nodefaults=True) as m:
+            self.assertEqual(loaded(m), set())
+        with tempfile.TemporaryDirectory() as folder, \
+                rhea.Machine("-accel", "qtest", "-m", "16", "-nic", "user", "-vnc",
+                             f"unix:{folder}/vnc,password=on") as m:
+            m.qmp("screendump", filename=os.path.join(m.folder, "a.png"), format="png")
+            with open(os.path.join(m.folder, "a.png"), "rb") as f:
+                self.assertEqual(f.read(4), b"\x89PNG")
+            self.assertRegex(m.hmp("xp /2i 0xffff0"), r"ljmp")
+            self.assertEqual(loaded(m), {"slirp.so", "des.so", "png.so", "capstone.so"})
+
+    def test_modules_missing(self):
+        with tempfile.TemporaryDirectory() as folder:
+            alone = shutil.copy(rhea.BINARY, folder)
+            help_text = subprocess.run([alone, "-netdev", "user,help"], capture_output=True,
+                                       text=True, check=True).stdout
+            self.assertIn("hostfwd", help_text)
+            bad = subprocess.run([alone, "-netdev", "user,id=n"], capture_output=True, text=True,
+                                 check=False)
+            self.assertEqual(bad.returncode, 1)
+            self.assertRegex(bad.stderr, "module 'slirp' cannot be loaded[^$]*libslirp0")
+            with rhea.Machine("-accel", "qtest", "-m", "16", binary=alone) as m:
+                answer = m.qmp_raw("screendump", {"filename": os.path.join(folder, "a.png"),
+                                                  "format": "png"})
+                self.assertIn("module 'png'", answer["error"]["desc"])
+                m.qmp("screendump", filename=os.path.join(folder, "a.ppm"))
 
     def test_resident_running(self):
         """With a Linux guest up: what is resident beyond its memory."""
