@@ -2,6 +2,7 @@
 /* Backends: what devices hold; claiming, media, error policy, draining. */
 #include "block/backend.h"
 
+#include "block/throttle.h"
 #include "util/fault.h"
 
 #include <errno.h>
@@ -14,6 +15,7 @@ static void blk_finalize(Object *obj)
     if (blk->graph) {
         blk->graph->backends = g_list_remove(blk->graph->backends, blk);
     }
+    throttle_group_unref(blk->throttle);
     node_unref(blk->node);
     g_free(blk->id);
     g_free(blk->dev_name);
@@ -146,7 +148,7 @@ static bool claim_node(BlockBackend *blk, Error **errp)
                    errp)) {
         return false;
     }
-    if (n->loop != blk->loop && n->users->len > 1) {
+    if (n->loop != blk->loop && (n->users->len > 1 || n->busy)) {
         node_release(n, blk);
         error_set(errp, "block node '%s' is used by devices of another I/O thread", n->name);
         return false;
@@ -390,6 +392,19 @@ bool blk_resize(BlockBackend *blk, uint64_t size, Error **errp)
 }
 
 /* ---- errors ---- */
+
+void blk_set_throttle(BlockBackend *blk, const ThrottleConfig *c, const char *group)
+{
+    ThrottleGroup *t = NULL;
+    if (throttle_config_any(c)) {
+        t = throttle_group_get(blk->graph, group ? group : blk_name(blk), true, NULL);
+        throttle_group_set(t, c);
+    }
+    blk_drain_begin(blk);
+    throttle_group_unref(blk->throttle);
+    blk->throttle = t;
+    blk_drain_end(blk);
+}
 
 void blk_set_on_error(BlockBackend *blk, BlkOnError rerror, BlkOnError werror)
 {

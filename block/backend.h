@@ -35,6 +35,9 @@ struct BlockBackend {
     unsigned in_flight, quiesce;
     GQueue waiting; /* BlkRequest*, while quiesced */
     uint64_t rd_bytes, wr_bytes, rd_ops, wr_ops, flush_ops, failed_ops;
+    uint64_t unmap_bytes, unmap_ops, failed_rd, failed_wr, failed_flush;
+    uint64_t rd_ns, wr_ns, flush_ns;
+    struct ThrottleGroup *throttle; /* limits of the drive, or NULL */
 };
 
 Object *block_graph_container(BlockGraph *g);
@@ -45,6 +48,9 @@ void blk_insert_node(BlockBackend *blk, BlockNode *n); /* takes a reference of i
 /* Out of graph and tree; its node is released. */
 void blk_close(BlockBackend *blk);
 bool blk_name_taken(BlockGraph *g, const char *id);
+/* Limits of the drive's own, in the group of that name (NULL: its id); none: no limits. */
+struct ThrottleConfig;
+void blk_set_throttle(BlockBackend *blk, const struct ThrottleConfig *c, const char *group);
 /* Starts what waited while the graph was quiescent. */
 void blk_restart(BlockBackend *blk);
 const char *blk_user(const BlockBackend *blk); /* the device's name, or NULL */

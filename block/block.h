@@ -205,9 +205,10 @@ extern const char *const blk_on_error_names[]; /* auto report ignore stop enospc
 bool blk_apply_conf(BlockBackend *blk, const BlockConf *conf, Error **errp);
 
 /* ---- information for monitors ---- */
-Json *block_query(BlockGraph *g);             /* query-block */
-Json *block_query_named_nodes(BlockGraph *g); /* query-named-block-nodes */
-Json *block_query_stats(BlockGraph *g);       /* query-blockstats */
+/* `flat`: without what the backing images say. */
+Json *block_query(BlockGraph *g, bool flat);             /* query-block */
+Json *block_query_named_nodes(BlockGraph *g, bool flat); /* query-named-block-nodes */
+Json *block_query_stats(BlockGraph *g, bool nodes);      /* query-blockstats */
 void block_print_info(BlockGraph *g, GString *out, bool verbose);
 
 #endif

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -drive: translated into nodes and a backend. */
 #include "block/backend.h"
+#include "block/ops.h"
 #include "block/qcow2/qcow2.h"
+#include "block/throttle.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,8 +16,8 @@ static const int if_units[] = {0, 0, 2, 7, 0, 0, 0, 0, 0};
 
 /* Keys that are taken here; all others belong to the format node. */
 static const char *const drive_keys[] = {
-    "file", "format",   "if",       "index",  "bus",    "unit",   "id",     "media", "cache",
-    "aio",  "snapshot", "readonly", "rerror", "werror", "serial", "driver", NULL,
+    "file", "format",   "if",       "index",  "bus",    "unit",   "id",     "media",      "cache",
+    "aio",  "snapshot", "readonly", "rerror", "werror", "serial", "driver", "throttling", NULL,
 };
 /* Keys of nodes: for "did you mean". */
 static const char *const node_keys[] = {
@@ -42,7 +44,6 @@ static const char *const node_keys[] = {
     "overlap-check",
     "read-zeroes",
     "copy-on-read",
-    "throttling",
     NULL,
 };
 
@@ -52,6 +53,9 @@ typedef struct DriveOpts {
     int interface, index, bus, unit;
     bool cdrom, snapshot, writeback;
     int rerror, werror;
+    ThrottleConfig throttle;
+    const char *throttle_group;
+    bool copy_on_read;
     BlockOpenFlags flags;
     Json *rest;  /* options of the format node; owned */
     Json *below; /* "file.KEY" beside a file name; owned */
@@ -147,6 +151,9 @@ static void take_rest(DriveOpts *d, BlockOpts *o, const Json *options)
     for (size_t i = 0; drive_keys[i]; i++) {
         g_ptr_array_add(all, (gpointer)drive_keys[i]);
     }
+    for (size_t i = 0; throttle_old_names[i]; i++) {
+        g_ptr_array_add(all, (gpointer)throttle_old_names[i]);
+    }
     for (size_t i = 0; node_keys[i]; i++) {
         g_ptr_array_add(all, (gpointer)node_keys[i]);
     }
@@ -159,7 +166,7 @@ static void take_rest(DriveOpts *d, BlockOpts *o, const Json *options)
         if (g_str_has_prefix(key, "file.")) {
             block_opts_take(o, key);
             json_put(d->below, key + 5, json_ref(json_value_at(options, i)));
-        } else if (g_strv_contains(node_keys, key) && strcmp(key, "throttling")) {
+        } else if (g_strv_contains(node_keys, key)) {
             block_opts_take(o, key);
             json_put(d->rest, key, json_ref(json_value_at(options, i)));
         } else if (!g_strv_contains(names, key)) {
@@ -173,10 +180,34 @@ static void take_rest(DriveOpts *d, BlockOpts *o, const Json *options)
         }
     }
     if (json_get(d->rest, "copy-on-read")) {
-        if (block_opts_bool(o, "copy-on-read", false)) {
-            block_opts_mistake(o, "copy-on-read is not supported");
-        }
+        d->copy_on_read = block_opts_bool(o, "copy-on-read", false);
         json_remove(d->rest, "copy-on-read");
+    }
+}
+
+/* throttling.iops-total=…, and the older names of the same: iops=, bps_rd_max=. */
+static void take_throttle(DriveOpts *d, BlockOpts *o)
+{
+    throttle_config_init(&d->throttle);
+    d->throttle_group = NULL;
+    Json *t = block_opts_take(o, "throttling");
+    Error *err = NULL;
+    if (t && json_type(t) != JSON_OBJECT) {
+        block_opts_mistake(o, "'throttling' has members, such as throttling.iops-total");
+    } else if (t) {
+        g_autoptr(BlockOpts) to = block_opts_new(t, "throttling");
+        throttle_config_take(&d->throttle, to, "");
+        d->throttle_group = block_opts_string(to, "group", NULL);
+        if (!block_opts_finish(to, &err)) {
+            block_opts_mistake(o, "%s", error_message(err));
+            error_free(err);
+            err = NULL;
+        }
+    }
+    throttle_config_take_old(&d->throttle, o);
+    if (!throttle_config_check(&d->throttle, &err)) {
+        block_opts_mistake(o, "%s", error_message(err));
+        error_free(err);
     }
 }
 
@@ -185,6 +216,7 @@ static bool take_all(DriveOpts *d, const Json *options, DriveIf default_if, Erro
     g_autoptr(BlockOpts) o = block_opts_new(options, "-drive");
     take_place(d, o, default_if);
     take_cache(d, o);
+    take_throttle(d, o);
     take_rest(d, o, options);
     d->file = block_opts_take(o, "file");
     const char *driver = block_opts_string(o, "driver", NULL);
@@ -333,6 +365,25 @@ static BlockNode *open_drive(BlockGraph *g, const DriveOpts *d, Error **errp)
     return n;
 }
 
+/* copy-on-read=on: the filter goes on top. */
+static bool add_cor(BlockGraph *g, BlockNode **n, Error **errp)
+{
+    if ((*n)->flags.read_only) {
+        error_set(errp, "copy-on-read=on needs a drive that can be written");
+        return false;
+    }
+    g_autoptr(Json) o = json_object();
+    json_put_string(o, "driver", "copy-on-read");
+    json_put_string(o, "file", (*n)->name);
+    BlockNode *filter = node_open(g, o, &(*n)->flags, errp);
+    if (filter) {
+        filter->implicit = true;
+        node_unref(*n); /* the filter has its own reference */
+        *n = filter;
+    }
+    return filter != NULL;
+}
+
 /* ---- placing ---- */
 
 static DriveInfo *find_drive(BlockGraph *g, int interface, int bus, int unit)
@@ -397,7 +448,7 @@ DriveInfo *drive_new(BlockGraph *g, Json *options, DriveIf default_if, Error **e
     id = d.id ? g_strdup(d.id) : default_id(&d);
     if (d.file || d.format) {
         n = open_drive(g, &d, errp);
-        if (!n) {
+        if (!n || (d.copy_on_read && !add_cor(g, &n, errp))) {
             goto out;
         }
     }
@@ -410,6 +461,7 @@ DriveInfo *drive_new(BlockGraph *g, Json *options, DriveIf default_if, Error **e
     }
     blk_set_write_cache(blk, d.writeback);
     blk_set_on_error(blk, (BlkOnError)d.rerror, (BlkOnError)d.werror);
+    blk_set_throttle(blk, &d.throttle, d.throttle_group);
 out:
     node_unref(n);
     DriveInfo *info = NULL;

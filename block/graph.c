@@ -4,6 +4,7 @@
 #include "block/bitmap.h"
 #include "block/job.h"
 #include "block/node.h"
+#include "block/ops.h"
 #include "block/throttle.h"
 
 #include <errno.h>
@@ -12,8 +13,8 @@
 #define MAX_DEPTH 200
 
 static const BlockDriver *const builtin_drivers[] = {
-    &block_driver_file,  &block_driver_host_device, &block_driver_raw,
-    &block_driver_qcow2, &block_driver_null,        &block_driver_throttle,
+    &block_driver_file, &block_driver_host_device, &block_driver_raw, &block_driver_qcow2,
+    &block_driver_null, &block_driver_throttle,    &block_driver_cbw, &block_driver_cor,
 };
 
 /* The graph hangs in the composition tree as the container of its backends. */
@@ -154,10 +155,12 @@ const char *node_filename(const BlockNode *n)
 
 void node_set_loop(BlockNode *n, EventLoop *loop)
 {
-    for (; n; n = n->backing) {
-        n->loop = loop;
-        if (n->file) {
-            node_set_loop(n->file, loop);
+    const char *role;
+    BlockNode **c;
+    n->loop = loop;
+    for (unsigned i = 0; (c = node_child(n, i, &role)); i++) {
+        if (*c) {
+            node_set_loop(*c, loop);
         }
     }
 }
@@ -226,6 +229,7 @@ static bool apply_permissions(BlockNode *n, Error **errp)
             node_release(n->file, n);
             return true;
         }
+        write |= n->drv->filter_writes && !n->flags.read_only;
         return node_take(n->file, n, n->name, write, share, errp);
     }
     return !n->drv->set_permissions || n->drv->set_permissions(n, used, write, share, errp);

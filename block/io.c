@@ -221,6 +221,7 @@ static int before_write(BlockNode *n, uint64_t off, uint64_t len)
 
 static void after_write(BlockNode *n, uint64_t off, uint64_t len)
 {
+    n->wr_highest = MAX(n->wr_highest, off + len);
     if (n->bitmaps) {
         bitmaps_after_write(n, off, len);
     }

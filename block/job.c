@@ -63,6 +63,7 @@ static void job_unref(Job *job)
         return;
     }
     timer_fini(&job->timer);
+    job_release_nodes(job);
     node_unref(job->node);
     error_free(job->err);
     g_free(job->id);
@@ -87,6 +88,27 @@ void job_txn_unref(JobTxn *t)
     if (t && --t->refs == 0) {
         g_free(t);
     }
+}
+
+void job_claim(Job *job, BlockNode *n)
+{
+    if (!n->busy) {
+        n->busy = job->drv->type;
+        if (!job->claimed) {
+            job->claimed = g_ptr_array_new();
+        }
+        g_ptr_array_add(job->claimed, node_ref(n));
+    }
+}
+
+void job_release_nodes(Job *job)
+{
+    for (guint i = 0; job->claimed && i < job->claimed->len; i++) {
+        BlockNode *n = job->claimed->pdata[i];
+        n->busy = NULL;
+        node_unref(n);
+    }
+    g_clear_pointer(&job->claimed, g_ptr_array_unref);
 }
 
 static void timer_fired(void *opaque)
@@ -199,6 +221,7 @@ static void conclude(Job *job)
     job_event(job, job->cancelled && job->ret == -ECANCELED ? "BLOCK_JOB_CANCELLED"
                                                             : "BLOCK_JOB_COMPLETED");
     leave_txn(job);
+    g_clear_pointer(&job->node, node_unref);
     set_status(job, JOB_CONCLUDED);
     if (job->auto_dismiss || job->internal) {
         dismiss(job);

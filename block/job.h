@@ -83,7 +83,8 @@ struct Job {
     int ret;
     Error *err;
     JobTxn *txn;
-    int64_t slice_end; /* of the speed limit: CLOCK_RT */
+    GPtrArray *claimed; /* BlockNode*: others keep off */
+    int64_t slice_end;  /* of the speed limit: CLOCK_RT */
     uint64_t slice_done;
     int refs;
 };
@@ -102,6 +103,9 @@ typedef struct JobParams {
 Job *job_new(BlockGraph *g, const JobDriver *drv, BlockNode *node, const JobParams *p,
              Error **errp);
 void job_start(Job *job);
+/* Nobody else changes the graph at `n` from now on, until the job is cleaned up. */
+void job_claim(Job *job, BlockNode *n);
+void job_release_nodes(Job *job);
 /* Undoes job_new() before the job was started. */
 void job_discard(Job *job);
 void job_pause_point(Job *job);

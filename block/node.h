@@ -98,13 +98,14 @@ struct BlockNode {
     enum { DETECT_ZEROES_OFF, DETECT_ZEROES_ON, DETECT_ZEROES_UNMAP } detect_zeroes;
     uint64_t length; /* bytes */
     BlockLimits limits;
-    GArray *users;    /* NodeUser */
-    GList *tracked;   /* writes under way, for read-modify-write (io.c) */
-    FiberQueue waits; /* for overlapping ones to end */
-    Json *options;    /* as given, for blockdev-reopen */
-    GList *bitmaps;   /* BlockBitmap*, see block/bitmap.h */
-    bool implicit;    /* a filter that a job put in: monitors do not show it */
-    const char *busy; /* what keeps others from changing the graph here ("mirror"), or NULL */
+    GArray *users;       /* NodeUser */
+    GList *tracked;      /* writes under way, for read-modify-write (io.c) */
+    FiberQueue waits;    /* for overlapping ones to end */
+    Json *options;       /* as given, for blockdev-reopen */
+    GList *bitmaps;      /* BlockBitmap*, see block/bitmap.h */
+    bool implicit;       /* a filter that a job put in: monitors do not show it */
+    const char *busy;    /* what keeps others from changing the graph here ("mirror"), or NULL */
+    uint64_t wr_highest; /* end of the farthest write */
     uint64_t write_threshold; /* bytes; 0: none (block-set-write-threshold) */
 };
 
@@ -112,11 +113,12 @@ struct BlockDriver {
     const char *name;
     const char *help;
     size_t state_size;
-    bool protocol;     /* a leaf: no `file` child; writes may extend it */
-    bool no_file;      /* a protocol without a file name (null-co) */
-    bool filter;       /* permissions of its users are handed on to `file` */
-    bool transparent;  /* a filter that shows the data of `file` unchanged: chains pass through */
-    const char *alias; /* other accepted name, or NULL */
+    bool protocol;      /* a leaf: no `file` child; writes may extend it */
+    bool no_file;       /* a protocol without a file name (null-co) */
+    bool filter;        /* permissions of its users are handed on to `file` */
+    bool filter_writes; /* a filter that writes to `file` even if its users only read */
+    bool transparent;   /* a filter that shows the data of `file` unchanged: chains pass through */
+    const char *alias;  /* other accepted name, or NULL */
     /* 0 (no) to 100 (sure) for the first bytes of an image; formats only. */
     int (*probe)(const uint8_t *buf, size_t len);
     /*

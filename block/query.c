@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What monitors show of the graph. */
 #include "block/backend.h"
+#include "block/bitmap.h"
 #include "block/image.h"
+#include "block/throttle.h"
 #include "util/option.h"
 
 static Json *image_and_chain(BlockNode *n, bool chain)
@@ -38,26 +40,55 @@ Json *image_info(BlockNode *n)
 static Json *children_info(BlockNode *n)
 {
     Json *a = json_array();
-    const struct {
-        const char *role;
-        BlockNode *node;
-    } kids[] = {{"file", n->file}, {"backing", n->backing}};
-    for (size_t i = 0; i < ARRAY_LEN(kids); i++) {
-        if (kids[i].node) {
+    BlockNode **kid;
+    const char *role;
+    for (unsigned i = 0; (kid = node_child(n, i, &role)); i++) {
+        if (*kid) {
             Json *c = json_object();
-            json_put_string(c, "child", kids[i].role);
-            json_put_string(c, "node-name", kids[i].node->name);
+            json_put_string(c, "child", role);
+            json_put_string(c, "node-name", (*kid)->name);
             json_append(a, c);
         }
     }
     return a;
 }
 
+/* Filters that jobs have put in are nobody's business. */
+static BlockNode *visible(BlockNode *n)
+{
+    while (n && n->implicit && n->drv->transparent) {
+        n = n->file;
+    }
+    return n;
+}
+
+static void throttle_info(Json *o, ThrottleGroup *t)
+{
+    ThrottleConfig c;
+    throttle_config_init(&c);
+    if (t) {
+        throttle_group_config(t, &c);
+        json_put_string(o, "group", throttle_group_name(t));
+    }
+    for (int i = 0; i < THROTTLE_LIMITS; i++) {
+        const char *name = throttle_qmp_names[i];
+        json_put(o, name, json_uint(c.limit[i].avg));
+        if (c.limit[i].max) {
+            g_autofree char *max = g_strconcat(name, "_max", NULL);
+            g_autofree char *length = g_strconcat(name, "_max_length", NULL);
+            json_put(o, max, json_uint(c.limit[i].max));
+            json_put(o, length, json_uint(c.limit[i].length));
+        }
+    }
+    if (c.iops_size) {
+        json_put(o, "iops_size", json_uint(c.iops_size));
+    }
+}
+
 /* BlockDeviceInfo. */
-static Json *node_info(BlockNode *n, bool write_cache, bool chain)
+static Json *node_info(BlockNode *n, const BlockBackend *blk, bool chain)
 {
     static const char *const zeroes[] = {"off", "on", "unmap"};
-    static const char *const limits[] = {"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"};
     Json *o = json_object();
     int depth = 0;
     for (BlockNode *b = n->backing; b; b = b->backing) {
@@ -75,13 +106,15 @@ static Json *node_info(BlockNode *n, bool write_cache, bool chain)
     json_put_bool(o, "active", true);
     json_put_bool(o, "encrypted", false);
     json_put_string(o, "detect_zeroes", zeroes[n->detect_zeroes]);
-    for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-        json_put_int(o, limits[i], 0);
+    throttle_info(o, blk ? blk->throttle : NULL);
+    json_put(o, "write_threshold", json_uint(n->write_threshold));
+    Json *bitmaps = bitmaps_query(n);
+    if (bitmaps) {
+        json_put(o, "dirty-bitmaps", bitmaps);
     }
-    json_put_int(o, "write_threshold", 0);
     json_put(o, "image", image_and_chain(n, chain));
     Json *cache = json_object();
-    json_put_bool(cache, "writeback", write_cache);
+    json_put_bool(cache, "writeback", !blk || blk->write_cache);
     json_put_bool(cache, "direct", n->flags.direct);
     json_put_bool(cache, "no-flush", n->flags.no_flush);
     json_put(o, "cache", cache);
@@ -93,7 +126,7 @@ static bool shown(const BlockBackend *blk)
     return (blk->id && !blk->implicit) || blk->attached;
 }
 
-static Json *backend_info(BlockBackend *blk)
+static Json *backend_info(BlockBackend *blk, bool flat)
 {
     static const char *const iostatus[] = {"ok", "failed", "nospace"};
     Json *o = json_object();
@@ -105,7 +138,12 @@ static Json *backend_info(BlockBackend *blk)
     json_put_bool(o, "removable", blk_has_tray(blk));
     json_put_bool(o, "locked", blk->locked);
     if (blk->node) {
-        json_put(o, "inserted", node_info(blk->node, blk->write_cache, true));
+        BlockNode *n = visible(blk->node);
+        Json *inserted = node_info(n, blk, !flat), *bitmaps = json_get(inserted, "dirty-bitmaps");
+        json_put(o, "inserted", inserted);
+        if (bitmaps) {
+            json_put(o, "dirty-bitmaps", json_ref(bitmaps));
+        }
     }
     if (blk->attached && blk->ops && blk->ops->tray_open) {
         json_put_bool(o, "tray_open", blk->ops->tray_open(blk->dev));
@@ -117,48 +155,80 @@ static Json *backend_info(BlockBackend *blk)
     return o;
 }
 
-Json *block_query(BlockGraph *g)
+Json *block_query(BlockGraph *g, bool flat)
 {
     Json *a = json_array();
     for (GList *l = g->backends; l; l = l->next) {
         if (shown(l->data)) {
-            json_append(a, backend_info(l->data));
+            json_append(a, backend_info(l->data, flat));
         }
     }
     return a;
 }
 
-Json *block_query_named_nodes(BlockGraph *g)
+Json *block_query_named_nodes(BlockGraph *g, bool flat)
 {
     Json *a = json_array();
     for (GList *l = g->nodes; l; l = l->next) {
-        json_append(a, node_info(l->data, true, false));
+        json_append(a, node_info(l->data, NULL, !flat));
     }
     return a;
 }
 
-Json *block_query_stats(BlockGraph *g)
+static Json *stats_of(const BlockBackend *blk, const BlockNode *n)
+{
+    Json *s = json_object();
+    const BlockBackend zero = {0};
+    const BlockBackend *b = blk ? blk : &zero;
+    json_put(s, "rd_bytes", json_uint(b->rd_bytes));
+    json_put(s, "wr_bytes", json_uint(b->wr_bytes));
+    json_put(s, "unmap_bytes", json_uint(b->unmap_bytes));
+    json_put(s, "rd_operations", json_uint(b->rd_ops));
+    json_put(s, "wr_operations", json_uint(b->wr_ops));
+    json_put(s, "flush_operations", json_uint(b->flush_ops));
+    json_put(s, "unmap_operations", json_uint(b->unmap_ops));
+    json_put(s, "rd_total_time_ns", json_uint(b->rd_ns));
+    json_put(s, "wr_total_time_ns", json_uint(b->wr_ns));
+    json_put(s, "flush_total_time_ns", json_uint(b->flush_ns));
+    json_put(s, "failed_rd_operations", json_uint(b->failed_rd));
+    json_put(s, "failed_wr_operations", json_uint(b->failed_wr));
+    json_put(s, "failed_flush_operations", json_uint(b->failed_flush));
+    json_put(s, "wr_highest_offset", json_uint(n ? n->wr_highest : 0));
+    return s;
+}
+
+static Json *node_stats(const BlockBackend *blk, BlockNode *n)
+{
+    Json *o = json_object();
+    if (n) {
+        json_put_string(o, "node-name", n->name);
+    }
+    json_put(o, "stats", stats_of(blk, n));
+    if (n && n->file) {
+        json_put(o, "parent", node_stats(NULL, n->file));
+    }
+    if (n && n->backing) {
+        json_put(o, "backing", node_stats(NULL, n->backing));
+    }
+    return o;
+}
+
+Json *block_query_stats(BlockGraph *g, bool nodes)
 {
     Json *a = json_array();
-    for (GList *l = g->backends; l; l = l->next) {
+    for (GList *l = g->nodes; l && nodes; l = l->next) {
+        json_append(a, node_stats(NULL, l->data));
+    }
+    for (GList *l = g->backends; l && !nodes; l = l->next) {
         BlockBackend *blk = l->data;
         if (!shown(blk)) {
             continue;
         }
-        Json *o = json_object(), *s = json_object();
+        Json *o = node_stats(blk, visible(blk->node));
         json_put_string(o, "device", blk->implicit ? "" : blk_name(blk));
         if (blk->attached) {
             json_put_string(o, "qdev", blk->dev_name);
         }
-        if (blk->node) {
-            json_put_string(o, "node-name", blk->node->name);
-        }
-        json_put(s, "rd_bytes", json_uint(blk->rd_bytes));
-        json_put(s, "wr_bytes", json_uint(blk->wr_bytes));
-        json_put(s, "rd_operations", json_uint(blk->rd_ops));
-        json_put(s, "wr_operations", json_uint(blk->wr_ops));
-        json_put(s, "flush_operations", json_uint(blk->flush_ops));
-        json_put(o, "stats", s);
         json_append(a, o);
     }
     return a;

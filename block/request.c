@@ -16,6 +16,7 @@ struct BlkRequest {
     BlkDone *done;
     void *opaque;
     int result;
+    gint64 began;    /* monotonic microseconds */
     bool submitting; /* still within the call that made it */
     bool waiting;    /* in blk->waiting, or cancelled out of it */
 };
@@ -44,25 +45,33 @@ static void in_flight_sub(BlockBackend *blk, BlockGraph *g)
 static void account(BlkRequest *r)
 {
     BlockBackend *blk = r->blk;
+    uint64_t took = (uint64_t)(g_get_monotonic_time() - r->began) * 1000u;
+    bool failed = r->result < 0;
     switch (r->op) {
     case BLK_READ:
-        blk->rd_ops++;
-        blk->rd_bytes += r->len;
+        blk->rd_ops += !failed;
+        blk->failed_rd += failed;
+        blk->rd_bytes += failed ? 0 : r->len;
+        blk->rd_ns += took;
         break;
     case BLK_WRITE:
     case BLK_ZERO:
-        blk->wr_ops++;
-        blk->wr_bytes += r->len;
+        blk->wr_ops += !failed;
+        blk->failed_wr += failed;
+        blk->wr_bytes += failed ? 0 : r->len;
+        blk->wr_ns += took;
         break;
     case BLK_FLUSH:
-        blk->flush_ops++;
+        blk->flush_ops += !failed;
+        blk->failed_flush += failed;
+        blk->flush_ns += took;
         break;
     case BLK_DISCARD:
+        blk->unmap_ops++;
+        blk->unmap_bytes += r->len;
         break;
     }
-    if (r->result < 0) {
-        blk->failed_ops++;
-    }
+    blk->failed_ops += failed;
 }
 
 /* ---- running ---- */
@@ -76,6 +85,10 @@ static int run_op(BlkRequest *r)
     }
     if (r->op != BLK_FLUSH && (r->off > n->length || r->len > n->length - r->off)) {
         return -EIO;
+    }
+    if (blk->throttle && r->op != BLK_FLUSH) {
+        throttle_pass(blk->throttle, blk->loop, r->op != BLK_READ, r->len);
+        n = blk->node;
     }
     /* Without a volatile cache every write is durable when it completes. */
     unsigned flags = r->flags | (blk->write_cache ? 0 : BLK_FUA);
@@ -135,6 +148,7 @@ static BlkRequest *submit(BlockBackend *blk, BlkOp op, uint64_t off, uint64_t le
 {
     BlkRequest *r = g_new0(BlkRequest, 1);
     r->blk = blk;
+    r->began = g_get_monotonic_time();
     r->op = op;
     r->off = off;
     r->len = len;
@@ -243,7 +257,12 @@ static void sync_done(void *opaque, int result)
 
 static int run_sync(BlockBackend *blk, BlkOp op, uint64_t off, const IoVec *v, unsigned flags)
 {
-    BlkRequest direct = {.blk = blk, .op = op, .off = off, .len = v ? v->size : 0, .flags = flags};
+    BlkRequest direct = {.blk = blk,
+                         .began = g_get_monotonic_time(),
+                         .op = op,
+                         .off = off,
+                         .len = v ? v->size : 0,
+                         .flags = flags};
     if (v) {
         direct.v = *v;
     }

@@ -117,6 +117,27 @@ void throttle_config_take(ThrottleConfig *c, BlockOpts *o, const char *prefix)
     c->iops_size = block_opts_uint(o, size, c->iops_size, 0, VALUE_MAX);
 }
 
+const char *const throttle_old_names[] = {
+    "bps",        "bps_rd",     "bps_wr",   "iops",        "iops_rd",     "iops_wr",   "bps_max",
+    "bps_rd_max", "bps_wr_max", "iops_max", "iops_rd_max", "iops_wr_max", "iops_size", NULL,
+};
+
+void throttle_config_take_old(ThrottleConfig *c, BlockOpts *o)
+{
+    for (int i = 0; i < THROTTLE_LIMITS; i++) {
+        const char *avg = throttle_old_names[i], *max = throttle_old_names[i + THROTTLE_LIMITS];
+        if (block_opts_has(o, avg)) {
+            c->limit[i].avg = block_opts_uint(o, avg, 0, 0, VALUE_MAX);
+        }
+        if (block_opts_has(o, max)) {
+            c->limit[i].max = block_opts_uint(o, max, 0, 0, VALUE_MAX);
+        }
+    }
+    if (block_opts_has(o, "iops_size")) {
+        c->iops_size = block_opts_uint(o, "iops_size", 0, 0, VALUE_MAX);
+    }
+}
+
 /* ---- buckets.  Under the group's lock. ---- */
 
 static void leak(ThrottleGroup *t, int64_t now)

@@ -51,6 +51,10 @@ bool throttle_config_check(const ThrottleConfig *c, Error **errp);
  */
 void throttle_config_take(ThrottleConfig *c, BlockOpts *o, const char *prefix);
 
+/* The names that -drive had first: "iops", "bps_rd", "iops_wr_max", "iops_size". */
+extern const char *const throttle_old_names[];
+void throttle_config_take_old(ThrottleConfig *c, BlockOpts *o);
+
 /* By name; `create`: one that nobody configured is made, for a drive.  A reference. */
 ThrottleGroup *throttle_group_get(BlockGraph *g, const char *name, bool create, Error **errp);
 void throttle_group_unref(ThrottleGroup *t); /* NULL is fine */

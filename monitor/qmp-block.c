@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Management commands about disks. */
-#include "block/block.h"
+#include "block/backend.h"
+#include "block/image.h"
+#include "block/job.h"
+#include "block/throttle.h"
 #include "hw/core/machine.h"
 #include "qapi/qapi-commands.h"
 
@@ -17,20 +20,20 @@ bool qmp_blockdev_del(Object *root, const char *node_name, Error **errp)
 
 bool qmp_query_block(Object *root, bool has_flat, bool flat, Json **out, Error **errp)
 {
-    *out = block_query(block_graph_of(root));
+    *out = block_query(block_graph_of(root), has_flat && flat);
     return true;
 }
 
 bool qmp_query_named_block_nodes(Object *root, bool has_flat, bool flat, Json **out, Error **errp)
 {
-    *out = block_query_named_nodes(block_graph_of(root));
+    *out = block_query_named_nodes(block_graph_of(root), has_flat && flat);
     return true;
 }
 
 bool qmp_query_blockstats(Object *root, bool has_query_nodes, bool query_nodes, Json **out,
                           Error **errp)
 {
-    *out = block_query_stats(block_graph_of(root));
+    *out = block_query_stats(block_graph_of(root), has_query_nodes && query_nodes);
     return true;
 }
 
@@ -94,4 +97,225 @@ bool qmp_block_resize(Object *root, const char *device, const char *node_name, i
     }
     BlockBackend *blk = blk_find(block_graph_of(root), name, errp);
     return blk && blk_resize(blk, (uint64_t)size, errp);
+}
+
+bool qmp_blockdev_reopen(Object *root, const Json *args, Error **errp)
+{
+    return block_reopen(block_graph_of(root), json_get(args, "options"), errp);
+}
+
+/* ---- trays ---- */
+
+bool qmp_blockdev_open_tray(Object *root, const char *device, const char *id, bool has_force,
+                            bool force, Error **errp)
+{
+    BlockBackend *blk = find(root, id, device, errp);
+    return blk && blk_open_tray(blk, has_force && force, errp);
+}
+
+bool qmp_blockdev_close_tray(Object *root, const char *device, const char *id, Error **errp)
+{
+    BlockBackend *blk = find(root, id, device, errp);
+    return blk && blk_close_tray(blk, errp);
+}
+
+static bool tray_open(BlockBackend *blk, const char *id, Error **errp)
+{
+    if (!blk_has_tray(blk)) {
+        error_set(errp, "Device '%s' is not removable", id);
+        return false;
+    }
+    if (blk->attached && blk->ops->tray_open && !blk->ops->tray_open(blk->dev)) {
+        error_set(errp, "Tray of device '%s' is not open", id);
+        return false;
+    }
+    return true;
+}
+
+bool qmp_blockdev_remove_medium(Object *root, const char *id, Error **errp)
+{
+    BlockBackend *blk = find(root, id, NULL, errp);
+    if (!blk || !tray_open(blk, id, errp) || (blk->node && !node_check_free(blk->node, errp))) {
+        return false;
+    }
+    blk_remove_medium(blk);
+    return true;
+}
+
+bool qmp_blockdev_insert_medium(Object *root, const char *id, const char *node_name, Error **errp)
+{
+    BlockGraph *g = block_graph_of(root);
+    BlockBackend *blk = find(root, id, NULL, errp);
+    if (!blk || !tray_open(blk, id, errp)) {
+        return false;
+    }
+    BlockNode *n = block_node_find(g, node_name);
+    if (!n) {
+        error_set(errp, "Node '%s' not found", node_name);
+        return false;
+    }
+    return blk_insert_medium(blk, n, errp);
+}
+
+/* ---- limits ---- */
+
+bool qmp_block_set_write_threshold(Object *root, const char *node_name, uint64_t threshold,
+                                   Error **errp)
+{
+    BlockNode *n = block_node_find(block_graph_of(root), node_name);
+    if (!n) {
+        error_set(errp, "Device '%s' not found", node_name);
+        return false;
+    }
+    LOOP_LOCK_GUARD(n->loop);
+    n->write_threshold = threshold;
+    return true;
+}
+
+bool qmp_block_set_io_throttle(Object *root, const Json *args, Error **errp)
+{
+    BlockBackend *blk = find(root, json_get_str(args, "id"), json_get_str(args, "device"), errp);
+    ThrottleConfig c;
+    throttle_config_init(&c);
+    for (int i = 0; blk && i < THROTTLE_LIMITS; i++) {
+        const char *name = throttle_qmp_names[i];
+        g_autofree char *max = g_strconcat(name, "_max", NULL);
+        g_autofree char *length = g_strconcat(max, "_length", NULL);
+        json_get_uint(json_get(args, name), &c.limit[i].avg);
+        if (json_get(args, max)) {
+            json_get_uint(json_get(args, max), &c.limit[i].max);
+        }
+        if (json_get(args, length)) {
+            json_get_uint(json_get(args, length), &c.limit[i].length);
+        }
+        int64_t v;
+        if ((json_get_int(json_get(args, name), &v) && v < 0) ||
+            (json_get(args, max) && json_get_int(json_get(args, max), &v) && v < 0)) {
+            error_set(errp, "bps/iops/max values must be within [0, 1000000000000000]");
+            return false;
+        }
+    }
+    if (!blk) {
+        return false;
+    }
+    if (json_get(args, "iops_size")) {
+        json_get_uint(json_get(args, "iops_size"), &c.iops_size);
+    }
+    if (!throttle_config_check(&c, errp)) {
+        return false;
+    }
+    const char *group = json_get_str(args, "group");
+    if (!group && blk->throttle) {
+        group = throttle_group_name(blk->throttle);
+    }
+    blk_set_throttle(blk, &c, group ? group : blk->dev_name);
+    return true;
+}
+
+/* ---- blockdev-create ---- */
+
+typedef struct CreateJob {
+    Job job;
+    const BlockDriver *drv;
+    BlockNode *file;
+    Json *options;
+} CreateJob;
+
+static int create_run(Job *job, Error **errp)
+{
+    return 0; /* the work is done where images may be opened: on the control thread */
+}
+
+static bool create_prepare(Job *job, Error **errp)
+{
+    CreateJob *c = (CreateJob *)job;
+    g_autoptr(BlockOpts) o = block_opts_new(c->options, "blockdev-create");
+    return c->drv->create(job->graph, c->file, o, errp);
+}
+
+static void create_clean(Job *job)
+{
+    CreateJob *c = (CreateJob *)job;
+    if (c->file) {
+        node_release(c->file, c);
+        node_unref(c->file);
+    }
+    json_unref(c->options);
+}
+
+static const JobDriver create_job = {
+    .type = "create",
+    .size = sizeof(CreateJob),
+    .run = create_run,
+    .prepare = create_prepare,
+    .clean = create_clean,
+};
+
+/* QMP's names of creation options are the tools', except for these. */
+static void translate_options(Json *o)
+{
+    static const char *const names[][2] = {{"version", "compat"},
+                                           {"backing-file", "backing_file"},
+                                           {"backing-fmt", "backing_fmt"},
+                                           {"cluster-size", "cluster_size"},
+                                           {"refcount-bits", "refcount_bits"},
+                                           {"lazy-refcounts", "lazy_refcounts"},
+                                           {"compression-type", "compression_type"},
+                                           {"extended-l2", "extended_l2"},
+                                           {"data-file-raw", "data_file_raw"},
+                                           {"log-size", "log_size"},
+                                           {"block-size", "block_size"}};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        Json *v = json_get(o, names[i][0]);
+        if (v) {
+            const char *s = json_get_string(v);
+            if (i == 0 && s) {
+                json_put_string(o, "compat", !strcmp(s, "v2") ? "0.10" : "1.1");
+            } else {
+                json_put(o, names[i][1], json_ref(v));
+            }
+            json_remove(o, names[i][0]);
+        }
+    }
+}
+
+bool qmp_blockdev_create(Object *root, const char *job_id, const Json *options, Error **errp)
+{
+    BlockGraph *g = block_graph_of(root);
+    const char *driver = json_type(options) == JSON_OBJECT ? json_get_str(options, "driver") : NULL;
+    const BlockDriver *drv = driver ? block_driver_find(g, driver) : NULL;
+    if (!drv || !drv->create) {
+        error_set(errp, "Block driver '%s' does not support image creation", driver ? driver : "");
+        return false;
+    }
+    BlockNode *file = NULL;
+    if (!drv->protocol) {
+        const char *name = json_get_str(options, "file");
+        file = name ? block_node_find(g, name) : NULL;
+        if (!file) {
+            error_set(errp, "'file' must be the name of a node, not '%s'", name ? name : "");
+            return false;
+        }
+    }
+    JobParams p = {.id = job_id, .manual_dismiss = true};
+    Job *job = job_new(g, &create_job, NULL, &p, errp);
+    if (!job) {
+        return false;
+    }
+    CreateJob *c = (CreateJob *)job;
+    c->drv = drv;
+    c->options = json_copy(options);
+    json_remove(c->options, "driver");
+    if (file) {
+        json_remove(c->options, "file");
+        if (!node_take(file, c, job_id, true, false, errp)) {
+            create_clean(job);
+            job_discard(job);
+            return false;
+        }
+        c->file = node_ref(file);
+    }
+    translate_options(c->options);
+    job_start(job);
+    return true;
 }

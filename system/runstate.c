@@ -476,8 +476,15 @@ static void tray_moved(void *opaque, BlockBackend *blk, bool open)
     hook_event(vm->machine, "DEVICE_TRAY_MOVED", data);
 }
 
+/* Jobs, exports and nodes have something to tell. */
+static void block_event_hook(void *opaque, const char *name, Json *data)
+{
+    hook_event(((Vm *)opaque)->machine, name, data);
+}
+
 void vm_watch_disks(Vm *vm)
 {
+    block_graph_set_event_hook(vm->block, block_event_hook, vm);
     block_graph_set_error_hook(vm->block, disk_error, vm);
     block_graph_set_tray_hook(vm->block, tray_moved, vm);
 }

@@ -55,6 +55,7 @@ Vm *vm_new(Error **errp)
     vm->memsys = memory_system_new();
     vm->ui = ui_new(vm->control);
     vm->block = block_graph_new(&vm->obj, vm->platform);
+    block_graph_set_control(vm->block, vm->control);
     return vm;
 }
 

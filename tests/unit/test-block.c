@@ -382,12 +382,12 @@ static void test_nodes(void)
     g_assert_false(block_close(bt->graph, "fmt", &err));
     g_assert_nonnull(strstr(error_message(err), "'dev'"));
     error_free(err);
-    g_autoptr(Json) q = block_query(bt->graph);
+    g_autoptr(Json) q = block_query(bt->graph, false);
     g_assert_cmpint(json_length(q), ==, 1);
     Json *ins = json_get(json_at(q, 0), "inserted");
     g_assert_cmpstr(json_get_str(ins, "node-name"), ==, "fmt");
     g_assert_cmpstr(json_get_str(ins, "file"), ==, p);
-    g_autoptr(Json) nodes = block_query_named_nodes(bt->graph);
+    g_autoptr(Json) nodes = block_query_named_nodes(bt->graph, false);
     g_assert_cmpint(json_length(nodes), ==, 2);
     GString *text = g_string_new(NULL);
     block_print_info(bt->graph, text, true);
