@@ -492,6 +492,11 @@ static void control_register(Translator *t)
     bool write = t->in->op == OP_MOV_TO_CR || t->in->op == OP_MOV_TO_DR;
     bool dr = t->in->op == OP_MOV_FROM_DR || t->in->op == OP_MOV_TO_DR;
     const Operand *special = &t->in->operand[write ? 0 : 1], *gpr = &t->in->operand[write ? 1 : 0];
+    /* That a register does not exist comes before that it must not be asked for. */
+    if (!dr && special->reg != 0 && (special->reg < 2 || special->reg > 4) && special->reg != 8) {
+        tr_trap(t, EXC_UD);
+        return;
+    }
     IrOp *o = tr_call(t, write ? (dr ? &s_write_dr : &s_write_cr) : (dr ? &s_read_dr : &s_read_cr));
     o->disp = special->reg;
     o->size = gpr->size;
@@ -652,9 +657,30 @@ static bool memory_operand(Translator *t)
     }
 }
 
+/* Instructions that are refused before their operand is read. */
+static bool refused(const Translator *t)
+{
+    switch (t->in->op) {
+    case OP_LGDT:
+    case OP_LIDT:
+    case OP_LLDT:
+    case OP_LTR:
+    case OP_LMSW:
+    case OP_INVLPG:
+    case OP_INVPCID:
+        return t->flags & HF_CPL_MASK;
+    default:
+        return false;
+    }
+}
+
 bool tr_system(Translator *t)
 {
     IrOp *o;
+    if (refused(t)) {
+        tr_trap(t, EXC_GP);
+        return true;
+    }
     if (simple(t) || segments(t) || memory_operand(t)) {
         return true;
     }
