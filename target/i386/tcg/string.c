@@ -124,7 +124,6 @@ static void iterate(const String *s)
     case STRING_INS: {
         uint16_t port = (uint16_t)cpu->regs[R_RDX];
         uint64_t lin = seg_linear(cpu, SEG_ES, offset_of(s, R_RDI), s->size, true);
-        helper_check_io(cpu, port, s->size);
         mmu_probe(cpu, lin, s->size, true, s->mode); /* the port is read only if it can be stored */
         uint32_t v = helper_in(cpu, port, s->size);
         x86_st(cpu, SEG_ES, offset_of(s, R_RDI), s->size, v);
@@ -133,7 +132,6 @@ static void iterate(const String *s)
     }
     default: {
         uint16_t port = (uint16_t)cpu->regs[R_RDX];
-        helper_check_io(cpu, port, s->size);
         helper_out(cpu, port, (uint32_t)load(s, R_RSI, s->seg), s->size);
         advance(s, R_RSI);
         break;
@@ -204,7 +202,7 @@ static uint64_t bulk(const String *s, uint64_t count)
     CPUX86 *cpu = s->cpu;
     uint64_t di = offset_of(s, R_RDI), si = offset_of(s, R_RSI), dl, sl = 0;
     if (s->step < 0 || (s->kind != STRING_MOVS && s->kind != STRING_STOS) || count < 2 ||
-        (cpu->hflags & (HF_DATA_BP | HF_ALIGN_CHECK)) || tcg_cpu(cpu)->debug_flags ||
+        (cpu->hflags & (HF_DATA_BP | HF_ALIGN_CHECK | HF_TF)) || tcg_cpu(cpu)->debug_flags ||
         !segment_linear(s, SEG_ES, di, &dl)) {
         return 0;
     }
@@ -288,6 +286,9 @@ static bool h_string(CPUX86 *cpu, const IrOp *op)
                                                   : 8,
                 .mode = mmu_mode(cpu)};
     s.step = cpu->rflags & FLAG_DF ? -(int64_t)op->size : (int64_t)op->size;
+    if (s.kind == STRING_INS || s.kind == STRING_OUTS) { /* even when nothing is left to do */
+        helper_check_io(cpu, (uint16_t)cpu->regs[R_RDX], s.size);
+    }
     if (op->disp & (STRING_REP | STRING_REPNE)) {
         return repeat(&s, op->disp & STRING_REPNE);
     }
