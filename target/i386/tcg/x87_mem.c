@@ -23,6 +23,13 @@ static void store80(X87Op *o, Float80 v)
     x86_st_bytes(o->cpu, o->seg, o->ea, b, sizeof(b));
 }
 
+/* A store that an unmasked exception suppresses still needs its memory, as on the chip. */
+static void probe(X87Op *o, unsigned size)
+{
+    uint64_t lin = seg_linear(o->cpu, o->seg, o->ea, size, true);
+    mmu_probe(o->cpu, lin, size, true, mmu_mode(o->cpu));
+}
+
 /* D8 m32fp, DA m32int, DC m64fp, DE m16int: ST(0) op operand. */
 static Fp load_operand(X87Op *o)
 {
@@ -73,7 +80,8 @@ static void push_converted(X87Op *o, Fp v)
 {
     if (x87_can_push(o)) {
         Float80 r = fp80_load(&o->env, v);
-        if (x87_commit(o)) {
+        /* A denormal is loaded even when its exception is unmasked (AMD's chips). */
+        if (x87_commit(o) || o->env.flags == FP_DE) {
             x87_push(o->fp, r);
         }
     }
@@ -120,6 +128,9 @@ static void fild_m64(X87Op *o)
 static void finish_store(X87Op *o, uint64_t v, unsigned size, bool pop)
 {
     if (o->env.flags & o->env.unmasked & (FP_PRE | FP_OE | FP_UE)) {
+        probe(o, size);
+        /* The result that would have been inexact is not stored (SDM vol. 1, 8.5.6). */
+        o->env.flags &= ~FP_PE;
         x87_commit(o);
         return;
     }
@@ -136,6 +147,8 @@ static void store_underflow(X87Op *o, uint64_t v, unsigned size, bool pop)
     bool store = true;
     if (!(o->env.unmasked & FP_IE)) {
         x86_st(o->cpu, o->seg, o->ea, size, v);
+    } else {
+        probe(o, size);
     }
     x87_underflow(o, true, &store);
     if (store && pop) {
@@ -167,6 +180,7 @@ static void fstp_m80(X87Op *o)
 {
     bool store = true, empty = x87_empty(o->fp, 0);
     if (empty && o->env.unmasked & FP_IE) {
+        probe(o, 10);
         x87_underflow(o, true, &store);
         return;
     }
@@ -270,6 +284,8 @@ static void fbstp(X87Op *o)
     }
     if (!(invalid && env->unmasked & FP_IE)) {
         x86_st_bytes(o->cpu, o->seg, o->ea, b, sizeof(b));
+    } else {
+        probe(o, sizeof(b));
     }
     if (!x87_underflow(o, empty, &store)) {
         store = x87_commit(o);
