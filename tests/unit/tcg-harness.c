@@ -24,7 +24,24 @@ Harness *harness_new(uint64_t size)
     return harness_new_tb(size, 16);
 }
 
+static void free_memory(Harness *h)
+{
+    region_fini(&h->ram_region);
+    region_fini(&h->root);
+    region_fini(&h->io);
+    ram_block_unref(h->ram);
+    memory_system_free(h->sys);
+}
+
 Harness *harness_new_tb(uint64_t size, unsigned tb_mib)
+{
+    Error *err = NULL;
+    Harness *h = harness_new_engine(size, tb_mib, NULL, &err);
+    g_assert_nonnull(h);
+    return h;
+}
+
+Harness *harness_new_engine(uint64_t size, unsigned tb_mib, const char *engine, Error **errp)
 {
     Harness *h = g_new0(Harness, 1);
     Error *err = NULL;
@@ -33,7 +50,13 @@ Harness *harness_new_tb(uint64_t size, unsigned tb_mib)
     g_assert_nonnull(h->accel);
     const AccelClass *k = accel_class(h->accel);
     object_set_uint(&h->accel->obj, "tb-size", tb_mib);
-    g_assert_true(k->create(h->accel, h->sys, &err));
+    if ((engine && !object_set_string(&h->accel->obj, "engine", engine, errp)) ||
+        !k->create(h->accel, h->sys, errp)) {
+        object_unref(&h->accel->obj);
+        free_memory(h);
+        g_free(h);
+        return NULL;
+    }
     h->v = aligned_alloc(64, ALIGN_UP(sizeof(Vcpu), (size_t)64));
     memset(h->v, 0, sizeof(Vcpu));
     h->v->accel = h->accel;
@@ -57,11 +80,7 @@ void harness_free(Harness *h)
     object_unref(&h->accel->obj);
     address_space_free(h->cpu->as);
     address_space_free(h->cpu->as_io);
-    region_fini(&h->ram_region);
-    region_fini(&h->root);
-    region_fini(&h->io);
-    ram_block_unref(h->ram);
-    memory_system_free(h->sys);
+    free_memory(h);
     free(h->v);
     g_free(h);
 }

@@ -22,6 +22,8 @@ typedef struct Harness {
 Harness *harness_new(uint64_t size);
 /* The same with tb-size=tb_mib. */
 Harness *harness_new_tb(uint64_t size, unsigned tb_mib);
+/* The same with engine=engine (NULL: the default); NULL and *errp: there is none such. */
+Harness *harness_new_engine(uint64_t size, unsigned tb_mib, const char *engine, Error **errp);
 /*
  * Another CPU with a copy of the first one's state, run by a thread of its own from
  * `rip` with stack `rsp` until HLT; harness_join() waits for that and frees it.

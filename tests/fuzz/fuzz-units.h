@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tests/fuzz/fuzz-units.h: between the generator and its units of several instructions
+ * that only make sense together.
+ */
+#ifndef RHEA_TESTS_FUZZ_UNITS_H
+#define RHEA_TESTS_FUZZ_UNITS_H
+
+#include "tests/fuzz/fuzz-gen.h"
+
+/* One instruction of the present unit. */
+void gen_emit(Gen *g, const void *bytes, unsigned n);
+void gen_mov(Gen *g, unsigned reg, uint64_t v);
+void gen_unit(Gen *g);
+/* The displacement of `size` bytes at offset `at` will lead to a later unit. */
+void gen_label(Gen *g, unsigned at, unsigned size);
+/* Makes flags defined that an instruction is about to read. */
+void gen_define_flags(Gen *g, uint16_t wanted);
+uint64_t gen_target(Gen *g, unsigned align);
+/* A random unit. */
+void gen_special(Gen *g);
+
+#endif
