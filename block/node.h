@@ -74,6 +74,9 @@ typedef struct BlockOpenFlags {
     bool discard_unmap;  /* discard=unmap */
     bool probed;         /* the format was guessed, not given */
     bool temporary;      /* snapshot=on: the file is unlinked after opening */
+    bool check;          /* to be checked or repaired: what is broken is no reason to refuse */
+    bool no_io;          /* only information is wanted: no key is needed */
+    bool no_backing;     /* backing files stay closed */
     unsigned depth;      /* of the chain, to stop loops */
 } BlockOpenFlags;
 
@@ -188,7 +191,7 @@ struct BlockDriver {
 };
 
 extern const BlockDriver block_driver_file, block_driver_host_device, block_driver_raw,
-    block_driver_qcow2, block_driver_null;
+    block_driver_qcow2, block_driver_null, block_driver_luks;
 
 /* ---- graph.c: life ---- */
 struct BlockGraph {

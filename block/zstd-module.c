@@ -30,4 +30,10 @@ static int unpack(const uint8_t *data, size_t in_len, uint8_t *to, size_t out_le
     return out.pos == out.size ? 0 : -EIO;
 }
 
-MODULE_TABLE(ZstdModule) = {.head = {RHEA_VERSION}, .unpack = unpack};
+static int pack(const uint8_t *data, size_t in_len, uint8_t *to, size_t room)
+{
+    size_t len = ZSTD_compress(to, room, data, in_len, ZSTD_CLEVEL_DEFAULT);
+    return ZSTD_isError(len) ? 0 : (int)len;
+}
+
+MODULE_TABLE(ZstdModule) = {.head = {RHEA_VERSION}, .unpack = unpack, .pack = pack};

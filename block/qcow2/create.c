@@ -6,7 +6,7 @@
 
 typedef struct Layout {
     uint64_t cluster_size, l1_entries;
-    uint64_t table, blocks, l1; /* clusters of each, in this order from cluster 1 on */
+    uint64_t table, blocks, l1, crypto; /* clusters of each, in this order from cluster 1 on */
     uint64_t total;
     unsigned cluster_bits, order;
 } Layout;
@@ -18,11 +18,13 @@ static bool plan(const Qcow2CreateOptions *o, Layout *l, Error **errp)
     l->order = o->refcount_order_set ? (unsigned)o->refcount_order : 4;
     l->cluster_size = BIT(l->cluster_bits);
     if ((version != 2 && version != 3) || l->cluster_bits < 9 || l->cluster_bits > 21 ||
-        l->order > 6 || (version == 2 && (l->order != 4 || o->zstd || o->lazy_refcounts))) {
+        l->order > 6 || (o->extended_l2 && l->cluster_bits < 14) ||
+        (version == 2 &&
+         (l->order != 4 || o->zstd || o->lazy_refcounts || o->extended_l2 || o->data_file))) {
         error_set(errp, "cannot create a qcow2 image with these settings");
         return false;
     }
-    uint64_t covers = l->cluster_size * (l->cluster_size / 8);
+    uint64_t covers = l->cluster_size * (l->cluster_size / (o->extended_l2 ? 16 : 8));
     l->l1_entries = DIV_ROUND_UP(o->size, covers);
     if (o->size > INT64_MAX - l->cluster_size || l->l1_entries * 8 > QCOW2_MAX_L1_BYTES) {
         error_set(errp,
@@ -33,10 +35,11 @@ static bool plan(const Qcow2CreateOptions *o, Layout *l, Error **errp)
     }
     uint64_t per_block = l->cluster_size * 8 >> l->order, per_table = l->cluster_size / 8;
     l->l1 = MAX(DIV_ROUND_UP(l->l1_entries * 8, l->cluster_size), 1);
+    l->crypto = DIV_ROUND_UP(o->crypto_length, l->cluster_size);
     l->blocks = 1;
     for (;;) {
         l->table = DIV_ROUND_UP(l->blocks, per_table);
-        l->total = 1 + l->table + l->blocks + l->l1;
+        l->total = 1 + l->table + l->blocks + l->l1 + l->crypto;
         uint64_t need = DIV_ROUND_UP(l->total, per_block);
         if (need <= l->blocks) {
             return true;
@@ -56,62 +59,34 @@ static void set_count(uint8_t *blocks, uint64_t cluster, unsigned order)
     }
 }
 
-static size_t put_extension(uint8_t *h, size_t pos, uint32_t magic, const void *data, size_t len)
-{
-    st_be32(h + pos, magic);
-    st_be32(h + pos + 4, (uint32_t)len);
-    memcpy(h + pos + 8, data, len);
-    return pos + 8 + ALIGN_UP(len, (size_t)8);
-}
-
-static size_t put_feature_names(uint8_t *h, size_t pos)
-{
-    static const struct {
-        uint8_t type, bit;
-        char name[46];
-    } features[] = {
-        {0, 0, "dirty bit"},        {0, 1, "corrupt bit"},         {0, 2, "external data file"},
-        {0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
-    };
-    return put_extension(h, pos, 0x6803f857u, features, sizeof(features));
-}
-
+/* The header is built from a Qcow2 that says what the new image is. */
 static bool fill_header(const Qcow2CreateOptions *o, const Layout *l, uint8_t *h, Error **errp)
 {
-    unsigned version = o->version ? o->version : 3;
-    size_t pos = version >= 3 ? 112 : 72;
-    st_be32(h, QCOW2_MAGIC);
-    st_be32(h + 4, version);
-    st_be32(h + 20, l->cluster_bits);
-    st_be64(h + QCOW2_HDR_SIZE, o->size);
-    st_be32(h + QCOW2_HDR_L1, (uint32_t)l->l1_entries);
-    st_be64(h + QCOW2_HDR_L1 + 4, (1 + l->table + l->blocks) * l->cluster_size);
-    st_be64(h + QCOW2_HDR_REFTABLE, l->cluster_size);
-    st_be32(h + QCOW2_HDR_REFTABLE + 8, (uint32_t)l->table);
-    if (version >= 3) {
-        st_be64(h + QCOW2_HDR_INCOMPAT, o->zstd ? QCOW2_INCOMPAT_COMPRESSION : 0);
-        st_be64(h + 80, o->lazy_refcounts ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0);
-        st_be32(h + 96, l->order);
-        st_be32(h + 100, 112);
-        h[104] = o->zstd ? 1 : 0;
-    }
-    if (o->backing_format) {
-        pos = put_extension(h, pos, 0xe2792acau, o->backing_format,
-                            MIN(strlen(o->backing_format), 15));
-    }
-    size_t name_len = o->backing_file ? strlen(o->backing_file) : 0;
-    if (version >= 3 && pos + 8 + 48 * 6 + 8 + name_len <= l->cluster_size) {
-        pos = put_feature_names(h, pos);
-    }
-    pos += 8; /* the end of the extensions is all zeroes */
-    if (name_len > 1023 || pos + name_len > l->cluster_size) {
+    BlockNode n = {.length = o->size};
+    Qcow2 s = {.n = &n,
+               .version = o->version ? o->version : 3,
+               .cluster_bits = l->cluster_bits,
+               .cluster_size = l->cluster_size,
+               .refcount_order = l->order,
+               .compression = o->zstd,
+               .compat = o->lazy_refcounts ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0,
+               .autoclear = o->data_file_raw ? QCOW2_AUTOCLEAR_DATA_RAW : 0,
+               .backing_file = (char *)o->backing_file,
+               .backing_format = (char *)o->backing_format,
+               .data_file = (char *)o->data_file,
+               .crypto_offset = o->crypto_offset,
+               .crypto_length = o->crypto_length,
+               .crypt_method = o->crypto_length ? 2 : 0};
+    s.incompat = (o->zstd ? QCOW2_INCOMPAT_COMPRESSION : 0) |
+                 (o->extended_l2 ? QCOW2_INCOMPAT_EXTL2 : 0) |
+                 (o->data_file ? QCOW2_INCOMPAT_DATA_FILE : 0);
+    s.l1.n = l->l1_entries;
+    s.l1.offset = (1 + l->table + l->blocks) * l->cluster_size;
+    s.rt.offset = l->cluster_size;
+    s.rt_clusters = (uint32_t)l->table;
+    if (!qcow2_build_header(&s, h)) {
         error_set(errp, "the backing file's name does not fit into the first cluster");
         return false;
-    }
-    if (name_len) {
-        st_be64(h + 8, pos);
-        st_be32(h + 16, (uint32_t)name_len);
-        memcpy(h + pos, o->backing_file, name_len);
     }
     return true;
 }
@@ -122,7 +97,7 @@ bool qcow2_create(BlockNode *file, const Qcow2CreateOptions *o, Error **errp)
     if (!plan(o, &l, errp)) {
         return false;
     }
-    g_autofree uint8_t *image = g_try_malloc0(l.total * l.cluster_size);
+    g_autofree uint8_t *image = g_try_malloc0((1 + l.table + l.blocks) * l.cluster_size);
     if (!image) {
         error_set(errp, "not enough memory to create the image");
         return false;
@@ -134,7 +109,9 @@ bool qcow2_create(BlockNode *file, const Qcow2CreateOptions *o, Error **errp)
     for (uint64_t c = 0; c < l.total; c++) {
         set_count(blocks, c, l.order);
     }
-    if (!fill_header(o, &l, image, errp)) {
+    Qcow2CreateOptions placed = *o;
+    placed.crypto_offset = l.crypto ? (l.total - l.crypto) * l.cluster_size : 0;
+    if (!fill_header(&placed, &l, image, errp)) {
         return false;
     }
     /* Space that looks allocated but is not is cheaper: what is beyond the blocks is zeroes. */
@@ -143,6 +120,9 @@ bool qcow2_create(BlockNode *file, const Qcow2CreateOptions *o, Error **errp)
     ret = ret == -ENOTSUP ? 0 : ret;
     ret = ret < 0 ? ret : node_pwrite(file, 0, image, used, 0);
     ret = ret < 0 ? ret : node_zero(file, used, l.total * l.cluster_size - used, 0);
+    if (ret == 0 && l.crypto) {
+        ret = node_pwrite(file, placed.crypto_offset, o->crypto_header, o->crypto_length, 0);
+    }
     ret = ret < 0 ? ret : node_flush(file);
     if (ret < 0) {
         error_set_errno(errp, -ret, "cannot create an image in '%s'", node_filename(file));

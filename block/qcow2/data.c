@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reading and writing of the guest's bytes. */
+#include "block/luks.h"
 #include "block/qcow2/qcow2.h"
 
 #include <errno.h>
@@ -14,6 +15,20 @@ static int map_locked(Qcow2 *s, uint64_t off, uint64_t len, Qcow2Map *m)
     int ret = qcow2_map(s, off, len, m);
     fiber_mutex_unlock(&s->lock);
     return ret;
+}
+
+/* ---- host bytes ---- */
+
+int qcow2_data_read(Qcow2 *s, uint64_t host, const IoVec *v)
+{
+    return s->luks ? luks_preadv(s->luks, qcow2_data(s), host, host, v)
+                   : node_preadv(qcow2_data(s), host, v);
+}
+
+int qcow2_data_write(Qcow2 *s, uint64_t host, const IoVec *v)
+{
+    return s->luks ? luks_pwritev(s->luks, qcow2_data(s), host, host, v)
+                   : node_pwritev(qcow2_data(s), host, v, 0);
 }
 
 /* ---- reading ---- */
@@ -59,7 +74,7 @@ static int read_mapped(Qcow2 *s, uint64_t off, const Qcow2Map *m, const IoVec *v
         iov_memset(v->iov, v->n, 0, 0, v->size);
         return 0;
     case QCOW2_NORMAL:
-        return node_preadv(s->n->file, m->host, v);
+        return qcow2_data_read(s, m->host, v);
     case QCOW2_PACKED:
         return read_packed(s, m->entry, off & (s->cluster_size - 1), v);
     }
@@ -100,38 +115,47 @@ int qcow2_preadv(BlockNode *n, uint64_t off, const IoVec *v)
 
 /* ---- writing to new clusters ---- */
 
+typedef enum ClusterClass {
+    CLASS_OWN,     /* has a cluster of our own, of which nothing (or not all) is seen yet */
+    CLASS_FRESH,   /* has none */
+    CLASS_REPLACE, /* has one that is shared or compressed: all of it is copied */
+} ClusterClass;
+
 typedef struct NewClusters {
     uint64_t guest; /* offset of the first cluster */
     uint64_t host;  /* where it goes */
     uint64_t n;     /* clusters in a row */
-    bool own;       /* they were ours all the time (preallocated zeroes) */
-    bool fresh;     /* never used: they read as zeroes */
-    uint64_t *old;  /* the entries they replace */
+    ClusterClass cls;
+    bool fresh;        /* never used: they read as zeroes */
+    uint64_t from, to; /* guest bytes that are filled */
+    Qcow2Entry *old;   /* the entries they replace */
 } NewClusters;
 
-static bool needs_new(const Qcow2 *s, uint64_t entry)
+static ClusterClass class_of(const Qcow2 *s, uint64_t e)
 {
-    return qcow2_entry_kind(s, entry) != QCOW2_NORMAL || !(entry & QCOW2_COPIED);
+    if (e & QCOW2_COMPRESSED) {
+        return CLASS_REPLACE;
+    }
+    if (!qcow2_entry_has_host(s, e)) {
+        return CLASS_FRESH;
+    }
+    return (e & QCOW2_COPIED) && IS_ALIGNED(e & QCOW2_L2_OFFSET_MASK, s->cluster_size)
+               ? CLASS_OWN
+               : CLASS_REPLACE;
 }
 
-static bool is_own_zero(const Qcow2 *s, uint64_t entry)
+/* Counts the entries that are written in the same way together. Under `lock`. */
+static uint64_t collect(Qcow2 *s, NewClusters *c, const uint64_t *slice, unsigned index,
+                        uint64_t max)
 {
-    return qcow2_entry_kind(s, entry) == QCOW2_ZERO_ALLOC && (entry & QCOW2_COPIED) &&
-           IS_ALIGNED(entry & QCOW2_L2_OFFSET_MASK, s->cluster_size);
-}
-
-/* Counts the entries that get new clusters together, and saves them. Under `lock`. */
-static uint64_t collect(Qcow2 *s, NewClusters *c, const uint64_t *slice, uint64_t max)
-{
-    uint64_t n = 0, first = BITS_BE64(slice[0]);
-    c->own = is_own_zero(s, first);
+    uint64_t n = 0, first = qcow2_l2_get(s, slice, index).e & QCOW2_L2_OFFSET_MASK;
+    c->cls = class_of(s, qcow2_l2_get(s, slice, index).e);
     while (n < max) {
-        uint64_t e = BITS_BE64(slice[n]);
-        if (!needs_new(s, e) || is_own_zero(s, e) != c->own) {
+        uint64_t e = qcow2_l2_get(s, slice, index + (unsigned)n).e;
+        if (class_of(s, e) != c->cls) {
             break;
         }
-        if (c->own &&
-            (e & QCOW2_L2_OFFSET_MASK) != (first & QCOW2_L2_OFFSET_MASK) + (n << s->cluster_bits)) {
+        if (c->cls == CLASS_OWN && (e & QCOW2_L2_OFFSET_MASK) != first + (n << s->cluster_bits)) {
             break;
         }
         n++;
@@ -151,13 +175,17 @@ static int own_clusters(Qcow2 *s, uint64_t off, uint64_t len, NewClusters *c)
     c->guest = qcow2_cluster_start(s, off);
     uint64_t want = qcow2_clusters(s, off + len - c->guest);
     want = MIN(want, MAX(MAX_PIECE >> s->cluster_bits, 1));
-    c->n = collect(s, c, slice + index, MIN(want, room));
-    c->old = g_new(uint64_t, c->n);
+    c->n = collect(s, c, slice, index, MIN(want, room));
+    c->old = g_new(Qcow2Entry, c->n);
     for (uint64_t i = 0; i < c->n; i++) {
-        c->old[i] = BITS_BE64(slice[index + i]);
+        c->old[i] = qcow2_l2_get(s, slice, index + (unsigned)i);
     }
-    if (c->own) {
-        c->host = c->old[0] & QCOW2_L2_OFFSET_MASK;
+    if (qcow2_has_data_file(s)) {
+        c->host = c->guest;
+        return 0;
+    }
+    if (c->cls == CLASS_OWN) {
+        c->host = c->old[0].e & QCOW2_L2_OFFSET_MASK;
         return qcow2_check_overlap(s, c->host, c->n << s->cluster_bits, 0, "guest data");
     }
     uint64_t unused_from = s->high_water, got;
@@ -167,24 +195,49 @@ static int own_clusters(Qcow2 *s, uint64_t off, uint64_t len, NewClusters *c)
     }
     c->host = (uint64_t)host;
     c->n = got;
-    c->fresh = c->host >> s->cluster_bits >= unused_from;
+    c->fresh = c->host >> s->cluster_bits >= unused_from && !s->luks;
     return 0;
 }
 
-/* Bytes of the guest that share a cluster with the write; `entry` is what held them. */
-static int read_edge(Qcow2 *s, uint64_t entry, uint64_t off, uint8_t *buf, size_t len)
+static void give_back(Qcow2 *s, const NewClusters *c)
 {
-    struct iovec one = {buf, len};
-    IoVec v = {.iov = &one, .n = 1, .size = len};
-    Qcow2Map m = {.kind = qcow2_entry_kind(s, entry), .entry = entry, .len = len};
-    m.host = (entry & QCOW2_L2_OFFSET_MASK) + (off & (s->cluster_size - 1));
-    return len ? read_mapped(s, off, &m, &v) : 0;
+    if (c->cls != CLASS_OWN && !qcow2_has_data_file(s)) {
+        qcow2_free_unpublished(s, c->host, c->n);
+    }
+}
+
+/* Guest bytes that share a cluster with the write; `entry` is what held them. */
+static int read_edge(Qcow2 *s, Qcow2Entry entry, uint64_t off, uint8_t *buf, size_t len)
+{
+    uint64_t step = BIT(s->subcluster_bits);
+    int ret = 0;
+    while (ret == 0 && len) {
+        uint64_t in_cluster = off & (s->cluster_size - 1);
+        size_t now = (size_t)MIN((uint64_t)len, step - (off & (step - 1)));
+        struct iovec one = {buf, now};
+        IoVec v = {.iov = &one, .n = 1, .size = now};
+        Qcow2Map m = {.entry = entry.e, .len = now};
+        m.kind = qcow2_entry_kind(s, entry, (unsigned)(in_cluster >> s->subcluster_bits));
+        m.host = (entry.e & QCOW2_L2_OFFSET_MASK) + in_cluster;
+        ret = read_mapped(s, off, &m, &v);
+        off += now;
+        buf += now;
+        len -= now;
+    }
+    return ret;
 }
 
 /* Does that part of an old cluster read as zeroes without looking? */
-static bool edge_is_zero(const Qcow2 *s, uint64_t entry, uint64_t off)
+static bool edge_is_zero(const Qcow2 *s, Qcow2Entry entry, uint64_t off)
 {
-    switch (qcow2_entry_kind(s, entry)) {
+    if (entry.e & QCOW2_COMPRESSED) {
+        return false;
+    }
+    if (qcow2_extended(s)) {
+        return !entry.e && (entry.bitmap >> 32 == UINT32_MAX ||
+                            (!entry.bitmap && (!s->n->backing || off >= s->n->backing->length)));
+    }
+    switch (qcow2_entry_kind(s, entry, 0)) {
     case QCOW2_UNALLOCATED:
         return !s->n->backing || off >= s->n->backing->length;
     case QCOW2_ZERO_PLAIN:
@@ -195,26 +248,27 @@ static bool edge_is_zero(const Qcow2 *s, uint64_t entry, uint64_t off)
     }
 }
 
-/* Fill: writes `v` (guest offset `off`), with the rest of the outer clusters around it. */
-static int fill_clusters(Qcow2 *s, const NewClusters *c, uint64_t off, const IoVec *v)
+/* Fill: writes `v` (guest offset `off`), with the rest of the outer (sub)clusters around it. */
+static int fill_clusters(Qcow2 *s, NewClusters *c, uint64_t off, const IoVec *v)
 {
-    uint64_t end = off + v->size, c_end = c->guest + (c->n << s->cluster_bits);
-    size_t head = (size_t)(off - c->guest), tail = (size_t)(c_end - end);
-    uint64_t last = c->old[c->n - 1];
-    bool skip_head = c->fresh && edge_is_zero(s, c->old[0], c->guest);
-    bool skip_tail = c->fresh && edge_is_zero(s, last, end);
-    if (skip_head) {
+    uint64_t end = off + v->size;
+    uint64_t unit = c->cls == CLASS_REPLACE ? s->cluster_size : BIT(s->subcluster_bits);
+    c->from = ALIGN_DOWN(off, unit);
+    c->to = ALIGN_UP(end, unit);
+    size_t head = (size_t)(off - c->from), tail = (size_t)(c->to - end);
+    Qcow2Entry last = c->old[c->n - 1];
+    if (c->fresh && edge_is_zero(s, c->old[0], c->guest)) {
         head = 0;
     }
-    if (skip_tail) {
+    if (c->fresh && edge_is_zero(s, last, end)) {
         tail = 0;
     }
     uint64_t at = c->host + (off - c->guest) - head;
     if (!head && !tail) {
-        return node_pwritev(s->n->file, at, v, 0);
+        return qcow2_data_write(s, at, v);
     }
-    uint8_t *edges = g_malloc(head + tail);
-    int ret = read_edge(s, c->old[0], off - head, edges, head);
+    uint8_t *edges = g_try_malloc(head + tail);
+    int ret = edges ? read_edge(s, c->old[0], off - head, edges, head) : -ENOMEM;
     if (ret == 0) {
         ret = read_edge(s, last, end, edges + head, tail);
     }
@@ -227,11 +281,30 @@ static int fill_clusters(Qcow2 *s, const NewClusters *c, uint64_t off, const IoV
         if (tail) {
             iovec_add(&all, edges + head, tail);
         }
-        ret = node_pwritev(s->n->file, at, &all, 0);
+        ret = qcow2_data_write(s, at, &all);
         iovec_free(&all);
     }
     g_free(edges);
     return ret;
+}
+
+/* The entry of cluster `i` when all is written. */
+static Qcow2Entry new_entry(const Qcow2 *s, const NewClusters *c, uint64_t i)
+{
+    uint64_t start = c->guest + (i << s->cluster_bits), end = start + s->cluster_size;
+    Qcow2Entry now = {(c->host + (i << s->cluster_bits)) | QCOW2_COPIED, 0};
+    if (!qcow2_extended(s)) {
+        return now;
+    }
+    if (c->cls == CLASS_REPLACE) {
+        now.bitmap = UINT32_MAX;
+        return now;
+    }
+    unsigned first = (unsigned)((MAX(start, c->from) - start) >> s->subcluster_bits);
+    unsigned past = (unsigned)((MIN(end, c->to) - start) >> s->subcluster_bits);
+    uint64_t mask = (BIT(past) - 1) & ~(BIT(first) - 1);
+    now.bitmap = (c->old[i].bitmap | mask) & ~(mask << 32);
+    return now;
 }
 
 /* Publish, in memory; what they replace is released after the next sync. Under `lock`. */
@@ -244,9 +317,9 @@ static int publish_clusters(Qcow2 *s, const NewClusters *c)
         return ret;
     }
     for (uint64_t i = 0; i < c->n; i++) {
-        slice[index + i] = BITS_BE64((c->host + (i << s->cluster_bits)) | QCOW2_COPIED);
-        if (!c->own) {
-            qcow2_release_entry(s, c->old[i], s->pass_other);
+        qcow2_l2_put(s, slice, index + (unsigned)i, new_entry(s, c, i));
+        if (c->cls != CLASS_OWN) {
+            qcow2_release_entry(s, c->old[i].e, s->pass_other);
         }
     }
     qcow2_cache_dirty(s->l2_cache, where);
@@ -273,8 +346,8 @@ static int64_t write_new(Qcow2 *s, uint64_t off, const IoVec *v)
     if (ret == 0) {
         ret = publish_clusters(s, &c);
     }
-    if (ret < 0 && !c.own) {
-        qcow2_free_unpublished(s, c.host, c.n);
+    if (ret < 0) {
+        give_back(s, &c);
     }
     fiber_mutex_unlock(&s->lock);
     g_free(c.old);
@@ -290,7 +363,7 @@ static int64_t write_in_place(Qcow2 *s, uint64_t off, const IoVec *v)
     fiber_mutex_lock(&s->lock);
     int ret = qcow2_map(s, off, v->size, &m);
     bool ours = ret == 0 && m.kind == QCOW2_NORMAL && m.copied;
-    if (ours) {
+    if (ours && !qcow2_has_data_file(s)) {
         ret = qcow2_check_overlap(s, m.host, m.len, 0, "guest data");
     }
     fiber_mutex_unlock(&s->lock);
@@ -299,7 +372,7 @@ static int64_t write_in_place(Qcow2 *s, uint64_t off, const IoVec *v)
     }
     IoVec part;
     iovec_slice(&part, v, 0, (size_t)m.len);
-    ret = node_pwritev(s->n->file, m.host, &part, 0);
+    ret = qcow2_data_write(s, m.host, &part);
     iovec_free(&part);
     return ret < 0 ? ret : (int64_t)m.len;
 }
@@ -325,10 +398,29 @@ static int write_claimed(Qcow2 *s, Qcow2Range *r, uint64_t off, const IoVec *v)
     return 0;
 }
 
+int qcow2_write_claimed(Qcow2 *s, uint64_t off, const IoVec *v)
+{
+    for (size_t pos = 0; pos < v->size;) {
+        IoVec rest;
+        iovec_slice(&rest, v, pos, v->size - pos);
+        int64_t done = s->corrupt ? -EIO : write_in_place(s, off + pos, &rest);
+        done = done ? done : write_new(s, off + pos, &rest);
+        iovec_free(&rest);
+        if (done < 0) {
+            return (int)done;
+        }
+        pos += (size_t)done;
+    }
+    return 0;
+}
+
 int qcow2_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
 {
     Qcow2 *s = n->s;
     Qcow2Range r;
+    if (s->shown_length) {
+        return -EPERM;
+    }
     if (qcow2_cache_crowded(s->l2_cache) || qcow2_cache_crowded(s->rb_cache)) {
         int ret = qcow2_sync(s);
         if (ret < 0) {
@@ -336,7 +428,14 @@ int qcow2_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
         }
     }
     qcow2_range_begin(s, &r, off, v->size, false);
-    int ret = write_claimed(s, &r, off, v);
+    int ret;
+    if (flags & BLK_COMPRESSED) {
+        qcow2_range_end(s, &r);
+        qcow2_range_begin(s, &r, off, v->size, true);
+        ret = s->corrupt ? -EIO : qcow2_write_packed(s, off, v);
+    } else {
+        ret = write_claimed(s, &r, off, v);
+    }
     qcow2_range_end(s, &r);
     if (ret == 0 && (flags & BLK_FUA)) {
         ret = qcow2_sync(s);

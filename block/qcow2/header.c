@@ -7,13 +7,11 @@
 #include <inttypes.h>
 
 #define EXT_END 0u
-#define EXT_BACKING_FORMAT 0xe2792acau
-#define EXT_FEATURE_NAMES 0x6803f857u
-#define EXT_CRYPTO 0x0537be77u
 
 /* What Rhea understands; all else in the incompatible field is refused. */
-#define SUPPORTED_INCOMPAT \
-    (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_COMPRESSION)
+#define SUPPORTED_INCOMPAT                                                        \
+    (QCOW2_INCOMPAT_DIRTY | QCOW2_INCOMPAT_CORRUPT | QCOW2_INCOMPAT_COMPRESSION | \
+     QCOW2_INCOMPAT_DATA_FILE | QCOW2_INCOMPAT_EXTL2)
 
 int qcow2_corrupt(Qcow2 *s, const char *fmt, ...)
 {
@@ -25,10 +23,10 @@ int qcow2_corrupt(Qcow2 *s, const char *fmt, ...)
     g_autofree char *what = g_strdup_vprintf(fmt, ap);
     va_end(ap);
     s->corrupt = true;
-    report_error("'%s' is corrupt: %s; it will not be written any more (qemu-img check can repair "
+    report_error("'%s' is corrupt: %s; it will not be written any more (rhea-img check can repair "
                  "it)",
                  node_filename(s->n), what);
-    if (s->version >= 3 && !s->n->flags.read_only) {
+    if (s->version >= 3 && !s->n->flags.read_only && !s->n->flags.check) {
         qcow2_write_incompat(s, s->incompat | QCOW2_INCOMPAT_CORRUPT);
     }
     return -EIO;
@@ -98,6 +96,71 @@ static char *feature_name(const FeatureNames *f, unsigned bit)
     return bit < ARRAY_LEN(known) ? g_strdup(known[bit]) : g_strdup_printf("bit %u", bit);
 }
 
+static bool read_crypto(Qcow2 *s, const uint8_t *data, uint32_t len, Error **errp)
+{
+    s->crypto_offset = len == 16 ? ld_be64(data) : 0;
+    s->crypto_length = len == 16 ? ld_be64(data + 8) : 0;
+    if (len != 16 || !IS_ALIGNED(s->crypto_offset, s->cluster_size) || !s->crypto_offset ||
+        s->crypto_offset > INT64_MAX || s->crypto_length < 592 || s->crypto_length > 64 * MiB) {
+        return bad_field(s, errp, "encryption header",
+                         "has a length of %u and says %#" PRIx64 " bytes at %#" PRIx64, len,
+                         s->crypto_length, s->crypto_offset);
+    }
+    return true;
+}
+
+/* Where the directory of persistent bitmaps lies; its contents are looked at when needed. */
+static bool read_bitmaps(Qcow2 *s, const uint8_t *data, uint32_t len, Error **errp)
+{
+    if (len != 24 || !(s->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+        return true; /* somebody wrote without keeping them up: they mean nothing any more */
+    }
+    s->n_bitmaps = ld_be32(data);
+    s->bitmaps_bytes = ld_be64(data + 8);
+    s->bitmaps_offset = ld_be64(data + 16);
+    if (!s->n_bitmaps || s->n_bitmaps > 65535 || s->bitmaps_bytes > 64 * MiB ||
+        s->bitmaps_bytes < s->n_bitmaps * 24ull ||
+        !IS_ALIGNED(s->bitmaps_offset, s->cluster_size) || !s->bitmaps_offset ||
+        s->bitmaps_offset > INT64_MAX - s->bitmaps_bytes) {
+        return bad_field(s, errp, "bitmaps extension",
+                         "says %u bitmaps in %" PRIu64 " bytes at %#" PRIx64, s->n_bitmaps,
+                         s->bitmaps_bytes, s->bitmaps_offset);
+    }
+    return true;
+}
+
+static bool read_extension(Qcow2 *s, uint32_t magic, const uint8_t *data, uint32_t len,
+                           FeatureNames *f, Error **errp)
+{
+    Qcow2Extension kept = {magic, len, NULL};
+    switch (magic) {
+    case QCOW2_EXT_BACKING_FORMAT:
+        if (len > 15) {
+            return bad_field(s, errp, "backing format", "is longer than 15 characters");
+        }
+        g_free(s->backing_format);
+        s->backing_format = g_strndup((const char *)data, len);
+        return true;
+    case QCOW2_EXT_FEATURE_NAMES:
+        f->n = len / 48;
+        g_free(f->table);
+        f->table = g_memdup2(data, MAX(f->n * 48, 1));
+        return true;
+    case QCOW2_EXT_CRYPTO:
+        return read_crypto(s, data, len, errp);
+    case QCOW2_EXT_DATA_FILE:
+        g_free(s->data_file);
+        s->data_file = g_strndup((const char *)data, len);
+        return true;
+    case QCOW2_EXT_BITMAPS:
+        return read_bitmaps(s, data, len, errp);
+    default:
+        kept.data = g_memdup2(data, MAX(len, 1));
+        g_array_append_val(s->extensions, kept);
+        return true;
+    }
+}
+
 /* Reads what the extensions [pos, end) of the header say. */
 static bool read_extensions(Qcow2 *s, const uint8_t *h, uint64_t pos, uint64_t end, FeatureNames *f,
                             Error **errp)
@@ -113,19 +176,7 @@ static bool read_extensions(Qcow2 *s, const uint8_t *h, uint64_t pos, uint64_t e
                              "%#x has a length of %u bytes and passes the first cluster", magic,
                              len);
         }
-        if (magic == EXT_BACKING_FORMAT) {
-            if (len > 15) {
-                return bad_field(s, errp, "backing format", "is longer than 15 characters");
-            }
-            g_free(s->backing_format);
-            s->backing_format = g_strndup((const char *)h + pos, len);
-        } else if (magic == EXT_FEATURE_NAMES) {
-            f->n = len / 48;
-            g_free(f->table);
-            f->table = g_memdup2(h + pos, MAX(f->n * 48, 1));
-        } else if (magic == EXT_CRYPTO) {
-            error_set(errp, "'%s' is encrypted (LUKS), which is not supported",
-                      node_filename(s->n));
+        if (!read_extension(s, magic, h + pos, len, f, errp)) {
             return false;
         }
         pos += ALIGN_UP((uint64_t)len, 8ull);
@@ -152,11 +203,16 @@ static bool check_features(Qcow2 *s, const FeatureNames *f, Error **errp)
         g_string_free(names, TRUE);
         return false;
     }
-    if ((s->incompat & QCOW2_INCOMPAT_CORRUPT) && !s->n->flags.read_only) {
+    if ((s->incompat & QCOW2_INCOMPAT_CORRUPT) && !s->n->flags.read_only && !s->n->flags.check) {
         error_set(errp, "'%s' is marked corrupt and cannot be opened for writing",
                   node_filename(s->n));
-        error_hint(errp, "'qemu-img check -r all' repairs it; read-only=on reads it as it is");
+        error_hint(errp, "'rhea-img check -r all' repairs it; read-only=on reads it as it is");
         return false;
+    }
+    if ((s->incompat & QCOW2_INCOMPAT_EXTL2) && s->cluster_bits < 14) {
+        return bad_field(s, errp, "cluster_bits",
+                         "is %u, but extended L2 entries need clusters of 16 KiB at least",
+                         s->cluster_bits);
     }
     bool other = s->incompat & QCOW2_INCOMPAT_COMPRESSION;
     if (other != (s->compression != 0) || s->compression > 1) {
@@ -198,13 +254,16 @@ static bool read_basic(Qcow2 *s, const uint8_t *h, Error **errp)
                          s->cluster_bits);
     }
     s->cluster_size = BIT(s->cluster_bits);
-    s->l2_entries = s->cluster_size / 8;
-    if (crypt) {
-        error_set(errp, "'%s' is encrypted (%s), which is not supported", node_filename(s->n),
-                  crypt == 1   ? "AES"
-                  : crypt == 2 ? "LUKS"
-                               : "an unknown method");
+    s->crypt_method = crypt;
+    if (crypt == 1) {
+        error_set(errp,
+                  "'%s' is encrypted with the old method AES, which is insecure and not supported",
+                  node_filename(s->n));
+        error_hint(errp, "qemu-img convert makes a LUKS image of it");
         return false;
+    }
+    if (crypt > 2) {
+        return bad_field(s, errp, "crypt_method", "is %u; 0 (none) and 2 (LUKS) are known", crypt);
     }
     if (s->n->length > INT64_MAX - s->cluster_size) {
         return bad_field(s, errp, "size", "is too large: %" PRIu64, s->n->length);
@@ -235,6 +294,11 @@ static bool read_version3(Qcow2 *s, const uint8_t *h, Error **errp)
         }
         s->compression = s->header_length > 104 ? h[104] : 0;
     }
+    bool extended = s->incompat & QCOW2_INCOMPAT_EXTL2;
+    s->entry_size = extended ? 16 : 8;
+    s->subclusters = extended ? 32 : 1;
+    s->subcluster_bits = s->cluster_bits - (extended ? 5 : 0);
+    s->l2_entries = s->cluster_size / s->entry_size;
     s->refcount_max = UINT64_MAX >> (64 - (1u << s->refcount_order));
     s->rb_entries = s->cluster_size * 8 >> s->refcount_order;
     return true;
@@ -323,30 +387,65 @@ bool qcow2_read_header(Qcow2 *s, Error **errp)
     }
     /* Features come first: an unknown one may change what the tables mean. */
     ok = ok && check_features(s, &f, errp) && read_tables(s, h, errp);
+    if (ok && (s->crypt_method == 2) != (s->crypto_length != 0)) {
+        ok = bad_field(s, errp, "crypt_method", "is %u and does not fit the header's extensions",
+                       s->crypt_method);
+    }
     g_free(f.table);
     return ok;
 }
 
-/* ---- snapshots: only listed and kept ---- */
+/* ---- snapshots ---- */
+
+void qcow2_snapshots_free(Qcow2 *s)
+{
+    for (uint32_t i = 0; s->snapshots && i < s->n_snapshots; i++) {
+        g_free(s->snapshots[i].id);
+        g_free(s->snapshots[i].name);
+        g_free(s->snapshots[i].extra);
+    }
+    g_free(s->snapshots);
+    s->snapshots = NULL;
+}
+
+/* What follows the fixed part: VM state size in 64 bits, disk size, instruction count. */
+static void read_snapshot_extra(Qcow2 *s, Qcow2Snapshot *sn, const uint8_t *extra, uint32_t len)
+{
+    uint32_t known = len >= 24 ? 24 : len >= 16 ? 16 : len >= 8 ? 8 : 0;
+    sn->disk_size = s->n->length;
+    sn->icount = UINT64_MAX;
+    if (len >= 8) {
+        sn->vm_state_size = ld_be64(extra);
+    }
+    if (len >= 16) {
+        sn->disk_size = ld_be64(extra + 8);
+    }
+    if (len >= 24) {
+        sn->icount = ld_be64(extra + 16);
+    }
+    sn->extra_len = len - known;
+    sn->extra = sn->extra_len ? g_memdup2(extra + known, sn->extra_len) : NULL;
+}
 
 bool qcow2_read_snapshots(Qcow2 *s, Error **errp)
 {
     uint64_t pos = s->snapshots_offset;
     s->snapshots = g_new0(Qcow2Snapshot, MAX(s->n_snapshots, 1));
+    g_autofree uint8_t *rest = g_malloc(1024 + 2 * 65536);
     for (uint32_t i = 0; i < s->n_snapshots; i++) {
         Qcow2Snapshot *sn = &s->snapshots[i];
-        uint8_t h[40], names[2048];
+        uint8_t h[40];
         int ret = node_pread(s->n->file, pos, h, sizeof(h));
         uint32_t id_len = ld_be16(h + 12), name_len = ld_be16(h + 14), extra = ld_be32(h + 36);
         uint64_t len = sizeof(h) + (uint64_t)extra + id_len + name_len;
-        if (ret == 0 && (extra > 1024 || id_len + name_len > sizeof(names) ||
-                         pos + len - s->snapshots_offset > QCOW2_MAX_SNAPSHOT_BYTES)) {
+        if (ret == 0 &&
+            (extra > 1024 || pos + len - s->snapshots_offset > QCOW2_MAX_SNAPSHOT_BYTES)) {
             error_set(errp, "'%s' is not a valid qcow2 image: snapshot %u has a bad length",
                       node_filename(s->n), i);
             return false;
         }
         if (ret == 0) {
-            ret = node_pread(s->n->file, pos + sizeof(h) + extra, names, id_len + name_len);
+            ret = node_pread(s->n->file, pos + sizeof(h), rest, extra + id_len + name_len);
         }
         if (ret < 0) {
             error_set_errno(errp, -ret, "cannot read the snapshots of '%s'", node_filename(s->n));
@@ -358,9 +457,10 @@ bool qcow2_read_snapshots(Qcow2 *s, Error **errp)
         sn->date_nsec = ld_be32(h + 20);
         sn->vm_clock_ns = ld_be64(h + 24);
         sn->vm_state_size = ld_be32(h + 32);
-        sn->id = g_strndup((char *)names, id_len);
-        sn->name = g_strndup((char *)names + id_len, name_len);
-        if (sn->l1_size * 8ull > QCOW2_MAX_L1_BYTES ||
+        read_snapshot_extra(s, sn, rest, extra);
+        sn->id = g_strndup((char *)rest + extra, id_len);
+        sn->name = g_strndup((char *)rest + extra + id_len, name_len);
+        if (sn->l1_size * 8ull > QCOW2_MAX_L1_BYTES || sn->disk_size > INT64_MAX ||
             !valid_table(s, sn->l1_offset, sn->l1_size, 8)) {
             error_set(errp, "'%s' is not a valid qcow2 image: snapshot %u has a bad L1 table",
                       node_filename(s->n), i);

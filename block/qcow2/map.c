@@ -4,16 +4,31 @@
 
 #include <errno.h>
 
-Qcow2Kind qcow2_entry_kind(const Qcow2 *s, uint64_t entry)
+bool qcow2_entry_has_host(const Qcow2 *s, uint64_t e)
 {
-    if (entry & QCOW2_COMPRESSED) {
+    if (e & QCOW2_COMPRESSED) {
+        return false;
+    }
+    /* In a file of its own, data may lie at offset 0. */
+    return (e & QCOW2_L2_OFFSET_MASK) || (qcow2_has_data_file(s) && (e & QCOW2_COPIED));
+}
+
+Qcow2Kind qcow2_entry_kind(const Qcow2 *s, Qcow2Entry entry, unsigned sub)
+{
+    if (entry.e & QCOW2_COMPRESSED) {
         return QCOW2_PACKED;
     }
-    bool has_host = entry & QCOW2_L2_OFFSET_MASK;
-    if ((entry & QCOW2_ZERO) && s->version >= 3) {
+    bool has_host = qcow2_entry_has_host(s, entry.e);
+    if (!qcow2_extended(s)) {
+        if ((entry.e & QCOW2_ZERO) && s->version >= 3) {
+            return has_host ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN;
+        }
+        return has_host ? QCOW2_NORMAL : QCOW2_UNALLOCATED;
+    }
+    if (entry.bitmap & BIT(32 + sub)) {
         return has_host ? QCOW2_ZERO_ALLOC : QCOW2_ZERO_PLAIN;
     }
-    return has_host ? QCOW2_NORMAL : QCOW2_UNALLOCATED;
+    return has_host && (entry.bitmap & BIT(sub)) ? QCOW2_NORMAL : QCOW2_UNALLOCATED;
 }
 
 void qcow2_packed_extent(const Qcow2 *s, uint64_t entry, uint64_t *offset, uint64_t *len)
@@ -42,7 +57,7 @@ static int l2_offset(Qcow2 *s, uint64_t off, uint64_t *table, bool *copied)
 
 static unsigned slice_entries(const Qcow2 *s)
 {
-    return (unsigned)(qcow2_cache_slice(s->l2_cache) / 8);
+    return (unsigned)(qcow2_cache_slice(s->l2_cache) / s->entry_size);
 }
 
 /* Where in its table's slices the entry of guest offset `off` lies. */
@@ -53,18 +68,44 @@ static void locate(const Qcow2 *s, uint64_t off, uint64_t table, uint64_t *where
     *index = (unsigned)(i % slice_entries(s));
 }
 
-/* May the entries at `i` be one run with those before, which began with `first`? */
-static bool continues(const Qcow2 *s, uint64_t first, uint64_t entry, unsigned clusters_before,
-                      Qcow2Kind kind)
+/* Of entry `i` and subcluster `sub` in it, for what comes `n` subclusters after the first. */
+static bool continues(const Qcow2 *s, const Qcow2Map *m, Qcow2Entry entry, unsigned sub,
+                      uint64_t host)
 {
-    if (qcow2_entry_kind(s, entry) != kind || kind == QCOW2_PACKED) {
+    if (qcow2_entry_kind(s, entry, sub) != m->kind || m->kind == QCOW2_PACKED) {
         return false;
     }
-    if (kind == QCOW2_UNALLOCATED || kind == QCOW2_ZERO_PLAIN) {
+    if (m->kind == QCOW2_UNALLOCATED || m->kind == QCOW2_ZERO_PLAIN) {
         return true;
     }
-    uint64_t want = (first & QCOW2_L2_OFFSET_MASK) + ((uint64_t)clusters_before << s->cluster_bits);
-    return (entry & QCOW2_L2_OFFSET_MASK) == want && !((entry ^ first) & QCOW2_COPIED);
+    return (entry.e & QCOW2_L2_OFFSET_MASK) + ((uint64_t)sub << s->subcluster_bits) == host &&
+           !(entry.e & QCOW2_COPIED) == !m->copied;
+}
+
+/* How far from `in_cluster` of entry `index` on the mapping is of one piece. */
+static uint64_t run_length(const Qcow2 *s, const uint64_t *slice, unsigned index,
+                           uint64_t in_cluster, uint64_t len, const Qcow2Map *m)
+{
+    unsigned sub = (unsigned)(in_cluster >> s->subcluster_bits), n = slice_entries(s);
+    uint64_t step = BIT(s->subcluster_bits), done = step - (in_cluster & (step - 1));
+    uint64_t host = m->host + done;
+    if (m->kind == QCOW2_PACKED) {
+        return MIN(len, s->cluster_size - in_cluster);
+    }
+    while (done < len) {
+        if (++sub == s->subclusters) {
+            sub = 0;
+            if (++index == n) {
+                break;
+            }
+        }
+        if (!continues(s, m, qcow2_l2_get(s, slice, index), sub, host)) {
+            break;
+        }
+        done += step;
+        host += step;
+    }
+    return MIN(len, done);
 }
 
 int qcow2_map(Qcow2 *s, uint64_t off, uint64_t len, Qcow2Map *m)
@@ -89,22 +130,17 @@ int qcow2_map(Qcow2 *s, uint64_t off, uint64_t len, Qcow2Map *m)
         return ret;
     }
     const uint64_t *slice = data;
-    uint64_t first = BITS_BE64(slice[index]);
-    m->entry = first;
-    m->kind = qcow2_entry_kind(s, first);
-    m->copied = first & QCOW2_COPIED;
-    m->host = (first & QCOW2_L2_OFFSET_MASK) + in_cluster;
-    if ((m->kind == QCOW2_NORMAL || m->kind == QCOW2_ZERO_ALLOC) &&
-        !IS_ALIGNED(first & QCOW2_L2_OFFSET_MASK, s->cluster_size)) {
+    Qcow2Entry first = qcow2_l2_get(s, slice, index);
+    m->entry = first.e;
+    m->kind = qcow2_entry_kind(s, first, (unsigned)(in_cluster >> s->subcluster_bits));
+    m->copied = first.e & QCOW2_COPIED;
+    m->host = (first.e & QCOW2_L2_OFFSET_MASK) + in_cluster;
+    if (qcow2_entry_has_host(s, first.e) &&
+        !IS_ALIGNED(first.e & QCOW2_L2_OFFSET_MASK, s->cluster_size)) {
         return qcow2_corrupt(s, "data cluster at odd offset %#" G_GINT64_MODIFIER "x",
-                             (uint64_t)(first & QCOW2_L2_OFFSET_MASK));
+                             (uint64_t)(first.e & QCOW2_L2_OFFSET_MASK));
     }
-    unsigned n = 1;
-    while (index + n < slice_entries(s) && ((uint64_t)n << s->cluster_bits) - in_cluster < len &&
-           continues(s, first, BITS_BE64(slice[index + n]), n, m->kind)) {
-        n++;
-    }
-    m->len = MIN(len, ((uint64_t)n << s->cluster_bits) - in_cluster);
+    m->len = run_length(s, slice, index, in_cluster, len, m);
     return 0;
 }
 
@@ -174,20 +210,16 @@ int qcow2_l2_for_write(Qcow2 *s, uint64_t off, uint64_t **slice, unsigned *index
     return ret;
 }
 
-void qcow2_release_entry(Qcow2 *s, uint64_t entry, bool punch)
+void qcow2_release_entry(Qcow2 *s, uint64_t e, bool punch)
 {
     uint64_t offset, len;
-    switch (qcow2_entry_kind(s, entry)) {
-    case QCOW2_NORMAL:
-    case QCOW2_ZERO_ALLOC:
-        qcow2_release(s, entry & QCOW2_L2_OFFSET_MASK, s->cluster_size, punch);
-        break;
-    case QCOW2_PACKED:
-        qcow2_packed_extent(s, entry, &offset, &len);
+    if (qcow2_has_data_file(s)) {
+        return; /* nothing there is counted */
+    }
+    if (qcow2_entry_has_host(s, e)) {
+        qcow2_release(s, e & QCOW2_L2_OFFSET_MASK, s->cluster_size, punch);
+    } else if (e & QCOW2_COMPRESSED) {
+        qcow2_packed_extent(s, e, &offset, &len);
         qcow2_release(s, offset, len, punch);
-        break;
-    case QCOW2_UNALLOCATED:
-    case QCOW2_ZERO_PLAIN:
-        break;
     }
 }

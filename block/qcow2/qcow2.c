@@ -2,6 +2,8 @@
 /* The format "qcow2": opening, closing, size, what it says of itself. */
 #include "block/qcow2/qcow2.h"
 
+#include "block/luks.h"
+
 #include <errno.h>
 
 #define SLICE 4096u
@@ -16,14 +18,37 @@ static int qcow2_probe(const uint8_t *buf, size_t len)
 /* ---- opening ---- */
 
 typedef struct Qcow2Opts {
-    Json *backing;
+    Json *backing, *data_file;
+    const char *key_secret;
     uint64_t l2_cache, rb_cache, slice;
 } Qcow2Opts;
+
+/* encrypt: {format: luks, key-secret: ID} */
+static void take_encrypt(BlockOpts *o, Qcow2Opts *q)
+{
+    Json *e = block_opts_take(o, "encrypt");
+    if (!e) {
+        return;
+    }
+    g_autoptr(BlockOpts) sub = block_opts_new(e, "encrypt");
+    const char *format = block_opts_string(sub, "format", "luks");
+    q->key_secret = block_opts_string(sub, "key-secret", NULL);
+    if (strcmp(format, "luks")) {
+        block_opts_mistake(sub, "'format' cannot be '%s' (possible: 'luks')", format);
+    }
+    Error *err = NULL;
+    if (!block_opts_finish(sub, &err)) {
+        block_opts_mistake(o, "%s", error_message(err));
+        error_free(err);
+    }
+}
 
 static bool take_options(BlockNode *n, BlockOpts *o, Qcow2Opts *q, Error **errp)
 {
     Qcow2 *s = n->s;
     q->backing = block_opts_take(o, "backing");
+    q->data_file = block_opts_take(o, "data-file");
+    take_encrypt(o, q);
     uint64_t all = block_opts_size(o, "cache-size", 0);
     q->rb_cache = block_opts_size(o, "refcount-cache-size",
                                   all ? MIN(all / 4, REFCOUNT_CACHE_BYTES) : REFCOUNT_CACHE_BYTES);
@@ -70,6 +95,69 @@ static bool open_backing(BlockNode *n, const Json *given, Error **errp)
     return n->backing && node_take(n->backing, n, n->name, false, n->flags.force_share, errp);
 }
 
+/* Where guest data lie, if not in the image itself. */
+static bool open_data_file(BlockNode *n, const Json *given, Error **errp)
+{
+    Qcow2 *s = n->s;
+    bool external = s->incompat & QCOW2_INCOMPAT_DATA_FILE;
+    if (!external) {
+        if (given) {
+            error_set(errp, "'%s' has no external data file, but 'data-file' was given",
+                      node_filename(n));
+            return false;
+        }
+        return true;
+    }
+    BlockOpenFlags f = n->flags;
+    f.probed = false;
+    f.depth++;
+    if (given) {
+        s->external = node_open(n->graph, given, &f, errp);
+    } else if (!s->data_file) {
+        error_set(errp, "'%s' has an external data file that it does not name: 'data-file' must",
+                  node_filename(n));
+        return false;
+    } else {
+        g_autofree char *name = filename_combine(node_filename(n->file), s->data_file);
+        g_autoptr(Json) o = filename_to_options(name, errp);
+        s->external = o ? node_open(n->graph, o, &f, errp) : NULL;
+    }
+    if (!s->external) {
+        error_prefix(errp, "the data file of '%s': ", node_filename(n->file));
+        return false;
+    }
+    return node_take(s->external, n, n->name, !n->flags.read_only, n->flags.force_share, errp);
+}
+
+static bool open_encryption(BlockNode *n, const char *key_secret, Error **errp)
+{
+    Qcow2 *s = n->s;
+    if (!s->crypto_length) {
+        if (key_secret) {
+            error_set(errp, "'%s' is not encrypted, but 'encrypt' was given", node_filename(n));
+            return false;
+        }
+        return true;
+    }
+    n->limits.request_align = BLOCK_SECTOR;
+    if (n->flags.no_io) {
+        return true; /* only what the header says is wanted */
+    }
+    s->luks =
+        luks_open_node(n->file, s->crypto_offset, s->crypto_length, key_secret, NULL, NULL, errp);
+    return s->luks != NULL;
+}
+
+static BlockNode **qcow2_child(BlockNode *n, unsigned i, const char **role)
+{
+    Qcow2 *s = n->s;
+    if (i > 0 || !s || !s->external) {
+        return NULL;
+    }
+    *role = "data-file";
+    return &s->external;
+}
+
 static bool load_tables(Qcow2 *s, Error **errp)
 {
     if (!qcow2_table_load(s, &s->l1, "L1 table", errp) ||
@@ -84,43 +172,49 @@ static bool load_tables(Qcow2 *s, Error **errp)
 /* Bits that writing makes untrue, and counts that a crash has left behind. */
 static bool prepare_writing(Qcow2 *s, Error **errp)
 {
+    uint64_t keep = QCOW2_AUTOCLEAR_DATA_RAW;
     if (s->n->flags.read_only) {
         return true;
     }
-    if (s->autoclear) {
-        if (s->autoclear & 1) {
+    if (s->autoclear & ~keep) {
+        if (s->autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
             report_warning("'%s': its dirty bitmaps are not kept up and become invalid",
                            node_filename(s->n));
         }
-        int ret = qcow2_write_autoclear(s, 0);
+        int ret = qcow2_write_autoclear(s, s->autoclear & keep);
         if (ret < 0) {
             error_set_errno(errp, -ret, "cannot write the header of '%s'", node_filename(s->n));
             return false;
         }
     }
-    return !(s->incompat & QCOW2_INCOMPAT_DIRTY) || qcow2_repair_refcounts(s, errp);
+    return !(s->incompat & QCOW2_INCOMPAT_DIRTY) || s->n->flags.check ||
+           qcow2_repair_refcounts(s, errp);
 }
 
 static bool qcow2_open(BlockNode *n, BlockOpts *o, Error **errp)
 {
     Qcow2 *s = n->s;
-    Qcow2Opts q;
+    Qcow2Opts q = {0};
     s->n = n;
     fiber_mutex_init(&s->lock);
     fiber_mutex_init(&s->sync_lock);
     fiber_queue_init(&s->range_wait);
     g_queue_init(&s->ranges);
     s->release = g_array_new(FALSE, FALSE, sizeof(Qcow2Release));
+    s->extensions = g_array_new(FALSE, FALSE, sizeof(Qcow2Extension));
     if (!take_options(n, o, &q, errp) || !qcow2_read_header(s, errp)) {
         return false;
     }
     size_t slice = (size_t)MIN(q.slice, s->cluster_size);
     s->l2_cache = qcow2_cache_new(s, QCOW2_META_L2, slice, q.l2_cache);
+    s->rb_cache_bytes = q.rb_cache;
     s->rb_cache =
         qcow2_cache_new(s, QCOW2_META_REFBLOCK, MIN(SLICE, (size_t)s->cluster_size), q.rb_cache);
     n->limits.opt_io = (uint32_t)s->cluster_size;
     n->limits.discard_align = MIN((uint32_t)s->cluster_size, 65536u);
-    return load_tables(s, errp) && prepare_writing(s, errp) && open_backing(n, q.backing, errp);
+    return open_data_file(n, q.data_file, errp) && open_encryption(n, q.key_secret, errp) &&
+           load_tables(s, errp) && prepare_writing(s, errp) &&
+           (n->flags.no_backing || open_backing(n, q.backing, errp));
 }
 
 /* Two rounds: the second writes the counts of what the first released. */
@@ -157,11 +251,17 @@ static void qcow2_close(BlockNode *n)
         g_hash_table_destroy(s->meta);
     }
     g_array_free(s->release, TRUE);
-    for (uint32_t i = 0; s->snapshots && i < s->n_snapshots; i++) {
-        g_free(s->snapshots[i].id);
-        g_free(s->snapshots[i].name);
+    qcow2_snapshots_free(s);
+    for (guint i = 0; i < s->extensions->len; i++) {
+        g_free(g_array_index(s->extensions, Qcow2Extension, i).data);
     }
-    g_free(s->snapshots);
+    g_array_free(s->extensions, TRUE);
+    luks_free(s->luks);
+    g_free(s->data_file);
+    if (s->external) {
+        node_release(s->external, n);
+        node_unref(s->external);
+    }
     for (size_t i = 0; i < ARRAY_LEN(s->unpacked); i++) {
         g_free(s->unpacked[i].data);
     }
@@ -176,106 +276,6 @@ static int qcow2_flush(BlockNode *n)
     return qcow2_sync(n->s);
 }
 
-/* ---- size ---- */
-
-/*
- * A longer L1 table at `at`, which is owned already; the old one is released.
- * Nothing else is pending: the tables on disk are those in memory.  Under `lock`.
- */
-static int move_l1(Qcow2 *s, uint64_t entries, uint64_t at)
-{
-    uint64_t clusters = qcow2_clusters(s, entries * 8), old_n = s->l1.n, old = s->l1.offset;
-    g_autofree uint8_t *table = g_malloc0(clusters << s->cluster_bits);
-    for (uint64_t i = 0; i < s->l1.n; i++) {
-        st_be64(table + i * 8, s->l1.entries[i]);
-    }
-    int ret = node_pwrite(s->n->file, at, table, clusters << s->cluster_bits, 0);
-    ret = ret < 0 ? ret : node_flush(s->n->file);
-    if (ret < 0) {
-        qcow2_free_unpublished(s, at, clusters);
-        return ret;
-    }
-    uint8_t be[12];
-    st_be32(be, (uint32_t)entries);
-    st_be64(be + 4, at);
-    ret = node_pwrite(s->n->file, QCOW2_HDR_L1, be, sizeof(be), 0);
-    ret = ret < 0 ? ret : node_flush(s->n->file);
-    if (ret < 0) {
-        s->corrupt = true; /* which table is in use cannot be known: touch neither */
-        return ret;
-    }
-    qcow2_table_resize(&s->l1, entries);
-    s->l1.offset = at;
-    if (old_n) {
-        qcow2_meta_del(s, old, old_n * 8, QCOW2_META_L1);
-        qcow2_release(s, old, old_n * 8, s->pass_other);
-    }
-    qcow2_meta_add(s, at, entries * 8, QCOW2_META_L1);
-    return 0;
-}
-
-static int grow(Qcow2 *s, uint64_t size)
-{
-    uint64_t need = DIV_ROUND_UP(size, s->cluster_size * s->l2_entries);
-    int ret = 0;
-    if (need * 8 > QCOW2_MAX_L1_BYTES) {
-        return -EFBIG;
-    }
-    if (need > s->l1.n) {
-        fiber_mutex_lock(&s->lock);
-        int64_t at = qcow2_alloc_exact(s, qcow2_clusters(s, need * 8));
-        fiber_mutex_unlock(&s->lock);
-        ret = at < 0 ? (int)at : qcow2_sync(s);
-        if (ret == 0) {
-            fiber_mutex_lock(&s->lock);
-            ret = move_l1(s, need, (uint64_t)at);
-            fiber_mutex_unlock(&s->lock);
-        }
-    }
-    uint64_t old = s->n->length;
-    if (ret == 0 && s->n->backing && s->n->backing->length > old) {
-        /* What lies below and was out of sight must not come to light. */
-        s->n->length = MIN(size, s->n->backing->length);
-        ret = node_zero(s->n, old, s->n->length - old, BLK_MAY_UNMAP);
-        s->n->length = old;
-        ret = ret < 0 ? ret : qcow2_sync(s);
-    }
-    if (ret == 0) {
-        uint8_t be[8];
-        st_be64(be, size);
-        ret = node_pwrite(s->n->file, QCOW2_HDR_SIZE, be, sizeof(be), 0);
-        ret = ret < 0 ? ret : node_flush(s->n->file);
-    }
-    if (ret == 0) {
-        s->n->length = size;
-    }
-    return ret;
-}
-
-static int qcow2_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
-{
-    Qcow2 *s = n->s;
-    if (prealloc != PREALLOC_OFF) {
-        error_set(errp, "cannot resize '%s': preallocation mode '%s' is not supported",
-                  node_filename(n), block_prealloc_names[prealloc]);
-        return -ENOTSUP;
-    }
-    if (size % BLOCK_SECTOR) {
-        error_set(errp, "cannot resize '%s': the size must be a multiple of 512", node_filename(n));
-        return -EINVAL;
-    }
-    if (size < n->length) {
-        error_set(errp, "cannot resize '%s': making qcow2 images smaller is not supported",
-                  node_filename(n));
-        return -ENOTSUP;
-    }
-    int ret = size > n->length ? grow(s, size) : 0;
-    if (ret < 0) {
-        error_set_errno(errp, -ret, "cannot resize '%s'", node_filename(n));
-    }
-    return ret;
-}
-
 /* ---- information ---- */
 
 static int qcow2_map_node(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
@@ -288,7 +288,7 @@ static int qcow2_map_node(BlockNode *n, uint64_t off, uint64_t len, BlockMap *ou
     if (ret < 0) {
         return ret;
     }
-    *out = (BlockMap){.len = m.len, .host = m.host};
+    *out = (BlockMap){.len = m.len, .host = m.host, .file = qcow2_data(s)};
     switch (m.kind) {
     case QCOW2_UNALLOCATED:
         out->flags = 0;
@@ -300,7 +300,10 @@ static int qcow2_map_node(BlockNode *n, uint64_t off, uint64_t len, BlockMap *ou
         out->flags = BLOCK_MAP_ZERO | BLOCK_MAP_OFFSET;
         break;
     case QCOW2_NORMAL:
-        out->flags = BLOCK_MAP_DATA | BLOCK_MAP_OFFSET;
+        out->flags = BLOCK_MAP_DATA | (s->luks ? 0 : BLOCK_MAP_OFFSET);
+        if (qcow2_has_data_file(s) || s->sparse_data) {
+            out->flags |= BLOCK_MAP_RECURSE;
+        }
         break;
     case QCOW2_PACKED:
         out->flags = BLOCK_MAP_DATA | BLOCK_MAP_COMPRESSED;
@@ -347,9 +350,24 @@ static void qcow2_info(BlockNode *n, Json *image)
     if (s->version >= 3) {
         json_put_bool(data, "lazy-refcounts", (s->compat & QCOW2_COMPAT_LAZY_REFCOUNTS) != 0);
         json_put_bool(data, "corrupt", (s->incompat & QCOW2_INCOMPAT_CORRUPT) != 0 || s->corrupt);
-        json_put_bool(data, "extended-l2", false);
+        json_put_bool(data, "extended-l2", qcow2_extended(s));
     }
     json_put_int(data, "refcount-bits", 1 << s->refcount_order);
+    if (s->data_file) {
+        json_put_string(data, "data-file", s->data_file);
+    }
+    if (qcow2_has_data_file(s)) {
+        json_put_bool(data, "data-file-raw", (s->autoclear & QCOW2_AUTOCLEAR_DATA_RAW) != 0);
+    }
+    if (s->crypto_length) {
+        g_autofree uint8_t *h = g_malloc(s->crypto_length);
+        json_put_bool(image, "encrypted", true);
+        if (node_pread(n->file, s->crypto_offset, h, s->crypto_length) == 0) {
+            Json *e = luks_info_json(h);
+            json_put_string(e, "format", "luks");
+            json_put(data, "encrypt", e);
+        }
+    }
     json_put_string(specific, "type", "qcow2");
     json_put(specific, "data", data);
     json_put(image, "format-specific", specific);
@@ -370,4 +388,22 @@ const BlockDriver block_driver_qcow2 = {
     .truncate = qcow2_truncate,
     .map = qcow2_map_node,
     .info = qcow2_info,
+    .child = qcow2_child,
+    .create_options = qcow2_create_options,
+    .create = qcow2_create_image,
+    .measure = qcow2_measure,
+    .amend_options = qcow2_amend_options,
+    .amend = qcow2_amend,
+    .check = qcow2_check,
+    .supports_backing = true,
+    .supports_compressed = true,
+    .change_backing = qcow2_change_backing,
+    .make_empty = qcow2_make_empty,
+    .snapshot_list = qcow2_snapshot_list,
+    .snapshot_create = qcow2_snapshot_create,
+    .snapshot_apply = qcow2_snapshot_apply,
+    .snapshot_delete = qcow2_snapshot_delete,
+    .snapshot_show = qcow2_snapshot_show,
+    .vmstate_preadv = qcow2_vmstate_preadv,
+    .vmstate_pwritev = qcow2_vmstate_pwritev,
 };

@@ -18,7 +18,7 @@
 #ifndef RHEA_BLOCK_QCOW2_H
 #define RHEA_BLOCK_QCOW2_H
 
-#include "block/node.h"
+#include "block/image.h"
 
 /* ---- creating (tests, snapshot=on, tools) ---- */
 typedef struct Qcow2CreateOptions {
@@ -29,10 +29,20 @@ typedef struct Qcow2CreateOptions {
     bool refcount_order_set; /* refcount_order is meant even if 0 */
     bool zstd;
     bool lazy_refcounts;
+    bool extended_l2;
     const char *backing_file, *backing_format; /* NULL: none */
+    const char *data_file;                     /* NULL: guest data lies in the image itself */
+    bool data_file_raw;
+    const uint8_t *crypto_header; /* LUKS; NULL: not encrypted */
+    uint64_t crypto_length;
+    uint64_t crypto_offset; /* set by qcow2_create() for itself */
 } Qcow2CreateOptions;
 /* Overwrites the protocol node's contents with an empty image. */
 bool qcow2_create(BlockNode *file, const Qcow2CreateOptions *o, Error **errp);
+/* BlockDriver.create and .measure, and the options they take (options.c). */
+bool qcow2_create_image(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp);
+bool qcow2_measure(BlockNode *src, BlockOpts *o, BlockMeasure *out, Error **errp);
+extern const BlockCreateOption qcow2_create_options[], qcow2_amend_options[];
 
 /* ---- the format ---- */
 #define QCOW2_MAGIC 0x514649fbu
@@ -42,6 +52,13 @@ bool qcow2_create(BlockNode *file, const Qcow2CreateOptions *o, Error **errp);
 #define QCOW2_INCOMPAT_COMPRESSION BIT(3)
 #define QCOW2_INCOMPAT_EXTL2 BIT(4)
 #define QCOW2_COMPAT_LAZY_REFCOUNTS BIT(0)
+#define QCOW2_AUTOCLEAR_BITMAPS BIT(0)
+#define QCOW2_AUTOCLEAR_DATA_RAW BIT(1)
+#define QCOW2_EXT_BACKING_FORMAT 0xe2792acau
+#define QCOW2_EXT_FEATURE_NAMES 0x6803f857u
+#define QCOW2_EXT_CRYPTO 0x0537be77u
+#define QCOW2_EXT_BITMAPS 0x23852875u
+#define QCOW2_EXT_DATA_FILE 0x44415441u
 #define QCOW2_L1_OFFSET_MASK 0x00fffffffffffe00ull
 #define QCOW2_L2_OFFSET_MASK 0x00fffffffffffe00ull
 #define QCOW2_COPIED BIT(63)
@@ -67,7 +84,21 @@ typedef struct Qcow2Snapshot {
     char *id, *name;
     uint32_t date_sec, date_nsec;
     uint64_t vm_clock_ns, vm_state_size;
+    uint64_t disk_size, icount; /* icount UINT64_MAX: none */
+    uint8_t *extra;             /* what follows those two in the image */
+    uint32_t extra_len;
 } Qcow2Snapshot;
+
+/* A header extension that is kept as it is. */
+typedef struct Qcow2Extension {
+    uint32_t magic, len;
+    uint8_t *data;
+} Qcow2Extension;
+
+/* An L2 entry; `bitmap` only with extended entries. */
+typedef struct Qcow2Entry {
+    uint64_t e, bitmap;
+} Qcow2Entry;
 
 /* A table in memory (host order), its place on disk, and which 512-byte parts changed. */
 typedef struct Qcow2Table {
@@ -91,6 +122,8 @@ enum {
     QCOW2_META_REFTABLE = 8,
     QCOW2_META_REFBLOCK = 16,
     QCOW2_META_SNAPSHOTS = 32,
+    QCOW2_META_CRYPTO = 64,
+    QCOW2_META_BITMAPS = 128,
 };
 
 typedef struct Qcow2Decompressed {
@@ -104,8 +137,11 @@ typedef struct Qcow2 {
     uint64_t cluster_size;
     uint32_t refcount_order;
     uint64_t refcount_max;
-    uint64_t rb_entries; /* refcounts in one block */
-    uint64_t l2_entries; /* in one table */
+    uint64_t rb_entries;      /* refcounts in one block */
+    uint64_t l2_entries;      /* in one table */
+    unsigned entry_size;      /* bytes of an L2 entry: 8, extended 16 */
+    unsigned subcluster_bits; /* without extended entries: cluster_bits */
+    unsigned subclusters;     /* of a cluster: 1 or 32 */
     uint64_t incompat, compat, autoclear;
     uint8_t compression; /* 0 zlib, 1 zstd */
     char *backing_file, *backing_format;
@@ -113,18 +149,30 @@ typedef struct Qcow2 {
     uint32_t n_snapshots;
     uint64_t snapshots_bytes;
     Qcow2Snapshot *snapshots;
+    GArray *extensions;  /* Qcow2Extension: those that nothing here understands */
+    char *data_file;     /* as the header names it, or NULL */
+    BlockNode *external; /* the data file, referenced, or NULL */
+    struct Luks *luks;   /* guest data are encrypted, or NULL */
+    uint64_t crypto_offset, crypto_length;
+    uint32_t crypt_method;                  /* 0 or 2 (LUKS) */
+    uint64_t bitmaps_offset, bitmaps_bytes; /* the bitmap directory; 0: none */
+    uint32_t n_bitmaps;
+    uint64_t shown_length; /* while a snapshot is shown: the node's own length */
 
     FiberMutex lock, sync_lock;
     Qcow2Table l1, rt;
     uint32_t rt_clusters;
     Qcow2Cache *l2_cache, *rb_cache;
+    size_t rb_cache_bytes;
     GHashTable *meta;    /* cluster index -> QCOW2_META_* */
     GArray *release;     /* Qcow2Release, waiting for the next sync */
     uint64_t free_hint;  /* no free cluster below (cluster index) */
     uint64_t high_water; /* clusters from here on were never used: they read as zeroes */
+    uint64_t pack_at;    /* where the next compressed cluster may go; 0: nowhere yet */
     bool corrupt;        /* found to be: no more writes */
     bool stuck;          /* the file may or may not have a change: no more allocations */
     bool pass_request, pass_other;
+    bool sparse_data; /* clusters that were reserved may be holes of the file */
 
     GQueue ranges; /* Qcow2Range*, in order of arrival */
     FiberQueue range_wait;
@@ -141,13 +189,36 @@ static inline uint64_t qcow2_clusters(const Qcow2 *s, uint64_t bytes)
     return (bytes >> s->cluster_bits) + ((bytes & (s->cluster_size - 1)) != 0);
 }
 
+static inline BlockNode *qcow2_data(const Qcow2 *s)
+{
+    return s->external ? s->external : s->n->file;
+}
+static inline bool qcow2_extended(const Qcow2 *s)
+{
+    return s->subclusters > 1;
+}
+static inline bool qcow2_has_data_file(const Qcow2 *s)
+{
+    return s->external != NULL;
+}
+
 /* header.c */
 bool qcow2_read_header(Qcow2 *s, Error **errp);
 bool qcow2_read_snapshots(Qcow2 *s, Error **errp);
+void qcow2_snapshots_free(Qcow2 *s);
 int qcow2_write_incompat(Qcow2 *s, uint64_t value); /* version 3 only */
 int qcow2_write_autoclear(Qcow2 *s, uint64_t value);
 /* Notes a contradiction in the image, says so, forbids further writes. -EIO. */
 int qcow2_corrupt(Qcow2 *s, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
+
+/* header-write.c */
+/*
+ * The header of what `s` says now, and the flush: only the parts that differ are written.
+ * -ENOSPC: it does not fit into a cluster.
+ */
+int qcow2_write_header(Qcow2 *s);
+/* The header as bytes of the first cluster (zeroed); false: no room. */
+bool qcow2_build_header(const Qcow2 *s, uint8_t *h);
 
 /* table.c: the L1 and refcount tables; metadata map */
 bool qcow2_table_load(Qcow2 *s, Qcow2Table *t, const char *what, Error **errp);
@@ -164,6 +235,7 @@ void qcow2_table_copy_free(Qcow2TableCopy *c);
 void qcow2_meta_add(Qcow2 *s, uint64_t offset, uint64_t len, unsigned kind);
 void qcow2_meta_del(Qcow2 *s, uint64_t offset, uint64_t len, unsigned kind);
 void qcow2_meta_build(Qcow2 *s);
+unsigned qcow2_meta_kind(const Qcow2 *s, uint64_t cluster); /* QCOW2_META_*, or 0 */
 /* 0, or -EIO and marked corrupt if something else than `allowed` lies there. */
 int qcow2_check_overlap(Qcow2 *s, uint64_t offset, uint64_t len, unsigned allowed,
                         const char *what);
@@ -195,6 +267,12 @@ int qcow2_refcount_set(Qcow2 *s, uint64_t cluster, uint64_t value);
 /* 1 to `max` clusters in a row, counted once; *got of them from the returned offset. */
 int64_t qcow2_alloc(Qcow2 *s, uint64_t max, uint64_t *got);
 int64_t qcow2_alloc_exact(Qcow2 *s, uint64_t n);
+/* `size` bytes for a compressed cluster, counted; an offset or -errno. */
+int64_t qcow2_alloc_bytes(Qcow2 *s, uint64_t size);
+/* Undoes that, for bytes that nothing points to. */
+void qcow2_free_bytes(Qcow2 *s, uint64_t offset, uint64_t size);
+/* References to all clusters that [offset, offset + len) touches: `delta` more. */
+int qcow2_refcount_add(Qcow2 *s, uint64_t offset, uint64_t len, int delta);
 /* For clusters that nothing on disk ever pointed to. */
 void qcow2_free_unpublished(Qcow2 *s, uint64_t offset, uint64_t clusters);
 /* Drops a reference after the next sync. */
@@ -207,7 +285,7 @@ int qcow2_sync(Qcow2 *s); /* not under `lock` */
 
 /* map.c */
 typedef enum Qcow2Kind {
-    QCOW2_UNALLOCATED,
+    QCOW2_UNALLOCATED, /* what lies below is seen; there may be a cluster (extended entries) */
     QCOW2_ZERO_PLAIN,
     QCOW2_ZERO_ALLOC,
     QCOW2_NORMAL,
@@ -220,7 +298,27 @@ typedef struct Qcow2Map {
     uint64_t entry; /* raw, of the first cluster */
     uint64_t len;   /* bytes from the offset for which this holds; at least 1 */
 } Qcow2Map;
-Qcow2Kind qcow2_entry_kind(const Qcow2 *s, uint64_t entry);
+/* Entry `i` of a slice. */
+static inline Qcow2Entry qcow2_l2_get(const Qcow2 *s, const uint64_t *slice, unsigned i)
+{
+    if (s->subclusters == 1) {
+        return (Qcow2Entry){BITS_BE64(slice[i]), 0};
+    }
+    return (Qcow2Entry){BITS_BE64(slice[i * 2]), BITS_BE64(slice[i * 2 + 1])};
+}
+static inline void qcow2_l2_put(const Qcow2 *s, uint64_t *slice, unsigned i, Qcow2Entry v)
+{
+    if (s->subclusters == 1) {
+        slice[i] = BITS_BE64(v.e);
+    } else {
+        slice[i * 2] = BITS_BE64(v.e);
+        slice[i * 2 + 1] = BITS_BE64(v.bitmap);
+    }
+}
+/* Of subcluster `sub` (0 without extended entries). */
+Qcow2Kind qcow2_entry_kind(const Qcow2 *s, Qcow2Entry entry, unsigned sub);
+/* Does it point to a whole cluster (not a compressed one)? */
+bool qcow2_entry_has_host(const Qcow2 *s, uint64_t e);
 /* Where a compressed cluster lies: byte offset and length in whole sectors. */
 void qcow2_packed_extent(const Qcow2 *s, uint64_t entry, uint64_t *offset, uint64_t *len);
 /* Under `lock`. */
@@ -233,7 +331,7 @@ int qcow2_map(Qcow2 *s, uint64_t off, uint64_t len, Qcow2Map *m);
 int qcow2_l2_for_write(Qcow2 *s, uint64_t off, uint64_t **slice, unsigned *index, unsigned *n,
                        uint64_t *where);
 /* Drops what an entry that has been replaced held. */
-void qcow2_release_entry(Qcow2 *s, uint64_t entry, bool punch);
+void qcow2_release_entry(Qcow2 *s, uint64_t e, bool punch);
 
 /* range.c */
 struct Qcow2Range {
@@ -246,15 +344,52 @@ void qcow2_range_end(Qcow2 *s, Qcow2Range *r);
 /* data.c */
 int qcow2_preadv(BlockNode *n, uint64_t off, const IoVec *v);
 int qcow2_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags);
+/* For whoever holds an exclusive claim on the range. */
+int qcow2_write_claimed(Qcow2 *s, uint64_t off, const IoVec *v);
+/* Host bytes that hold guest data, decrypted or encrypted on the way. */
+int qcow2_data_read(Qcow2 *s, uint64_t host, const IoVec *v);
+int qcow2_data_write(Qcow2 *s, uint64_t host, const IoVec *v);
 
 /* erase.c */
 int qcow2_discard(BlockNode *n, uint64_t off, uint64_t len);
 int qcow2_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags);
+/* Entries that read as zeroes become holes; nothing lies below. */
+int qcow2_make_hole(Qcow2 *s, uint64_t off, uint64_t len);
+int qcow2_make_empty(BlockNode *n, Error **errp);
 
-/* unpack.c: a compressed cluster; `data` is borrowed until the next call or yield */
+/* pack.c: compressed clusters */
+/* `data` is borrowed until the next call or yield */
 int qcow2_unpack(Qcow2 *s, uint64_t entry, const uint8_t **data);
+/* Whole clusters (or up to the disk's end), stored compressed where that makes them smaller. */
+int qcow2_write_packed(Qcow2 *s, uint64_t off, const IoVec *v);
+/* Under `lock`: the cluster is free again, so what was unpacked from it is no longer true. */
+void qcow2_unpacked_forget(Qcow2 *s, uint64_t cluster);
 
-/* repair.c: counts all references anew, for images that were not closed properly */
+/* snapshot.c */
+GPtrArray *qcow2_snapshot_list(BlockNode *n);
+int qcow2_snapshot_create(BlockNode *n, const BlockSnapshot *s, Error **errp);
+int qcow2_snapshot_apply(BlockNode *n, const char *which, Error **errp);
+int qcow2_snapshot_delete(BlockNode *n, const char *which, Error **errp);
+int qcow2_snapshot_show(BlockNode *n, const char *which, Error **errp);
+/* L1 entries from `first` on point to nothing any more, durably, and their clusters are free. */
+int qcow2_drop_l1_from(Qcow2 *s, uint64_t first);
+int qcow2_vmstate_preadv(BlockNode *n, uint64_t off, const IoVec *v);
+int qcow2_vmstate_pwritev(BlockNode *n, uint64_t off, const IoVec *v);
+
+/* resize.c */
+int qcow2_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp);
+/* The L1 table covers guest offsets below `end`. */
+int qcow2_cover(Qcow2 *s, uint64_t end);
+/* Clusters for all of [from, to) that has none yet, reading as zeroes. */
+int qcow2_preallocate(Qcow2 *s, uint64_t from, uint64_t to, BlockPrealloc mode);
+
+/* amend.c */
+int qcow2_amend(BlockNode *n, BlockOpts *o, bool force, const BlockProgress *p, Error **errp);
+int qcow2_change_backing(BlockNode *n, const char *file, const char *format, Error **errp);
+
+/* check.c */
+int qcow2_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out, Error **errp);
+/* For images that were not closed properly: counts all references anew. */
 bool qcow2_repair_refcounts(Qcow2 *s, Error **errp);
 
 #endif

@@ -412,12 +412,15 @@ static int release_cluster(Qcow2 *s, uint64_t c, bool punch)
         return qcow2_corrupt(s, "cluster %#" G_GINT64_MODIFIER "x was in use but not counted",
                              offset);
     }
-    unsigned kind = GPOINTER_TO_UINT(g_hash_table_lookup(s->meta, (gpointer)(uintptr_t)c));
-    if (value == 1 && kind) {
+    if (value == 1 && qcow2_meta_kind(s, c)) {
         return qcow2_check_overlap(s, offset, s->cluster_size, 0, "a released cluster");
     }
     if (value == 1) {
         qcow2_cache_drop(s->l2_cache, offset, s->cluster_size);
+        qcow2_unpacked_forget(s, c);
+        if (s->pack_at && s->pack_at >> s->cluster_bits == c) {
+            s->pack_at = 0;
+        }
         if (punch) {
             node_discard(s->n->file, offset, s->cluster_size); /* a hint: it may fail */
         }
@@ -441,4 +444,89 @@ int qcow2_release_apply(Qcow2 *s, GArray *list)
         }
     }
     return first_error;
+}
+
+int qcow2_refcount_add(Qcow2 *s, uint64_t offset, uint64_t len, int delta)
+{
+    uint64_t end = qcow2_clusters(s, offset + len);
+    for (uint64_t c = offset >> s->cluster_bits; c < end; c++) {
+        uint64_t value;
+        int ret = delta < 0 ? release_cluster(s, c, s->pass_other) : 0;
+        if (delta > 0) {
+            ret = qcow2_refcount_get(s, c, &value);
+            if (ret == 0 && value == 0) {
+                ret = qcow2_corrupt(s, "cluster %#" G_GINT64_MODIFIER "x is in use but not counted",
+                                    c << s->cluster_bits);
+            }
+            if (ret == 0 && value >= s->refcount_max) {
+                ret = -EOVERFLOW;
+            }
+            ret = ret < 0 ? ret : qcow2_refcount_set(s, c, value + 1);
+        }
+        if (ret < 0) {
+            return ret;
+        }
+    }
+    return 0;
+}
+
+/* ---- compressed clusters lie side by side ---- */
+
+/* One reference more to the cluster that pack_at lies in, if it has room for one. */
+static bool share_pack_cluster(Qcow2 *s)
+{
+    uint64_t value, c = s->pack_at >> s->cluster_bits;
+    return s->pack_at && qcow2_refcount_get(s, c, &value) == 0 && value > 0 &&
+           value < s->refcount_max && qcow2_refcount_set(s, c, value + 1) == 0;
+}
+
+static void unshare_pack_cluster(Qcow2 *s, uint64_t c)
+{
+    uint64_t value;
+    if (qcow2_refcount_get(s, c, &value) == 0 && value > 1) {
+        qcow2_refcount_set(s, c, value - 1);
+    }
+}
+
+int64_t qcow2_alloc_bytes(Qcow2 *s, uint64_t size)
+{
+    uint64_t room = s->pack_at ? s->cluster_size - (s->pack_at & (s->cluster_size - 1)) : 0;
+    uint64_t at = s->pack_at, first = at >> s->cluster_bits, got;
+    bool shared = room && share_pack_cluster(s);
+    if (!shared || size > room) {
+        int64_t fresh = qcow2_alloc(s, 1, &got);
+        if (fresh < 0) {
+            if (shared) {
+                unshare_pack_cluster(s, first);
+            }
+            return fresh;
+        }
+        bool next = shared && (uint64_t)fresh >> s->cluster_bits == first + 1;
+        if (shared && !next) {
+            unshare_pack_cluster(s, first);
+        }
+        at = next ? at : (uint64_t)fresh;
+    }
+    s->pack_at = at + size;
+    if (IS_ALIGNED(s->pack_at, s->cluster_size)) {
+        s->pack_at = 0;
+    }
+    return (int64_t)at;
+}
+
+void qcow2_free_bytes(Qcow2 *s, uint64_t offset, uint64_t size)
+{
+    uint64_t end = qcow2_clusters(s, offset + size), value;
+    for (uint64_t c = offset >> s->cluster_bits; c < end; c++) {
+        if (qcow2_refcount_get(s, c, &value) < 0 || value == 0) {
+            continue; /* it leaks, no more */
+        }
+        qcow2_refcount_set(s, c, value - 1);
+        if (value == 1) {
+            s->free_hint = MIN(s->free_hint, c);
+            if (s->pack_at && s->pack_at >> s->cluster_bits == c) {
+                s->pack_at = 0;
+            }
+        }
+    }
 }

@@ -41,13 +41,17 @@ static int write_out(Qcow2 *s, const Frozen *f)
     }
     if (ret == 0 && (f->l2->len || f->l1)) {
         ret = node_flush(file); /* counts and data before pointers to them */
+        if (ret == 0 && qcow2_has_data_file(s)) {
+            ret = node_flush(qcow2_data(s));
+        }
         ret = ret < 0 ? ret : qcow2_cache_write_copies(s->l2_cache, f->l2);
     }
     if (ret == 0 && f->l1) {
         ret = node_flush(file); /* L2 tables before the L1 table */
         ret = ret < 0 ? ret : qcow2_table_write_copy(s, f->l1);
     }
-    return ret < 0 ? ret : node_flush(file);
+    ret = ret < 0 ? ret : node_flush(file);
+    return ret < 0 || !qcow2_has_data_file(s) ? ret : node_flush(qcow2_data(s));
 }
 
 /* Under `lock`: after success the rest, after failure everything is as before. */

@@ -145,8 +145,16 @@ void qcow2_meta_del(Qcow2 *s, uint64_t offset, uint64_t len, unsigned kind)
     }
 }
 
+unsigned qcow2_meta_kind(const Qcow2 *s, uint64_t cluster)
+{
+    return GPOINTER_TO_UINT(g_hash_table_lookup(s->meta, cluster_key(cluster)));
+}
+
 void qcow2_meta_build(Qcow2 *s)
 {
+    if (s->meta) {
+        g_hash_table_destroy(s->meta);
+    }
     s->meta = g_hash_table_new(NULL, NULL);
     qcow2_meta_add(s, 0, s->cluster_size, QCOW2_META_HEADER);
     if (s->l1.n) {
@@ -166,6 +174,12 @@ void qcow2_meta_build(Qcow2 *s)
             qcow2_meta_add(s, off, s->cluster_size, QCOW2_META_REFBLOCK);
         }
     }
+    if (s->crypto_length) {
+        qcow2_meta_add(s, s->crypto_offset, s->crypto_length, QCOW2_META_CRYPTO);
+    }
+    if (s->bitmaps_bytes) {
+        qcow2_meta_add(s, s->bitmaps_offset, s->bitmaps_bytes, QCOW2_META_BITMAPS);
+    }
     if (s->n_snapshots) {
         qcow2_meta_add(s, s->snapshots_offset, s->snapshots_bytes, QCOW2_META_SNAPSHOTS);
     }
@@ -177,8 +191,9 @@ void qcow2_meta_build(Qcow2 *s)
 
 int qcow2_check_overlap(Qcow2 *s, uint64_t offset, uint64_t len, unsigned allowed, const char *what)
 {
-    static const char *const names[] = {"the header",         "the L1 table",     "an L2 table",
-                                        "the refcount table", "a refcount block", "the snapshots"};
+    static const char *const names[] = {
+        "the header",       "the L1 table",  "an L2 table",           "the refcount table",
+        "a refcount block", "the snapshots", "the encryption header", "the bitmap directory"};
     for (uint64_t c = offset >> s->cluster_bits; c < qcow2_clusters(s, offset + len); c++) {
         unsigned kind = GPOINTER_TO_UINT(g_hash_table_lookup(s->meta, cluster_key(c)));
         kind &= ~allowed;
