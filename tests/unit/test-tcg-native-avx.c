@@ -543,6 +543,67 @@ static void run_rounds(const void *data)
     g_assert_cmpuint(bad, ==, 0);
 }
 
+/* ---- software arithmetic: the same as the host's unit ---- */
+
+static Vec random_vec(GRand *rand)
+{
+    Vec v;
+    for (unsigned i = 0; i < 8; i++) {
+        v.u64[i] = random64(rand);
+    }
+    return v;
+}
+
+static bool software_agrees(CPUX86 *cpu, GRand *rand, const InsnRow *row)
+{
+    Vec a = random_vec(rand), b = random_vec(rand), old = random_vec(rand), r[2];
+    SimdCtl ctl = {.len = row->flags & RF_LIG || g_rand_boolean(rand) ? 16 : 32};
+    uint32_t start = 0x1f80 | (g_rand_int(rand) & 0xe07f), mxcsr[2];
+    ctl.imm = row->arg ? row->arg : (uint8_t)g_rand_int(rand);
+    if (row->feature == F_FMA) {
+        ctl.imm = row->arg;
+    }
+    uint64_t flags[2];
+    for (unsigned soft = 0; soft < 2; soft++) {
+        r[soft] = old;
+        cpu->mxcsr = start;
+        cpu->rflags = 0;
+        ctl.soft = soft;
+        row->fn(cpu, &r[soft], &a, &b, ctl);
+        mxcsr[soft] = cpu->mxcsr;
+        flags[soft] = cpu->rflags;
+    }
+    if (!memcmp(&r[0], &r[1], sizeof(r[0])) && mxcsr[0] == mxcsr[1] && flags[0] == flags[1]) {
+        return true;
+    }
+    g_printerr("%s len %u imm %x mxcsr %x: host %x, software %x\n", row->name, ctl.len, ctl.imm,
+               start, mxcsr[0], mxcsr[1]);
+    for (unsigned i = 0; i < ctl.len / 8u; i++) {
+        g_printerr("  dst %016lx a %016lx b %016lx: host %016lx software %016lx\n", old.u64[i],
+                   a.u64[i], b.u64[i], r[0].u64[i], r[1].u64[i]);
+    }
+    return false;
+}
+
+static void test_software(void)
+{
+    Gen g = {0};
+    GRand *rand = g_rand_new_with_seed(7);
+    CPUX86 *cpu = g_aligned_alloc0(1, sizeof(CPUX86), 64);
+    unsigned bad = 0;
+    collect_rows(&g, false);
+    for (unsigned i = 0; i < g.row_count && bad < 5; i++) {
+        for (unsigned k = 0; k < 600 && g.rows[i]->fn; k++) {
+            bad += !software_agrees(cpu, rand, g.rows[i]);
+        }
+    }
+    g_rand_free(rand);
+    g_free(g.rows);
+    g_free((void *)(uintptr_t)g.opcodes);
+    g_aligned_free(cpu);
+    g_assert_cmpuint(bad, ==, 0);
+}
+
 /* ---- which encodings are instructions ---- */
 
 static sigjmp_buf probe_jump;
@@ -662,6 +723,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_data_func("/tcg-native-avx/vex", NULL, run_rounds);
     g_test_add_data_func("/tcg-native-avx/mixed", GUINT_TO_POINTER(1), run_rounds);
+    g_test_add_func("/tcg-native-avx/software", test_software);
     g_test_add_func("/tcg-native-avx/encodings", test_encodings);
     return g_test_run();
 }
