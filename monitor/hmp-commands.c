@@ -416,6 +416,8 @@ const HmpCommand hmp_commands[] = {
     {"system_wakeup", "", "wake a suspended guest", do_wakeup, NULL},
     {"gdbserver", "[device|none]", "wait for gdb there (tcp::1234)", do_gdbserver, NULL},
     {"nmi", "", "raise an NMI on every CPU", do_nmi, NULL},
+    {"mce", "[-b] cpu bank status mcgstatus addr misc",
+     "inject a machine-check error (-b: tell the other CPUs, too)", hmp_mce, NULL},
     {"cpu", "index", "the CPU that other commands look at", do_cpu, NULL},
     {"x", "/fmt addr", "look at linear memory (/[count][x d u o c i][b h w g])", hmp_x, NULL},
     {"xp", "/fmt addr", "look at physical memory", hmp_xp, NULL},

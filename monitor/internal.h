@@ -79,6 +79,9 @@ bool hmp_gva2gpa(Hmp *h, Error **errp);
 bool hmp_port_in(Hmp *h, Error **errp);
 bool hmp_port_out(Hmp *h, Error **errp);
 
+/* ---- hmp-mce.c ---- */
+bool hmp_mce(Hmp *h, Error **errp);
+
 /* ---- hmp-paging.c ---- */
 bool hmp_info_tlb(Hmp *h, Error **errp);
 bool hmp_info_mem(Hmp *h, Error **errp);

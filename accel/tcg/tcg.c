@@ -76,7 +76,9 @@ static bool serve_event(CPUX86 *cpu, uint32_t irq)
 {
     if (irq & IRQ_MCE) {
         cpu_interrupt_clear(cpu, IRQ_MCE);
-        return (cpu->cr4 & CR4_MCE) && deliver(cpu, EVENT_EXCEPTION, EXC_MC);
+        bool shutdown = cpu->mce_again || !(cpu->cr4 & CR4_MCE);
+        cpu->mce_again = false;
+        return !shutdown && deliver(cpu, EVENT_EXCEPTION, EXC_MC);
     }
     if (irq & IRQ_SMI) {
         cpu_interrupt_clear(cpu, IRQ_SMI);

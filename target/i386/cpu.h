@@ -346,6 +346,7 @@ struct CPUX86 {
      * that is due after it (x86_single_step).
      */
     uint8_t debug_pending;
+    bool mce_again;     /* a machine check came during another: shutdown (mce.h) */
     bool saved_inhibit; /* HF_INHIBIT while the state is saved or loaded (cpu-state.c) */
 
     /* ---- not architectural ---- */

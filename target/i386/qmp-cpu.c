@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What management learns about CPU models. */
 #include "qapi/qapi-commands.h"
 #include "target/i386/model.h"
 
@@ -24,13 +25,92 @@ bool qmp_query_cpu_definitions(Object *root, Json **out, Error **errp)
         json_put_string(e, "name", m->name);
         json_put(e, "typename", json_stringf("%s-x86_64-cpu", m->name));
         json_put(e, "unavailable-features", string_list(missing));
-        json_put_bool(e, "static", false);
-        json_put_bool(e, "migration-safe", true);
+        json_put_bool(e, "static", !strcmp(m->name, "base"));
+        json_put_bool(e, "migration-safe", strcmp(m->name, "max") != 0);
         json_put_bool(e, "deprecated", false);
         if (m->alias_of) {
             json_put_string(e, "alias-of", m->alias_of);
         }
         json_append(*out, e);
     }
+    return true;
+}
+
+/* ---- expansion ---- */
+
+/* One property as -cpu has it. */
+static bool add_property(GString *text, const char *name, const Json *v, Error **errp)
+{
+    g_autofree char *printed = json_type(v) == JSON_STRING ? g_strdup(json_get_string(v)) : NULL;
+    bool on;
+
+    if (json_get_bool(v, &on)) {
+        printed = g_strdup(on ? "on" : "off");
+    } else if (!printed && (json_type(v) == JSON_INT || json_type(v) == JSON_UINT)) {
+        printed = json_print(v, false);
+    }
+    if (!printed || strchr(printed, ',') || strpbrk(name, ",=+")) {
+        error_set(errp, "CPU property '%s' cannot have this value", name);
+        return false;
+    }
+    g_string_append_printf(text, ",%s=%s", name, printed);
+    return true;
+}
+
+/* The features by their names, the numbers by their properties'. */
+static Json *config_props(const CpuConfig *c)
+{
+    Json *o = json_object();
+
+    for (unsigned w = 0; w < FEATURE_WORDS; w++) {
+        for (unsigned b = 0; b < 32; b++) {
+            const char *name = cpu_feature_name((CpuFeatureWord)w, b);
+            if (name) {
+                json_put_bool(o, name, c->features[w] >> b & 1);
+            }
+        }
+    }
+    json_put_int(o, "family", c->family);
+    json_put_int(o, "model", c->model);
+    json_put_int(o, "stepping", c->stepping);
+    json_put_int(o, "level", c->level);
+    json_put_int(o, "xlevel", c->xlevel);
+    json_put_int(o, "phys-bits", c->phys_bits);
+    json_put_string(o, "vendor", c->vendor);
+    json_put_string(o, "model-id", c->model_id);
+    return o;
+}
+
+bool qmp_query_cpu_model_expansion(Object *root, QCpuModelExpansionType type,
+                                   const QCpuModelInfo *model, Json **out, Error **errp)
+{
+    g_autoptr(GString) text = g_string_new(model->name);
+    CpuEngineInfo engine;
+    CpuConfig config;
+
+    if (strchr(model->name, ',')) {
+        error_set(errp, "unable to find CPU model '%s'", model->name);
+        return false;
+    }
+    g_string_append(text, ",check=off"); /* what is missing can be seen in the answer */
+    if (model->props && json_type(model->props) != JSON_OBJECT) {
+        error_set(errp, "'props' must be an object");
+        return false;
+    }
+    for (size_t i = 0; model->props && i < json_length(model->props); i++) {
+        if (!add_property(text, json_key_at(model->props, i), json_value_at(model->props, i),
+                          errp)) {
+            return false;
+        }
+    }
+    cpu_engine_tcg(&engine);
+    if (!cpu_model_parse(text->str, &engine, &config, errp)) {
+        return false;
+    }
+    Json *m = json_object();
+    json_put_string(m, "name", type == Q_CPU_MODEL_EXPANSION_TYPE_STATIC ? "base" : model->name);
+    json_put(m, "props", config_props(&config));
+    *out = json_object();
+    json_put(*out, "model", m);
     return true;
 }

@@ -53,6 +53,27 @@ class Cpu(unittest.TestCase):
     def test_v3(self):
         self.vectors("Haswell-noTSX", "avx2 fma bmi2 invpcid xsaveopt".split())
 
+    def test_machine_check(self):
+        kernel, initrd = rhea.linux_guest()
+        with rhea.Machine("-M", "q35", "-m", "256", "-smp", "2", "-cpu", "Haswell-noTSX", "-kernel",
+                          kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet") as m:
+            m.expect("RHEA-READY", 60)
+            self.assertIn("no bank", self.hmp(m, "mce 0 77 0xb200000000000000 5 0 0"))
+            self.assertIn("valid", self.hmp(m, "mce 0 1 0 5 0 0"))
+            self.assertIn("missing", self.hmp(m, "mce 0 1"))
+            self.assertIn("CPU index", self.hmp(m, "mce -b 9 1 0x8000000000000000 5 0 0"))
+            # This kernel handles no machine checks (CR4.MCE = 0): the CPU shuts down.
+            self.assertEqual(self.hmp(m, "mce 0 3 0xb200000000000000 5 0x1234 0"), "")
+            m.expect("RHEA-READY", 60, len(m.output))
+            self.assertTrue(any(e["event"] == "RESET" for e in self.drain(m)))
+
+    def drain(self, m):
+        m.qmp("query-status")
+        return m.events
+
+    def hmp(self, m, line):
+        return m.qmp("human-monitor-command", **{"command-line": line})
+
 
 if __name__ == "__main__":
     rhea.main()

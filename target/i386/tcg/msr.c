@@ -212,18 +212,44 @@ static bool write_mc_bank(CPUX86 *cpu, uint32_t index, uint64_t v)
 
 /* ---- time ---- */
 
+/* The local APIC's: its x2APIC registers, and the deadline of its timer. */
+static bool is_apic_msr(const CPUX86 *cpu, uint32_t index)
+{
+    if (!cpu->apic_ops) {
+        return false;
+    }
+    if (index == MSR_TSC_DEADLINE) {
+        return cpu_has(cpu, FEAT_1_ECX, F1_ECX_TSC_DEADLINE);
+    }
+    return index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST &&
+           cpu_has(cpu, FEAT_1_ECX, F1_ECX_X2APIC);
+}
+
+/* The TSC has jumped: a deadline that waits is due at another time. */
+static void move_deadline(CPUX86 *cpu)
+{
+    uint64_t deadline;
+
+    if (is_apic_msr(cpu, MSR_TSC_DEADLINE) &&
+        cpu->apic_ops->read_msr(cpu->apic, MSR_TSC_DEADLINE, &deadline) && deadline) {
+        cpu->apic_ops->write_msr(cpu->apic, MSR_TSC_DEADLINE, deadline);
+    }
+}
+
 static void write_tsc(CPUX86 *cpu, uint64_t v)
 {
     uint64_t delta = v - cpu_tsc(cpu);
 
     cpu->tsc_offset += (int64_t)delta;
     cpu->tsc_adjust += delta;
+    move_deadline(cpu);
 }
 
 static void write_tsc_adjust(CPUX86 *cpu, uint64_t v)
 {
     cpu->tsc_offset += (int64_t)(v - cpu->tsc_adjust);
     cpu->tsc_adjust = v;
+    move_deadline(cpu);
 }
 
 /* ---- AMD's own ---- */
@@ -352,19 +378,6 @@ static bool has_tsc_aux(const CPUX86 *cpu)
 {
     return cpu_has(cpu, FEAT_80000001_EDX, F81_EDX_RDTSCP) ||
            cpu_has(cpu, FEAT_7_0_ECX, F7_ECX_RDPID);
-}
-
-/* The local APIC's: its x2APIC registers, and the deadline of its timer. */
-static bool is_apic_msr(const CPUX86 *cpu, uint32_t index)
-{
-    if (!cpu->apic_ops) {
-        return false;
-    }
-    if (index == MSR_TSC_DEADLINE) {
-        return cpu_has(cpu, FEAT_1_ECX, F1_ECX_TSC_DEADLINE);
-    }
-    return index >= MSR_X2APIC_FIRST && index <= MSR_X2APIC_LAST &&
-           cpu_has(cpu, FEAT_1_ECX, F1_ECX_X2APIC);
 }
 
 /* ---- RDMSR ---- */
