@@ -14,7 +14,8 @@
 static const char tcg_features[] =
     "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush acpi mmx "
     "fxsr sse sse2 ss pni monitor ssse3 cx16 sse4.1 sse4.2 x2apic movbe popcnt pcid xsave rdrand "
-    "tsc-deadline hypervisor aes pclmulqdq fsgsbase tsc-adjust smep erms invpcid rdseed adx smap clflushopt "
+    "tsc-deadline hypervisor aes pclmulqdq fsgsbase tsc-adjust smep erms invpcid rdseed adx smap "
+    "clflushopt "
     "clwb avx avx2 fma f16c bmi1 bmi2 sha-ni gfni vaes vpclmulqdq avx-vnni pku "
     "umip la57 rdpid fsrm fzrm fsrs fsrc syscall nx mmxext pdpe1gb rdtscp lm "
     "lahf-lm cmp-legacy cr8legacy abm 3dnowprefetch invtsc wbnoinvd "
