@@ -246,6 +246,14 @@ static bool crosses(uint64_t lin, unsigned size)
     return (lin & (TCG_PAGE_SIZE - 1)) + size > TCG_PAGE_SIZE;
 }
 
+/* An access that ends where there are no addresses faults so, whatever is known of its start. */
+static void check_end(TcgCpu *tc, uint64_t second, PageAccess access, MmuMode mode, unsigned seg)
+{
+    if (!x86_is_canonical(tc->cpu, second)) {
+        (void)entry_for(tc, second, access, mode, seg);
+    }
+}
+
 uint64_t tcg_ld_slow(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, unsigned seg)
 {
     TcgCpu *tc = tcg_cpu(cpu);
@@ -255,6 +263,7 @@ uint64_t tcg_ld_slow(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, uns
         return load_in_page(tc, lin, size, mode, seg);
     }
     uint64_t second = wrap(cpu, PAGE_OF(lin) + TCG_PAGE_SIZE);
+    check_end(tc, second, PAGE_READ, mode, seg);
     (void)entry_for(tc, lin, PAGE_READ, mode, seg);
     (void)entry_for(tc, second, PAGE_READ, mode, seg);
     uint64_t v = 0;
@@ -315,9 +324,13 @@ void tcg_probe_write(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, uns
 {
     TcgCpu *tc = tcg_cpu(cpu);
     lin = wrap(cpu, lin);
+    uint64_t second = wrap(cpu, PAGE_OF(lin) + TCG_PAGE_SIZE);
+    if (crosses(lin, size)) {
+        check_end(tc, second, PAGE_WRITE, mode, seg);
+    }
     (void)entry_for(tc, lin, PAGE_WRITE, mode, seg);
     if (crosses(lin, size)) {
-        (void)entry_for(tc, wrap(cpu, PAGE_OF(lin) + TCG_PAGE_SIZE), PAGE_WRITE, mode, seg);
+        (void)entry_for(tc, second, PAGE_WRITE, mode, seg);
     }
     if (tc->tcg->n_watch) {
         tcg_watch_probe(tc, lin, size, true);
