@@ -218,10 +218,10 @@ static void conclude(Job *job)
     if (job->drv->clean) {
         job->drv->clean(job);
     }
+    g_clear_pointer(&job->node, node_unref);
     job_event(job, job->cancelled && job->ret == -ECANCELED ? "BLOCK_JOB_CANCELLED"
                                                             : "BLOCK_JOB_COMPLETED");
     leave_txn(job);
-    g_clear_pointer(&job->node, node_unref);
     set_status(job, JOB_CONCLUDED);
     if (job->auto_dismiss || job->internal) {
         dismiss(job);

@@ -347,8 +347,8 @@ static void let_go(Mirror *m, BlockNode *to)
     node_release(m->target, m);
     node_release(m->source, m);
     ((MirrorFilter *)m->filter->s)->m = NULL;
-    if (m->p.is_commit) {
-        block_loosen(m->target, false);
+    if (m->p.is_commit && to != m->target) {
+        block_loosen(m->target, false); /* else nobody reads through the layers above any more */
     }
     if (m->replaces && to == m->target) {
         block_remove_filter(m->filter, m->source);

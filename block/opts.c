@@ -10,7 +10,7 @@
 struct BlockOpts {
     const Json *options;
     const char *what;
-    GPtrArray *known; /* keys somebody asked for; borrowed constants */
+    GPtrArray *known; /* keys somebody asked for; interned */
     GPtrArray *mistakes;
 };
 
@@ -41,7 +41,7 @@ static void note_known(BlockOpts *o, const char *key)
             return;
         }
     }
-    g_ptr_array_add(o->known, (gpointer)key);
+    g_ptr_array_add(o->known, (gpointer)g_intern_string(key));
 }
 
 bool block_opts_has(const BlockOpts *o, const char *key)

@@ -52,12 +52,16 @@ static BlockBackend *find(Object *root, const char *id, const char *device, Erro
         return NULL;
     }
     g_autoptr(Json) drive = object_get(&dev->obj, "drive", NULL);
-    const char *name = drive ? json_get_string(drive) : NULL;
-    if (!name || !*name) {
-        error_set(errp, "Device '%s' has no drive", id);
-        return NULL;
+    const char *path = drive ? json_get_string(drive) : NULL;
+    Object *blk = path && *path ? object_resolve(root, path) : NULL;
+    for (GList *l = block_graph_of(root)->backends; l; l = l->next) {
+        BlockBackend *b = l->data;
+        if (&b->obj == blk || (b->attached && b->dev == dev)) {
+            return b;
+        }
     }
-    return blk_find(block_graph_of(root), name, errp);
+    error_set(errp, "Device '%s' has no drive", id);
+    return NULL;
 }
 
 bool qmp_eject(Object *root, const char *device, const char *id, bool has_force, bool force,

@@ -53,8 +53,10 @@ static void test_drive_mistakes(void)
     g_autofree char *d = g_strdup_printf("{'file': '%s', 'format': 'raw', 'offset': '1M'}", p);
     expect_mistake(d, "beyond");
     g_autofree char *e =
-        g_strdup_printf("{'file': '%s', 'format': 'raw', 'throttling': {'iops-total': '1'}}", p);
-    expect_mistake(e, "throttling is not supported");
+        g_strdup_printf("{'file': '%s', 'format': 'raw', 'throttling': {'iops-total': '1', "
+                        "'iops-read': '1'}}",
+                        p);
+    expect_mistake(e, "iops-total cannot be used together");
     expect_mistake("{'if': 'virtio'}", "'file' is missing");
     g_assert_null(bt->graph->nodes); /* nothing is left behind */
     bt_end();

@@ -1,0 +1,604 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Live operations on disks while a guest writes: a virtio disk on a qcow2 node is written at
+ * random, QMP changes the graph below it, and every byte is compared in the end, in the
+ * guest's view and in the images.
+ */
+#include "tests/qtest/libqtest-virtio.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SIZE (4u << 20)
+#define T_IN 0
+#define T_OUT 1
+#define T_FLUSH 4
+#define BURST 65536u
+
+typedef struct Fixture {
+    QTest *q;
+    QVirtio v;
+    QVirtQueue vq;
+    const char *dir;
+    uint64_t header, data, status;
+    uint8_t *disk; /* what the guest's disk must hold */
+    uint32_t seed;
+} Fixture;
+
+static uint32_t rnd(Fixture *f)
+{
+    f->seed = f->seed * 1103515245u + 12345u;
+    return f->seed >> 8;
+}
+
+static void G_GNUC_PRINTF(1, 2) sh(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *cmd = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    if (system(cmd) != 0) {
+        g_error("failed: %s", cmd);
+    }
+}
+
+static bool have(const char *program)
+{
+    g_autofree char *p = g_find_program_in_path(program);
+    return p != NULL;
+}
+
+static uint8_t request(Fixture *f, uint32_t type, uint64_t sector, uint32_t len, bool write)
+{
+    qtest_writel(f->q, f->header, type);
+    qtest_writel(f->q, f->header + 4, 0);
+    qtest_writeq(f->q, f->header + 8, sector);
+    qtest_writeb(f->q, f->status, 0xee);
+    uint16_t head = qvirtio_add(&f->v, &f->vq, f->header, 16, false, true);
+    if (len) {
+        qvirtio_add(&f->v, &f->vq, f->data, len, write, true);
+    }
+    qvirtio_add(&f->v, &f->vq, f->status, 1, true, false);
+    qvirtio_kick(&f->v, &f->vq, head);
+    g_assert_cmpuint(qvirtio_wait_used(&f->v, &f->vq, NULL), ==, head);
+    return qtest_readb(f->q, f->status);
+}
+
+static void traffic(Fixture *f, unsigned n)
+{
+    uint8_t buf[BURST];
+    while (n--) {
+        uint32_t len = (1 + rnd(f) % (BURST / 512)) * 512;
+        uint32_t sector = rnd(f) % ((SIZE - len) / 512);
+        uint8_t fill = (uint8_t)(rnd(f) % 7 ? rnd(f) : 0);
+        memset(buf, fill, len);
+        buf[0] ^= fill ? 0x55 : 0;
+        qtest_memwrite(f->q, f->data, buf, len);
+        g_assert_cmpuint(request(f, T_OUT, sector, len, false), ==, 0);
+        memcpy(f->disk + sector * 512ull, buf, len);
+    }
+}
+
+static void verify_guest(Fixture *f)
+{
+    uint8_t buf[BURST];
+    for (uint64_t off = 0; off < SIZE; off += BURST) {
+        g_assert_cmpuint(request(f, T_IN, off / 512, BURST, true), ==, 0);
+        qtest_memread(f->q, f->data, buf, BURST);
+        if (memcmp(buf, f->disk + off, BURST)) {
+            for (unsigned i = 0; i < BURST; i++) {
+                if (buf[i] != f->disk[off + i]) {
+                    g_error("guest reads %02x at %lx, not %02x", buf[i], (unsigned long)(off + i),
+                            f->disk[off + i]);
+                }
+            }
+        }
+    }
+}
+
+/* The image holds `want`, whichever format it has. */
+static void verify_image(Fixture *f, const char *name, const uint8_t *want)
+{
+    g_autofree char *raw = g_strdup_printf("%s/verify.raw", f->dir), *text = NULL;
+    gsize len;
+    sh("qemu-img convert -U -O raw %s/%s %s", f->dir, name, raw);
+    g_assert_true(g_file_get_contents(raw, &text, &len, NULL));
+    g_assert_cmpuint(len, ==, SIZE);
+    for (unsigned i = 0; i < SIZE; i++) {
+        if ((uint8_t)text[i] != want[i]) {
+            g_error("%s holds %02x at %x, not %02x", name, (uint8_t)text[i], i, want[i]);
+        }
+    }
+    unlink(raw);
+}
+
+static void check_image(Fixture *f, const char *name)
+{
+    sh("qemu-img check -q -U %s/%s", f->dir, name);
+}
+
+/* A chain base <- mid <- top of qcow2 images, all with data; the guest's disk is `disk0`. */
+static void start(Fixture *f, const char *more)
+{
+    memset(f, 0, sizeof(*f));
+    f->dir = qtest_tmpdir(NULL);
+    f->disk = g_malloc0(SIZE);
+    f->seed = 12345;
+    sh("rm -f %s/*; cd %s && qemu-img create -q -f qcow2 base.qcow2 4M && "
+       "qemu-io -f qcow2 -c 'write -q -P 17 0 1M' -c 'write -q -P 18 3M 100k' base.qcow2 && "
+       "qemu-img create -q -f qcow2 -b base.qcow2 -F qcow2 mid.qcow2 && "
+       "qemu-io -f qcow2 -c 'write -q -P 33 512k 1M' mid.qcow2 && "
+       "qemu-img create -q -f qcow2 -b mid.qcow2 -F qcow2 top.qcow2",
+       f->dir, f->dir);
+    memset(f->disk, 17, 1 << 20);
+    memset(f->disk + (3 << 20), 18, 100 << 10);
+    memset(f->disk + (512 << 10), 33, 1 << 20);
+    f->q =
+        qtest_start("-machine q35 -m 64 -blockdev driver=file,node-name=f0,filename=%s/base.qcow2 "
+                    "-blockdev driver=qcow2,node-name=base,file=f0 "
+                    "-blockdev driver=file,node-name=f1,filename=%s/mid.qcow2 "
+                    "-blockdev driver=qcow2,node-name=mid,file=f1,backing=base "
+                    "-blockdev driver=file,node-name=f2,filename=%s/top.qcow2 "
+                    "-blockdev driver=qcow2,node-name=top,file=f2,backing=mid,discard=unmap "
+                    "-device virtio-blk-pci,drive=top,id=disk0 %s",
+                    f->dir, f->dir, f->dir, more);
+    qvirtio_open(&f->v, f->q, 2);
+    qvirtio_negotiate(&f->v, ~0ull & ~(1ull << 29));
+    qvirtio_queue(&f->v, &f->vq, 0);
+    qvirtio_driver_ok(&f->v);
+    f->header = qvirtio_alloc(&f->v, 4096);
+    f->data = qvirtio_alloc(&f->v, BURST);
+    f->status = f->header + 512;
+}
+
+static void stop(Fixture *f)
+{
+    qtest_quit(f->q);
+    g_free(f->disk);
+}
+
+static void G_GNUC_PRINTF(3, 4) ok(Fixture *f, const char *command, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *args = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_autoptr(Json) r = qtest_qmp(f->q, command, "%s", args);
+}
+
+static void G_GNUC_PRINTF(4, 5)
+    refused(Fixture *f, const char *command, const char *word, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    g_autofree char *args = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+    g_autoptr(Json) r = qtest_qmp_try(f->q, command, "%s", args);
+    const Json *e = json_get(r, "error");
+    if (!e || !strstr(json_get_str(e, "desc"), word)) {
+        g_error("%s %s: %s, which is not \"%s\"", command, args,
+                e ? json_get_str(e, "desc") : "it went well", word);
+    }
+}
+
+/* A new raw node of the disk's size. */
+static void add_target(Fixture *f, const char *name)
+{
+    sh("truncate -s 4M %s/%s.raw", f->dir, name);
+    ok(f, "blockdev-add",
+       "{'driver':'raw','node-name':'%s','discard':'unmap','file':{'driver':'file',"
+       "'discard':'unmap','filename':'%s/%s.raw'}}",
+       name, f->dir, name);
+}
+
+static void wait_event(Fixture *f, const char *name)
+{
+    g_autoptr(Json) e = qtest_qmp_event(f->q, name);
+}
+
+/* The event's data have this member with this text. */
+static void wait_event_with(Fixture *f, const char *name, const char *key, const char *value)
+{
+    for (;;) {
+        g_autoptr(Json) e = qtest_qmp_event(f->q, name);
+        if (!g_strcmp0(json_get_str(json_get(e, "data"), key), value)) {
+            return;
+        }
+    }
+}
+
+/* Lifts the speed limit; on a slow machine the job may have ended meanwhile. */
+static void hurry(Fixture *f, const char *job)
+{
+    g_autoptr(Json) r =
+        qtest_qmp_try(f->q, "block-job-set-speed", "{'device':'%s','speed':0}", job);
+}
+
+static bool no_jobs(Fixture *f)
+{
+    g_autoptr(Json) j = qtest_qmp(f->q, "query-jobs", NULL);
+    return json_length(j) == 0;
+}
+
+static bool skip(void)
+{
+    if (!have("qemu-img") || !have("qemu-io")) {
+        g_test_skip("qemu-img and qemu-io (qemu-utils) are not installed");
+        return true;
+    }
+    return false;
+}
+
+/* ---- mirror ---- */
+
+static void mirror(const char *copy_mode, bool pivot)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    add_target(&f, "copy");
+    traffic(&f, 20);
+    ok(&f, "blockdev-mirror",
+       "{'job-id':'m','device':'top','target':'copy','sync':'full','copy-mode':'%s',"
+       "'speed':2000000}",
+       copy_mode);
+    refused(&f, "blockdev-mirror", "busy",
+            "{'job-id':'m','device':'top','target':'copy','sync':'full'}");
+    refused(&f, "blockdev-del", "busy", "{'node-name':'copy'}");
+    refused(&f, "job-complete", "cannot accept", "{'id':'m'}");
+    traffic(&f, 40);
+    hurry(&f, "m");
+    wait_event(&f, "BLOCK_JOB_READY");
+    traffic(&f, 60);
+    verify_guest(&f);
+    if (pivot) {
+        ok(&f, "job-complete", "{'id':'m'}");
+    } else {
+        ok(&f, "block-job-cancel", "{'device':'m'}");
+    }
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    g_assert_true(no_jobs(&f));
+    verify_image(&f, "copy.raw", f.disk);
+    g_autofree uint8_t *then = g_memdup2(f.disk, SIZE);
+    traffic(&f, 40);
+    verify_guest(&f);
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    verify_image(&f, "copy.raw", pivot ? f.disk : then);
+    if (pivot) { /* the old chain is free */
+        ok(&f, "blockdev-del", "{'node-name':'top'}");
+        ok(&f, "blockdev-del", "{'node-name':'mid'}");
+        refused(&f, "blockdev-del", "in use", "{'node-name':'copy'}");
+    } else {
+        ok(&f, "blockdev-del", "{'node-name':'copy'}");
+    }
+    stop(&f);
+    check_image(&f, "top.qcow2");
+}
+
+static void test_mirror_background(void)
+{
+    mirror("background", true);
+}
+
+static void test_mirror_blocking(void)
+{
+    mirror("write-blocking", true);
+}
+
+static void test_mirror_no_pivot(void)
+{
+    mirror("background", false);
+}
+
+static void test_mirror_cancel(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    add_target(&f, "copy");
+    for (int i = 0; i < 3; i++) {
+        ok(&f, "blockdev-mirror",
+           "{'job-id':'m','device':'top','target':'copy','sync':'top','speed':100000,"
+           "'filter-node-name':'above'}");
+        traffic(&f, 10);
+        if (i == 1) {
+            ok(&f, "job-pause", "{'id':'m'}");
+            refused(&f, "job-pause", "already paused", "{'id':'m'}");
+            traffic(&f, 5);
+        }
+        ok(&f, "job-cancel", "{'id':'m'}");
+        wait_event(&f, "BLOCK_JOB_CANCELLED");
+        wait_event_with(&f, "JOB_STATUS_CHANGE", "status", "null");
+        verify_guest(&f);
+    }
+    refused(&f, "job-cancel", "not found", "{'id':'m'}");
+    sh("truncate -s 1M %s/small.raw", f.dir);
+    ok(&f, "blockdev-add",
+       "{'driver':'raw','node-name':'small','file':{'driver':'file','filename':'%s/small.raw'}}",
+       f.dir);
+    refused(&f, "blockdev-mirror", "bytes",
+            "{'job-id':'m','device':'top','target':'small','sync':'full'}");
+    refused(&f, "blockdev-mirror", "job ID", "{'device':'top','target':'copy','sync':'full'}");
+    refused(&f, "blockdev-mirror", "itself",
+            "{'job-id':'x','device':'top','target':'base','sync':'full'}");
+    stop(&f);
+}
+
+/* ---- commit and stream ---- */
+
+static void test_commit_active(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    traffic(&f, 40);
+    ok(&f, "block-commit", "{'job-id':'c','device':'top','speed':3000000}");
+    traffic(&f, 40);
+    hurry(&f, "c");
+    wait_event(&f, "BLOCK_JOB_READY");
+    traffic(&f, 40);
+    ok(&f, "job-complete", "{'id':'c'}");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    verify_guest(&f);
+    traffic(&f, 40);
+    verify_guest(&f);
+    ok(&f, "blockdev-del", "{'node-name':'top'}");
+    ok(&f, "blockdev-del", "{'node-name':'mid'}");
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    verify_image(&f, "base.qcow2", f.disk);
+    stop(&f);
+    check_image(&f, "base.qcow2");
+}
+
+static void test_commit_middle(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    traffic(&f, 40);
+    ok(&f, "block-commit",
+       "{'job-id':'c','device':'top','top-node':'mid','base-node':'base','auto-dismiss':false,"
+       "'auto-finalize':false,'speed':4000000}");
+    refused(&f, "block-stream", "busy", "{'job-id':'s','device':'top'}");
+    traffic(&f, 20);
+    wait_event(&f, "BLOCK_JOB_PENDING");
+    traffic(&f, 20);
+    refused(&f, "job-dismiss", "cannot accept", "{'id':'c'}");
+    ok(&f, "job-finalize", "{'id':'c'}");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    g_autoptr(Json) jobs = qtest_qmp(f.q, "query-jobs", NULL);
+    g_assert_cmpstr(json_get_str(json_at(jobs, 0), "status"), ==, "concluded");
+    ok(&f, "job-dismiss", "{'id':'c'}");
+    verify_guest(&f);
+    ok(&f, "blockdev-del", "{'node-name':'mid'}");
+    traffic(&f, 20);
+    verify_guest(&f);
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    verify_image(&f, "top.qcow2", f.disk);
+    stop(&f);
+    check_image(&f, "base.qcow2");
+    check_image(&f, "top.qcow2");
+}
+
+static void test_stream(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    traffic(&f, 20);
+    refused(&f, "block-stream", "backing chain", "{'job-id':'s','device':'top','base-node':'top'}");
+    ok(&f, "block-stream", "{'job-id':'s','device':'top','base-node':'base','speed':1000000}");
+    traffic(&f, 40);
+    hurry(&f, "s");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    verify_guest(&f);
+    ok(&f, "blockdev-del", "{'node-name':'mid'}");
+    ok(&f, "block-stream", "{'job-id':'s','device':'top'}");
+    traffic(&f, 40);
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    ok(&f, "blockdev-del", "{'node-name':'base'}");
+    verify_guest(&f);
+    traffic(&f, 20);
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    stop(&f);
+    check_image(&f, "top.qcow2");
+}
+
+/* ---- backup ---- */
+
+static void test_backup(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    add_target(&f, "full");
+    traffic(&f, 30);
+    g_autofree uint8_t *then = g_memdup2(f.disk, SIZE);
+    ok(&f, "block-dirty-bitmap-add", "{'node':'top','name':'b0'}");
+    ok(&f, "blockdev-backup",
+       "{'job-id':'b','device':'top','target':'full','sync':'full','speed':1000000}");
+    traffic(&f, 60);
+    hurry(&f, "b");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    verify_guest(&f);
+    ok(&f, "blockdev-del", "{'node-name':'full'}");
+    verify_image(&f, "full.raw", then);
+    /* What was written since goes into the same file, by the bitmap. */
+    sh("cp %s/full.raw %s/inc.raw", f.dir, f.dir);
+    add_target(&f, "inc");
+    memcpy(then, f.disk, SIZE);
+    ok(&f, "transaction",
+       "{'actions':[{'type':'blockdev-backup','data':{'job-id':'i','device':'top','target':'inc',"
+       "'sync':'incremental','bitmap':'b0','speed':500000}},"
+       "{'type':'block-dirty-bitmap-add','data':{'node':'top','name':'b1'}}]}");
+    refused(&f, "block-dirty-bitmap-clear", "in use", "{'node':'top','name':'b0'}");
+    traffic(&f, 40);
+    hurry(&f, "i");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    verify_guest(&f);
+    ok(&f, "blockdev-del", "{'node-name':'inc'}");
+    verify_image(&f, "inc.raw", then);
+    g_autoptr(Json) q = qtest_qmp(f.q, "query-block", NULL);
+    const Json *maps = json_get(json_get(json_at(q, 0), "inserted"), "dirty-bitmaps");
+    g_assert_cmpuint(json_length(maps), ==, 2);
+    int64_t a = 0, b = 0;
+    json_get_int(json_get(json_at(maps, 0), "count"), &a);
+    json_get_int(json_get(json_at(maps, 1), "count"), &b);
+    g_assert_cmpint(a, ==, b); /* both know what came after the second backup began */
+    g_assert_cmpint(a, >, 0);
+    stop(&f);
+}
+
+static void test_backup_cancel(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    add_target(&f, "copy");
+    ok(&f, "block-dirty-bitmap-add", "{'node':'top','name':'b0','granularity':65536}");
+    traffic(&f, 30);
+    ok(&f, "blockdev-backup",
+       "{'job-id':'b','device':'top','target':'copy','sync':'incremental','bitmap':'b0',"
+       "'speed':65536}");
+    traffic(&f, 10);
+    ok(&f, "job-cancel", "{'id':'b'}");
+    wait_event(&f, "BLOCK_JOB_CANCELLED");
+    /* Nothing is lost: the next one gets everything. */
+    sh("cd %s && qemu-img convert -U -O raw mid.qcow2 copy2.raw", f.dir);
+    add_target(&f, "copy2");
+    g_autofree uint8_t *then = g_memdup2(f.disk, SIZE);
+    ok(&f, "blockdev-backup",
+       "{'job-id':'b','device':'top','target':'copy2','sync':'incremental','bitmap':'b0'}");
+    traffic(&f, 10);
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    ok(&f, "blockdev-del", "{'node-name':'copy2'}");
+    verify_image(&f, "copy2.raw", then);
+    verify_guest(&f);
+    stop(&f);
+}
+
+/* ---- snapshots and transactions ---- */
+
+static void test_snapshot(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    traffic(&f, 20);
+    for (int i = 0; i < 3; i++) {
+        sh("cd %s && qemu-img create -q -f qcow2 snap%d.qcow2 4M", f.dir, i);
+        ok(&f, "blockdev-add",
+           "{'driver':'qcow2','node-name':'snap%d','backing':null,'file':{'driver':'file',"
+           "'filename':'%s/snap%d.qcow2'}}",
+           i, f.dir, i);
+    }
+    ok(&f, "blockdev-snapshot", "{'node':'top','overlay':'snap0'}");
+    traffic(&f, 20);
+    verify_guest(&f);
+    refused(&f, "blockdev-snapshot", "cycle", "{'node':'snap0','overlay':'snap0'}");
+    refused(&f, "blockdev-snapshot", "backing images", "{'node':'snap0','overlay':'f1'}");
+    /* All or nothing. */
+    refused(&f, "transaction", "Abort",
+            "{'actions':[{'type':'blockdev-snapshot','data':{'node':'snap0','overlay':'snap1'}},"
+            "{'type':'block-dirty-bitmap-add','data':{'node':'snap0','name':'x'}},"
+            "{'type':'abort','data':{}}]}");
+    traffic(&f, 20);
+    verify_guest(&f);
+    refused(&f, "block-dirty-bitmap-remove", "not found", "{'node':'snap0','name':'x'}");
+    ok(&f, "blockdev-snapshot", "{'node':'snap0','overlay':'snap1'}");
+    traffic(&f, 20);
+    ok(&f, "blockdev-snapshot", "{'node':'snap1','overlay':'snap2'}");
+    traffic(&f, 20);
+    verify_guest(&f);
+    /* And back into one: the middle first, then the active layer. */
+    ok(&f, "block-commit", "{'job-id':'c','device':'snap2','top-node':'snap1','base-node':'top'}");
+    traffic(&f, 10);
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    ok(&f, "block-commit", "{'job-id':'c','device':'snap2','base-node':'top'}");
+    wait_event(&f, "BLOCK_JOB_READY");
+    traffic(&f, 10);
+    ok(&f, "job-complete", "{'id':'c'}");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    verify_guest(&f);
+    ok(&f, "blockdev-del", "{'node-name':'snap2'}");
+    ok(&f, "blockdev-del", "{'node-name':'snap1'}");
+    ok(&f, "blockdev-del", "{'node-name':'snap0'}");
+    traffic(&f, 10);
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    verify_image(&f, "top.qcow2", f.disk);
+    stop(&f);
+    check_image(&f, "top.qcow2");
+}
+
+/* ---- nodes ---- */
+
+static void test_reopen(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "-object throttle-group,id=tg,x-iops-total=100000");
+    ok(&f, "blockdev-reopen",
+       "{'options':[{'driver':'qcow2','node-name':'top','file':'f2','backing':'mid',"
+       "'detect-zeroes':'on'}]}");
+    refused(&f, "blockdev-reopen", "Cannot change the option 'filename'",
+            "{'options':[{'driver':'file','node-name':'f0','filename':'/nowhere'}]}");
+    refused(&f, "blockdev-reopen", "read-only",
+            "{'options':[{'driver':'qcow2','node-name':'top','file':'f2','backing':'mid',"
+            "'read-only':true}]}");
+    refused(&f, "blockdev-reopen", "cycle",
+            "{'options':[{'driver':'qcow2','node-name':'mid','file':'f1','backing':'top'}]}");
+    ok(&f, "block-set-write-threshold", "{'node-name':'top','write-threshold':65536}");
+    traffic(&f, 20);
+    wait_event(&f, "BLOCK_WRITE_THRESHOLD");
+    ok(&f, "block_set_io_throttle",
+       "{'id':'disk0','bps':0,'bps_rd':0,'bps_wr':0,'iops':200,'iops_rd':0,'iops_wr':0}");
+    gint64 t0 = g_get_monotonic_time();
+    traffic(&f, 120);
+    double took = (double)(g_get_monotonic_time() - t0) / G_USEC_PER_SEC;
+    g_assert_cmpfloat(took, >, 0.45); /* 20 at once, 100 at 200 a second */
+    refused(&f, "block_set_io_throttle", "together",
+            "{'id':'disk0','bps':0,'bps_rd':0,'bps_wr':0,'iops':200,'iops_rd':1,'iops_wr':0}");
+    ok(&f, "block_set_io_throttle",
+       "{'id':'disk0','bps':0,'bps_rd':0,'bps_wr':0,'iops':0,'iops_rd':0,'iops_wr':0}");
+    ok(&f, "block_resize", "{'node-name':'top','size':8388608}");
+    verify_guest(&f);
+    stop(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/block-live/mirror/background", test_mirror_background);
+    g_test_add_func("/block-live/mirror/write-blocking", test_mirror_blocking);
+    g_test_add_func("/block-live/mirror/no-pivot", test_mirror_no_pivot);
+    g_test_add_func("/block-live/mirror/cancel", test_mirror_cancel);
+    g_test_add_func("/block-live/commit/active", test_commit_active);
+    g_test_add_func("/block-live/commit/middle", test_commit_middle);
+    g_test_add_func("/block-live/stream", test_stream);
+    g_test_add_func("/block-live/backup/incremental", test_backup);
+    g_test_add_func("/block-live/backup/cancel", test_backup_cancel);
+    g_test_add_func("/block-live/snapshot", test_snapshot);
+    g_test_add_func("/block-live/reopen", test_reopen);
+    return g_test_run();
+}
