@@ -514,7 +514,8 @@ static void test_snapshot(void)
     ok(&f, "blockdev-snapshot", "{'node':'top','overlay':'snap0'}");
     traffic(&f, 20);
     verify_guest(&f);
-    refused(&f, "blockdev-snapshot", "cycle", "{'node':'snap0','overlay':'snap0'}");
+    refused(&f, "blockdev-snapshot", "already has a backing image",
+            "{'node':'snap0','overlay':'snap0'}");
     refused(&f, "blockdev-snapshot", "backing images", "{'node':'snap0','overlay':'f1'}");
     /* All or nothing. */
     refused(&f, "transaction", "Abort",
