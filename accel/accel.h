@@ -44,6 +44,8 @@ struct AccelClass {
     bool (*sync_in)(Vcpu *v, Error **errp);
     void (*info)(Accel *a, GString *out); /* info jit */
     void (*debug_changed)(Accel *a);      /* debug_points changed; NULL: none are possible */
+    /* Can it stop at all of debug_points? NULL: at any number of any kind. */
+    bool (*debug_check)(Accel *a, Error **errp);
     /* What -cpu can ask for; NULL: what TCG has. After create. */
     bool (*cpu_engine)(Accel *a, CpuEngineInfo *info, Error **errp);
     /* The machine goes on, or stands still: vCPUs paused, control thread. NULL: fine. */

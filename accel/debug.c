@@ -42,6 +42,10 @@ bool accel_debug_add(Accel *a, DebugPoint p, Error **errp)
         return false;
     }
     g_array_append_val(a->debug_points, p);
+    if (accel_class(a)->debug_check && !accel_class(a)->debug_check(a, errp)) {
+        g_array_set_size(a->debug_points, a->debug_points->len - 1);
+        return false;
+    }
     changed(a);
     return true;
 }

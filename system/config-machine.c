@@ -55,8 +55,27 @@ static void add_accel(Config *cfg, const char *name, OptionText *text)
     g_ptr_array_add(cfg->accels, a);
 }
 
+/* Properties of the engine that may be said with -machine: noted in the text of -accel kvm. */
+static void move_kvm_props(Config *cfg)
+{
+    static const char *const names[] = {"kernel-irqchip", "kvm-shadow-mem", NULL};
+    for (unsigned i = 0; names[i]; i++) {
+        g_autofree char *under = g_strdelimit(g_strdup(names[i]), "-", '_');
+        const char *key = json_get(cfg->machine_props, names[i]) ? names[i] : under;
+        const Json *v = json_get(cfg->machine_props, key);
+        if (v) {
+            if (!cfg->kvm_props) {
+                cfg->kvm_props = json_object();
+            }
+            json_put(cfg->kvm_props, names[i], json_ref((Json *)v));
+            json_remove(cfg->machine_props, key);
+        }
+    }
+}
+
 static void read_accels(Config *cfg, Cmdline *c)
 {
+    move_kvm_props(cfg);
     const char *list = json_get_str(cfg->machine_props, "accel");
     if (list) {
         g_auto(GStrv) names = g_strsplit(list, ":", 0);

@@ -31,6 +31,9 @@ void config_init(Config *cfg)
 void config_free(Config *cfg)
 {
     json_unref(cfg->machine_props);
+    if (cfg->kvm_props) {
+        json_unref(cfg->kvm_props);
+    }
     for (unsigned i = 0; i < cfg->accels->len; i++) {
         AccelChoice *a = cfg->accels->pdata[i];
         g_free(a->name);

@@ -261,7 +261,7 @@ static void apply_machine_props(Machine *m, const Config *cfg, Cmdline *c)
 }
 
 /* ---- the engine ---- */
-static Accel *try_accel(Vm *vm, const AccelChoice *choice, Error **errp)
+static Accel *try_accel(Vm *vm, const Config *cfg, const AccelChoice *choice, Error **errp)
 {
     static const char *const ignore[] = {"accel", NULL};
     Accel *a = accel_new(choice->name, errp);
@@ -270,7 +270,9 @@ static Accel *try_accel(Vm *vm, const AccelChoice *choice, Error **errp)
     }
     a->clocks = vm->clocks;
     a->mem = vm->memsys;
-    if ((choice->text &&
+    if ((cfg->kvm_props && !strcmp(choice->name, "kvm") &&
+         !object_set_from(&a->obj, cfg->kvm_props, NULL, NULL, errp)) ||
+        (choice->text &&
          !object_set_from(&a->obj, option_values(choice->text), ignore, NULL, errp)) ||
         !accel_class(a)->create(a, vm->memsys, errp)) {
         object_unref(&a->obj);
@@ -285,7 +287,7 @@ static void make_accel(Vm *vm, const Config *cfg, Cmdline *c)
     for (unsigned i = 0; i < cfg->accels->len; i++) {
         const AccelChoice *choice = cfg->accels->pdata[i];
         Error *e = NULL;
-        vm->accel = try_accel(vm, choice, &e);
+        vm->accel = try_accel(vm, cfg, choice, &e);
         if (vm->accel) {
             if (err) {
                 report_warning("falling back to %s: %s", choice->name, error_message(err));

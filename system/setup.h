@@ -13,6 +13,7 @@
 /* What the options say, put together: pure values, nothing touched yet. */
 typedef struct Config {
     const char *machine_type;          /* as given, or NULL */
+    Json *kvm_props;                   /* of all -machine, what is -accel kvm's; or NULL */
     Json *machine_props;               /* of all -machine, without the type */
     const GivenOption *machine_option; /* the last one, for messages */
     GPtrArray *accels;                 /* OptionText* or plain names: AccelChoice */

@@ -113,6 +113,9 @@ static bool probe(Kvm *k, Error **errp)
         g_array_append_val(k->missing, i);
         LOG(LOG_UNIMP, "kvm: the kernel lacks %s: without it goes %s\n", c->name, c->loss);
     }
+    k->readonly_mem = kvm_check(k, KVM_CAP_READONLY_MEM) > 0;
+    k->block_irqs = kvm_check(k, KVM_CAP_SET_GUEST_DEBUG2) & (int)KVM_GUESTDBG_BLOCKIRQ;
+    k->intr_shadow = kvm_check(k, KVM_CAP_INTR_SHADOW) > 0;
     k->mce = kvm_check(k, KVM_CAP_MCE) > 0;
     k->sregs2 = kvm_check(k, KVM_CAP_SREGS2) > 0;
     k->clock_ctrl = kvm_check(k, KVM_CAP_KVMCLOCK_CTRL) > 0;
@@ -333,6 +336,10 @@ static void kvm_running(Accel *accel, bool run)
     Kvm *k = accel->data;
     struct kvm_clock_data c = {0};
 
+    if (run) {
+        /* Only now that the board is whole: each slot on the way there would cost a wait. */
+        kvm_memory_start(k);
+    }
     if (!k->adjust_clock) {
         return;
     }
@@ -365,11 +372,6 @@ static void kvm_info(Accel *accel, GString *out)
     }
 }
 
-static void kvm_accel_finalize(Object *obj)
-{
-    g_free(((KvmAccel *)obj)->device);
-}
-
 static const Property kvm_props[] = {
     PROPERTY_ENUM("kernel-irqchip", KvmAccel, irqchip, irqchip_names, KVM_IRQCHIP_MODE_ON,
                   "interrupt controllers in the kernel: on (all), split (local APICs), off"),
@@ -392,10 +394,12 @@ static const AccelClass kvm_class = {
     .sync_out = kvm_sync_out,
     .sync_in = kvm_sync_in,
     .info = kvm_info,
+    .debug_changed = kvm_debug_changed,
+    .debug_check = kvm_debug_check,
     .cpu_engine = kvm_cpu_engine,
     .running = kvm_running,
 };
 
 OBJECT_TYPE(kvm_accel_type, .name = "kvm-accel", .parent = TYPE_ACCEL,
             .help = "runs guest code on the host's processor", .size = sizeof(KvmAccel),
-            .klass = &kvm_class, .props = kvm_props, .finalize = kvm_accel_finalize)
+            .klass = &kvm_class, .props = kvm_props)

@@ -59,7 +59,8 @@ struct Kvm {
     uint32_t *msrs; /* that the kernel saves: sorted */
     struct kvm_cpuid2 *cpuid, *hv_cpuid;
     bool smm, xsave2_large, sregs2, debugregs, xcrs, vcpu_events, triple_fault, nested;
-    bool exception_payload, manual_dirty, mce, clock_ctrl, adjust_clock, signal_msi;
+    bool readonly_mem, intr_shadow, block_irqs, exception_payload, mce, clock_ctrl, adjust_clock,
+        signal_msi;
     uint32_t xsave_size, nested_size;
     uint32_t dirty_ring; /* entries; 0: bitmaps */
     bool dirty_ring_acq_rel;
@@ -111,7 +112,8 @@ struct KvmCpu {
     int64_t tsc_offset;
     uint8_t *xsave;
     struct kvm_nested_state *nested;
-    struct kvm_debug_exit_arch debug; /* of the last RUN_EXIT_DEBUG */
+    bool debug_stale; /* atomic enough: written while it is paused */
+    bool debugging;
 };
 
 static inline Kvm *kvm_of(const Accel *a)
@@ -140,11 +142,18 @@ bool kvm_sync_in(Vcpu *v, Error **errp);
 void kvm_inhibit_begin(Kvm *k);
 void kvm_inhibit_end(Kvm *k);
 
+/* ---- debug.c ---- */
+bool kvm_debug_check(Accel *a, Error **errp);
+void kvm_debug_changed(Accel *a);
+void kvm_debug_update(KvmCpu *kc);
+bool kvm_debug_exit(KvmCpu *kc);
+
 /* ---- report.c ---- */
 void kvm_report_exit(KvmCpu *kc, const char *what);
 
 /* ---- slots.c ---- */
-bool kvm_memory_start(Kvm *k, Error **errp);
+/* From now on the kernel knows the guest's memory. Idempotent; no vCPU runs. */
+void kvm_memory_start(Kvm *k);
 void kvm_memory_stop(Kvm *k);
 void kvm_memory_init(Kvm *k);
 void kvm_memory_fini(Kvm *k);

@@ -170,7 +170,7 @@ static bool slot_of(const KvmSpace *sp, const MemSection *sec, KvmSlot *s)
         start >= end) {
         return false;
     }
-    if (rom && kvm_check(sp->kvm, KVM_CAP_READONLY_MEM) <= 0) {
+    if (rom && !sp->kvm->readonly_mem) {
         return false;
     }
     *s = (KvmSlot){.gpa = start,
@@ -433,7 +433,7 @@ void kvm_memory_init(Kvm *k)
     kvm_eventfds(&k->io_listener, true);
 }
 
-bool kvm_memory_start(Kvm *k, Error **errp)
+void kvm_memory_start(Kvm *k)
 {
     Accel *a = k->accel;
     AddressSpace *views[2] = {a->as_memory, a->as_smm};
@@ -450,7 +450,6 @@ bool kvm_memory_start(Kvm *k, Error **errp)
         k->io_listening = true;
         memory_listener_add(a->mem, &k->io_listener);
     }
-    return true;
 }
 
 void kvm_memory_stop(Kvm *k)

@@ -365,9 +365,8 @@ static bool handle_exit(KvmCpu *kc, RunExit *exit)
         *exit = RUN_EXIT_SHUTDOWN;
         return false;
     case KVM_EXIT_DEBUG:
-        kc->debug = run->debug.arch;
         *exit = RUN_EXIT_DEBUG;
-        return false;
+        return !kvm_debug_exit(kc);
     case KVM_EXIT_SYSTEM_EVENT:
         return system_event(kc, exit);
     default:
@@ -411,6 +410,9 @@ RunExit kvm_run(Vcpu *v)
     CPUX86 *cpu = &v->cpu;
     RunExit exit = RUN_EXIT_ERROR;
 
+    if (kc->debug_stale || v->step || kc->debugging) {
+        kvm_debug_update(kc);
+    }
     for (;;) {
         uint32_t irq;
         int ret;
@@ -557,9 +559,6 @@ bool kvm_vcpu_create(Accel *a, Vcpu *v, Error **errp)
     kc->dirty = true;
     unblock_kick();
     g_ptr_array_add(k->cpus, kc);
-    if (k->cpus->len == 1) {
-        return kvm_memory_start(k, errp);
-    }
     return true;
 }
 

@@ -308,7 +308,7 @@ static bool put_events(KvmCpu *kc, Error **errp)
     }
     e.nmi.injected = cpu->injected_nmi;
     e.nmi.masked = cpu->nmi_masked;
-    if (kvm_check(kc->kvm, KVM_CAP_INTR_SHADOW) > 0) {
+    if (kc->kvm->intr_shadow) {
         e.flags |= KVM_VCPUEVENT_VALID_SHADOW;
         e.interrupt.shadow = cpu->hflags & HF_INHIBIT ? KVM_X86_SHADOW_INT_STI : 0;
     }
