@@ -110,11 +110,11 @@ static Vec *vreg(TcgCpu *tc, unsigned n)
     return n < IR_VT0 ? &tc->cpu->vec[n] : &tc->vtmp[n - IR_VT0];
 }
 
-void tcg_check_stack(CPUX86 *cpu, const IrOp *op, uint64_t lin, unsigned size)
+void tcg_check_address(CPUX86 *cpu, const IrOp *op, uint64_t lin, unsigned size)
 {
-    if (op->seg == SEG_SS && (cpu->hflags & HF_CS64) &&
+    if ((cpu->hflags & HF_CS64) &&
         !(x86_is_canonical(cpu, lin) && x86_is_canonical(cpu, lin + size - 1))) {
-        x86_raise_error(cpu, EXC_SS, 0);
+        x86_raise_error(cpu, op->seg == SEG_SS ? EXC_SS : EXC_GP, 0);
     }
 }
 
@@ -122,7 +122,7 @@ static void vec_load(TcgCpu *tc, const IrOp *op, uint64_t lin)
 {
     CPUX86 *cpu = tc->cpu;
     Vec v = {0};
-    tcg_check_stack(cpu, op, lin, op->size);
+    tcg_check_address(cpu, op, lin, op->size);
     mmu_ld_bytes(cpu, lin, &v, op->size, (MmuMode)tc->current->mmu_mode);
     memcpy(vreg(tc, op->d), &v, op->size > 16 ? op->size : 16);
 }
@@ -614,7 +614,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     OP(atomic)
     {
         SYNC();
-        tcg_check_stack(cpu, op, tcg_op_linear(cpu, op, op->size, true), op->size);
+        tcg_check_address(cpu, op, tcg_op_linear(cpu, op, op->size, true), op->size);
         interp_atomic(cpu, op, &fl);
         CHECK_LEAVE();
         NEXT();
@@ -722,7 +722,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
         void *p = (void *)(lin + e->addend);
         if (unlikely(op->size > 32 || !tlb_hit(e->tag_w, lin, op->size, gen))) {
             SYNC();
-            tcg_check_stack(cpu, op, lin, op->size);
+            tcg_check_address(cpu, op, lin, op->size);
             mmu_st_bytes(cpu, lin, vreg(tc, op->a), op->size, mode);
             CHECK_LEAVE();
         } else if (op->size == 16) {

@@ -13,8 +13,8 @@ uint32_t tcg_irq_mask(const CPUX86 *cpu);
 /* Linear address of an operation's memory operand; raises segment faults. */
 uint64_t tcg_op_linear(CPUX86 *cpu, const IrOp *op, unsigned size, bool write);
 
-/* #SS if an operand of the stack segment is at no address of 64-bit mode: elsewhere that is #GP. */
-void tcg_check_stack(CPUX86 *cpu, const IrOp *op, uint64_t lin, unsigned size);
+/* #GP, or #SS for the stack segment, if some of an operand is at no address of 64-bit mode. */
+void tcg_check_address(CPUX86 *cpu, const IrOp *op, uint64_t lin, unsigned size);
 
 void interp_movsx(uint64_t *regs, const IrOp *op);
 void interp_flagop(uint64_t *regs, const IrOp *op, uint32_t *fl);
