@@ -435,6 +435,7 @@ const BlockDriver block_driver_luks = {
     .info = luks_image_info,
     .create_options = luks_create_options,
     .create = luks_create_image,
+    .new_is_garbage = true,
     .measure = luks_measure,
     .amend_options = luks_amend_options,
     .amend = luks_amend,

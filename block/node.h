@@ -173,6 +173,7 @@ struct BlockDriver {
     int (*amend)(BlockNode *n, BlockOpts *o, bool force, const BlockProgress *p, Error **errp);
     /* `fix`: BLOCK_FIX_*. */
     int (*check)(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out, Error **errp);
+    bool new_is_garbage;      /* a new image does not read as zeroes (encryption) */
     bool supports_backing;    /* its images can name a backing file */
     bool supports_compressed; /* pwritev() takes BLK_COMPRESSED: whole clusters, written once */
     /* Changes the names stored in the image (NULL: none); n->backing stays as it is. */

@@ -7,6 +7,9 @@
 #include <errno.h>
 
 const BlockCreateOption qcow2_create_options[] = {
+    {"cluster_size", "size", "512 to 2M (default 64k)"},
+    {"extended_l2", "bool", "clusters are allocated in 32 parts"},
+    {"compression_type", "zlib|zstd", "of compressed clusters"},
     {"size", "size", "bytes"},
     {"compat", "0.10|1.1|v2|v3", "version of the format"},
     {"backing_file", "str", "file name of the backing image"},
@@ -21,12 +24,9 @@ const BlockCreateOption qcow2_create_options[] = {
     {"encrypt.ivgen-hash-alg", "sha256", "hash for that, with essiv"},
     {"encrypt.hash-alg", "sha1|sha256|sha512", "hash of the key derivation"},
     {"encrypt.iter-time", "num", "milliseconds that a guess of the password shall take"},
-    {"cluster_size", "size", "512 to 2M (default 64k)"},
     {"preallocation", "off|metadata|falloc|full", "space that is reserved"},
     {"lazy_refcounts", "bool", "reference counts may be stale after a crash"},
     {"refcount_bits", "num", "1, 2, 4, 8, 16, 32 or 64"},
-    {"compression_type", "zlib|zstd", "of compressed clusters"},
-    {"extended_l2", "bool", "clusters are allocated in 32 parts"},
     {"nocow", "bool", "turn off copy-on-write of the file system (btrfs)"},
     {NULL},
 };

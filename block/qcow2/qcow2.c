@@ -349,10 +349,13 @@ static void qcow2_info(BlockNode *n, Json *image)
     json_put_string(data, "compression-type", s->compression ? "zstd" : "zlib");
     if (s->version >= 3) {
         json_put_bool(data, "lazy-refcounts", (s->compat & QCOW2_COMPAT_LAZY_REFCOUNTS) != 0);
+        json_put_int(data, "refcount-bits", 1 << s->refcount_order);
         json_put_bool(data, "corrupt", (s->incompat & QCOW2_INCOMPAT_CORRUPT) != 0 || s->corrupt);
         json_put_bool(data, "extended-l2", qcow2_extended(s));
     }
-    json_put_int(data, "refcount-bits", 1 << s->refcount_order);
+    if (s->version < 3) {
+        json_put_int(data, "refcount-bits", 1 << s->refcount_order);
+    }
     if (s->data_file) {
         json_put_string(data, "data-file", s->data_file);
     }
