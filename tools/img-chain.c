@@ -103,7 +103,8 @@ static int commit(Tool *t, BlockNode *n, ToolArgs *a, Error **errp)
         above = above->backing;
     }
     /* The image above tolerates it: what it does not hold itself does not change for readers. */
-    if (!base || !node_take(base, above, above->name, false, true, errp) || !node_reopen(base, false, errp) ||
+    if (!base || !node_take(base, above, above->name, false, true, errp) ||
+        !node_reopen(base, false, errp) ||
         !node_take(base, &progress, "commit", true, true, errp)) {
         return -EINVAL;
     }

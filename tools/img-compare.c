@@ -320,6 +320,7 @@ static void bench_worker(void *opaque)
         uint64_t i = b->started++;
         uint64_t at = b->offset;
         b->offset += b->step;
+        b->offset %= b->n->length;
         if (b->offset + b->size > b->n->length) {
             b->offset = 0;
         }

@@ -271,6 +271,24 @@ static void qcow2_close(BlockNode *n)
     fiber_mutex_destroy(&s->sync_lock);
 }
 
+static bool qcow2_reopen(BlockNode *n, bool read_only, Error **errp)
+{
+    Qcow2 *s = n->s;
+    if (read_only) {
+        write_back(s);
+        return true;
+    }
+    if ((s->incompat & QCOW2_INCOMPAT_CORRUPT) || s->corrupt || s->shown_length) {
+        error_set(errp, "'%s' is %s and cannot be written", node_filename(n),
+                  s->shown_length ? "a snapshot" : "marked corrupt");
+        return false;
+    }
+    n->flags.read_only = false; /* what is prepared is written already */
+    bool ok = prepare_writing(s, errp);
+    n->flags.read_only = true;
+    return ok;
+}
+
 static int qcow2_flush(BlockNode *n)
 {
     return qcow2_sync(n->s);
@@ -386,6 +404,7 @@ const BlockDriver block_driver_qcow2 = {
     .preadv = qcow2_preadv,
     .pwritev = qcow2_pwritev,
     .flush = qcow2_flush,
+    .reopen = qcow2_reopen,
     .discard = qcow2_discard,
     .zero = qcow2_zero,
     .truncate = qcow2_truncate,
