@@ -8,6 +8,7 @@
  * instructions) and kicks it.
  */
 #include "accel/accel.h"
+#include "util/blocking.h"
 
 #include <assert.h>
 #include <signal.h>
@@ -104,6 +105,7 @@ void vcpu_run_on(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque)
         fn(v, opaque);
         return;
     }
+    blocking_call("vcpu_run_on()");
     queue_work(v, fn, opaque, &done);
     pthread_mutex_lock(&v->lock);
     while (!done) {
@@ -316,6 +318,7 @@ void vcpu_free(Vcpu *v)
 void vcpus_pause(GPtrArray *vcpus)
 {
     assert(!current);
+    blocking_call("vcpus_pause()");
     for (guint i = 0; i < vcpus->len; i++) {
         Vcpu *v = vcpus->pdata[i];
 

@@ -2,6 +2,7 @@
 /* Requests of devices to their backends: each is a fiber. */
 #include "block/backend.h"
 #include "block/throttle.h"
+#include "util/blocking.h"
 
 #include <errno.h>
 
@@ -221,6 +222,7 @@ static void wait_zero(BlockGraph *g, EventLoop *loop, unsigned *counter)
     bool polled = false;
     while (__atomic_load_n(counter, __ATOMIC_SEQ_CST)) {
         if (loop_is_served(loop) && !loop_is_current(loop) && !loop_lock_held(loop)) {
+            blocking_call("waiting for requests");
             g_mutex_lock(&g->idle_lock);
             if (__atomic_load_n(counter, __ATOMIC_SEQ_CST)) {
                 gint64 until = g_get_monotonic_time() + G_TIME_SPAN_SECOND;

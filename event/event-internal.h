@@ -41,8 +41,11 @@ void timer_set_fini(TimerSet *ts);
  * that or `limit`, whichever is earlier. */
 int64_t timer_set_sleep(TimerSet *ts, const ClockSet *cs, int64_t limit);
 void timer_set_awake(TimerSet *ts);
-/* Runs what is due on the clocks of `mask` (bit per ClockType). true if anything ran. */
-bool timer_set_run(TimerSet *ts, const ClockSet *cs, unsigned mask);
+/*
+ * Runs what is due on the clocks of `mask` (bit per ClockType), with the lock of `breathing`
+ * (or NULL) given up for a moment after each. true if anything ran.
+ */
+bool timer_set_run(TimerSet *ts, const ClockSet *cs, unsigned mask, EventLoop *breathing);
 
 /* ---- aio.c ---- */
 AioContext **loop_aio_slot(EventLoop *loop);

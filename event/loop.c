@@ -3,11 +3,14 @@
 #include "event/loop.h"
 
 #include "event/event-internal.h"
+#include "event/lock-check.h"
 #include "util/bits.h"
+#include "util/blocking.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -35,6 +38,7 @@ struct EventLoop {
     pthread_mutex_t lock;
     const void *owner; /* the holder's thread mark; atomic */
     unsigned depth;
+    unsigned waiters; /* atomic: threads that want the lock */
     EventLoop *outer; /* the loop lock that the holder took before */
 
     int epoll_fd, wake_fd;
@@ -165,6 +169,7 @@ static void lock_taken(EventLoop *loop, unsigned depth)
     loop->depth = depth;
     loop->outer = held_loop;
     held_loop = loop;
+    lock_check_begin(!loop->control);
 }
 
 void loop_lock(EventLoop *loop)
@@ -173,7 +178,9 @@ void loop_lock(EventLoop *loop)
         loop->depth++;
         return;
     }
+    __atomic_add_fetch(&loop->waiters, 1, __ATOMIC_RELAXED);
     pthread_mutex_lock(&loop->lock);
+    __atomic_sub_fetch(&loop->waiters, 1, __ATOMIC_RELAXED);
     lock_taken(loop, 1);
 }
 
@@ -181,6 +188,9 @@ void loop_lock(EventLoop *loop)
 static unsigned lock_drop(EventLoop *loop)
 {
     unsigned depth = loop->depth;
+    if (!loop->control) {
+        lock_check_end(loop);
+    }
     /* Usually the innermost; locks may also be released in another order. */
     EventLoop **p = &held_loop;
     while (*p != loop) {
@@ -216,6 +226,35 @@ bool loop_lock_foreign(EventLoop *loop)
     }
     loop_lock(loop);
     return true;
+}
+
+void loop_allow_long(EventLoop *loop)
+{
+    assert(loop_lock_held(loop));
+    lock_check_allow();
+}
+
+/*
+ * A mutex that is let go and taken again at once is hardly ever got by others: they are
+ * given the time to wake up, but not for ever.
+ */
+void loop_yield(EventLoop *loop)
+{
+    if (loop->depth != 1 || held_loop != loop) {
+        return;
+    }
+    bool watched = lock_check_pause(loop);
+    if (__atomic_load_n(&loop->waiters, __ATOMIC_RELAXED)) {
+        lock_drop(loop);
+        for (unsigned i = 0; i < 200 && !__atomic_load_n(&loop->owner, __ATOMIC_RELAXED) &&
+                             __atomic_load_n(&loop->waiters, __ATOMIC_RELAXED);
+             i++) {
+            sched_yield();
+        }
+        pthread_mutex_lock(&loop->lock);
+        lock_taken(loop, 1);
+    }
+    lock_check_resume(watched);
 }
 
 /* ---- descriptors ---- */
@@ -281,9 +320,11 @@ void loop_watch_fd(EventLoop *loop, int fd, FdFn *readable, FdFn *writable, void
 static void watch_fire(Watch *w, uint32_t events)
 {
     if (!w->dead && w->readable && (events & ~(uint32_t)EPOLLOUT)) {
+        lock_check_note(w->readable, NULL);
         w->readable(w->opaque);
     }
     if (!w->dead && w->writable && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP))) {
+        lock_check_note(w->writable, NULL);
         w->writable(w->opaque);
     }
 }
@@ -295,6 +336,7 @@ static void fire_always(EventLoop *loop)
         Watch *w = l->data;
         if (w->always) {
             watch_fire(w, EPOLLIN | EPOLLOUT);
+            loop_yield(loop);
         }
     }
 }
@@ -345,9 +387,11 @@ static bool run_deferred(EventLoop *loop)
         if (!d) {
             break; /* cancelled */
         }
+        lock_check_note(d->fn, NULL);
         d->fn(d->opaque);
         g_free(d);
         ran = true;
+        loop_yield(loop);
     }
     return ran;
 }
@@ -383,6 +427,7 @@ void loop_call(EventLoop *loop, DeferFn *fn, void *opaque)
               .opaque = opaque,
               .lock = PTHREAD_MUTEX_INITIALIZER,
               .cond = PTHREAD_COND_INITIALIZER};
+    blocking_call("loop_call()");
     loop_defer(loop, call_run, &c);
     if (!__atomic_load_n(&loop->serving, __ATOMIC_SEQ_CST)) {
         /* The loop ended meanwhile; its last round may or may not have seen the call. */
@@ -454,10 +499,11 @@ static bool dispatch(EventLoop *loop, struct epoll_event *ev, int n)
             __atomic_store_n(&loop->notified, 0, __ATOMIC_SEQ_CST);
         }
     }
-    ran |= timer_set_run(&loop->timers, loop->clocks, ~0u);
+    ran |= timer_set_run(&loop->timers, loop->clocks, ~0u, loop);
     for (int i = 0; i < n; i++) {
         if (ev[i].data.ptr) {
             watch_fire(ev[i].data.ptr, ev[i].events);
+            loop_yield(loop);
             ran = true;
         }
     }

@@ -59,6 +59,18 @@ void loop_lock(EventLoop *loop);
 void loop_unlock(EventLoop *loop);
 bool loop_lock_held(const EventLoop *loop);
 bool loop_lock_foreign(EventLoop *loop);
+/*
+ * In a long operation under the lock, at a point where everything is in order: others get it
+ * for a moment if they wait.  Does nothing if the lock was taken more than once, or
+ * another loop's after it.  What the lock guards may have changed afterwards.
+ */
+void loop_yield(EventLoop *loop);
+/*
+ * The holder declares that this hold may be long: making, resetting and removing devices,
+ * which the control thread does while the guest waits.  Holds not declared so are held for
+ * microseconds; builds with lock_check= watch that (event/lock-check.h).
+ */
+void loop_allow_long(EventLoop *loop);
 #define LOOP_LOCK_GUARD(loop) \
     __attribute__((cleanup(loop_unlock_guard))) EventLoop *loop_guard_ = loop_lock_guard(loop)
 static inline EventLoop *loop_lock_guard(EventLoop *loop)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Timers: one binary heap per clock and loop, guarded by a leaf mutex. */
 #include "event/event-internal.h"
+#include "event/lock-check.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -237,7 +238,8 @@ int64_t loop_next_deadline(EventLoop *loop)
 
 void loop_run_timers(EventLoop *loop)
 {
-    timer_set_run(loop_timers(loop), loop_clocks(loop), 1 << CLOCK_VIRTUAL | 1 << CLOCK_VIRTUAL_RT);
+    timer_set_run(loop_timers(loop), loop_clocks(loop), 1 << CLOCK_VIRTUAL | 1 << CLOCK_VIRTUAL_RT,
+                  NULL);
 }
 
 /* ---- for the loop ---- */
@@ -276,7 +278,7 @@ static Timer *take_due(TimerSet *ts, unsigned clock, int64_t now)
     return t;
 }
 
-bool timer_set_run(TimerSet *ts, const ClockSet *cs, unsigned mask)
+bool timer_set_run(TimerSet *ts, const ClockSet *cs, unsigned mask, EventLoop *breathing)
 {
     bool ran = false;
     for (unsigned c = 0; c < CLOCK_TYPES; c++) {
@@ -290,8 +292,12 @@ bool timer_set_run(TimerSet *ts, const ClockSet *cs, unsigned mask)
         Timer *t;
         /* A guest may program a period of (nearly) nothing: others get their turn, too. */
         for (unsigned i = 0; i < 1000 && (t = take_due(ts, c, now)); i++) {
+            lock_check_note(t->fn, NULL);
             t->fn(t->opaque);
             ran = true;
+            if (breathing) {
+                loop_yield(breathing);
+            }
         }
     }
     return ran;

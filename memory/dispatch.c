@@ -3,6 +3,7 @@
  * One access to one MMIO or port region: eventfds, the loop's lock, the refusal
  * of re-entrancy, and the splitting and merging of sizes.
  */
+#include "event/lock-check.h"
 #include "memory/internal.h"
 #include "util/log.h"
 
@@ -53,6 +54,7 @@ static bool enter(Region *r)
         return false;
     }
     o->busy = true;
+    lock_check_note(NULL, region_name(r));
     return true;
 }
 

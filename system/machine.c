@@ -410,6 +410,7 @@ void setup_devices(Vm *vm, const Config *cfg, Cmdline *c)
         return;
     }
     LOOP_LOCK_GUARD(vm->platform);
+    loop_allow_long(vm->platform);
     if (!machine_class(m)->init(m, &err)) {
         cmdline_error(c, err);
         return;

@@ -100,6 +100,7 @@ void vm_free(Vm *vm)
     }
     if (m) {
         loop_lock(vm->platform);
+        loop_allow_long(vm->platform);
         machine_unrealize_all(m);
         loop_unlock(vm->platform);
     }

@@ -7,6 +7,7 @@
  */
 #include "util/rcu.h"
 
+#include "util/blocking.h"
 #include "util/sanitize.h"
 
 #include <glib.h>
@@ -109,6 +110,7 @@ static bool readers_before(uint64_t p)
 void rcu_synchronize(void)
 {
     g_assert(!rcu_read_locked());
+    blocking_call("rcu_synchronize()");
     pthread_mutex_lock(&sync_lock);
     atomic_fence_full();
     uint64_t p = __atomic_add_fetch(&period, 1, __ATOMIC_SEQ_CST);
@@ -171,6 +173,7 @@ void rcu_call(RcuHead *head, void (*fn)(RcuHead *head))
 
 void rcu_barrier(void)
 {
+    blocking_call("rcu_barrier()");
     pthread_mutex_lock(&queue_lock);
     while (reclaimer_running && (queue || reclaimer_busy)) {
         pthread_cond_wait(&idle_cond, &queue_lock);

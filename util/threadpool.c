@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "util/threadpool.h"
 
+#include "util/blocking.h"
 #include "util/sanitize.h"
 
 typedef struct Job {
@@ -32,6 +33,7 @@ ThreadPool *thread_pool_new(unsigned max)
 
 void thread_pool_free(ThreadPool *pool)
 {
+    blocking_call("thread_pool_free()");
     g_thread_pool_free(pool->pool, FALSE, TRUE);
     g_free(pool);
 }

@@ -267,6 +267,7 @@ static void lock_platform(Machine *m)
 {
     if (m->platform) {
         loop_lock(m->platform);
+        loop_allow_long(m->platform); /* making and unmaking devices is slow */
     }
 }
 

@@ -189,6 +189,7 @@ void machine_reset(Machine *m)
 {
     const MachineClass *k = machine_class(m);
 
+    loop_allow_long(m->platform);
     if (k && k->reset) {
         k->reset(m);
         return;

@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* Others get the device's lock after so many lines; registers may have changed then. */
+#define DRAW_LINES 16
+
 /* What the CRTC is told, unpacked. */
 typedef struct Timing {
     unsigned columns;    /* character clocks shown */
@@ -324,8 +327,10 @@ static void draw_graphics(VgaState *s)
     if (!dirty && !s->full_redraw) {
         return;
     }
+    s->full_redraw = false;
     unsigned row_addr = t.start, row_scan = t.preset_row, line = 0;
-    g_autofree uint32_t *buf = g_new(uint32_t, (t.columns + 1) * 8);
+    /* Zeroed: the guest may change its mind about the clocks' width while this is drawn. */
+    g_autofree uint32_t *buf = g_new0(uint32_t, (t.columns + 1) * 8);
     for (unsigned y = 0; y < h; y++) {
         uint32_t *out = buf;
         for (unsigned c = 0; c <= t.columns; c++) {
@@ -333,6 +338,9 @@ static void draw_graphics(VgaState *s)
             out = draw_clock(s, ((const uint32_t *)s->ram->host)[a], out);
         }
         memcpy(pixel_row(surface, (int)y), buf + pan, w * sizeof(uint32_t));
+        if (y % DRAW_LINES == 0) {
+            loop_yield(s->loop);
+        }
         for (unsigned r = 0; r < repeat; r++) {
             if (line++ == t.line_compare) {
                 row_addr = 0;
@@ -347,14 +355,13 @@ static void draw_graphics(VgaState *s)
         }
     }
     console_damage(s->con, 0, 0, (int)w, (int)h);
-    s->full_redraw = false;
 }
 
 /* ---- VBE ---- */
 
-static void vbe_line(const VgaState *s, const uint8_t *in, uint32_t *out, unsigned w)
+static void vbe_line(const VgaState *s, unsigned bpp, const uint8_t *in, uint32_t *out, unsigned w)
 {
-    switch (s->vbe[VBE_BPP]) {
+    switch (bpp) {
     case 8:
         for (unsigned x = 0; x < w; x++) {
             out[x] = s->palette[in[x]];
@@ -390,31 +397,80 @@ static void vbe_line(const VgaState *s, const uint8_t *in, uint32_t *out, unsign
     }
 }
 
+/* A picture's lines in video memory. */
+typedef struct VbeLines {
+    VgaState *s;
+    uint64_t start;
+    uint32_t pitch, len;
+    unsigned n; /* that lie within it */
+    bool all;   /* to be drawn, changed or not */
+} VbeLines;
+
+static uint64_t line_at(const VbeLines *l, unsigned y)
+{
+    return l->start + (uint64_t)y * l->pitch;
+}
+
+static bool line_dirty(const VbeLines *l, unsigned y)
+{
+    return l->all || ram_test_dirty(l->s->ram, DIRTY_VGA, line_at(l, y), l->len);
+}
+
+/*
+ * Takes the next lines that changed off the dirty log, [*first, *end), from `y` on; returns
+ * where to go on.  The log has pages: lines that share one with those are among them.
+ */
+static unsigned take_changed(const VbeLines *l, unsigned y, unsigned *first, unsigned *end)
+{
+    while (y < l->n && !line_dirty(l, y)) {
+        y++;
+    }
+    *first = *end = y;
+    while (*end < l->n && *end - y < DRAW_LINES && line_dirty(l, *end)) {
+        (*end)++;
+    }
+    if (*end == y) {
+        return y;
+    }
+    unsigned next = *end;
+    uint64_t from = line_at(l, y), to = line_at(l, *end - 1) + l->len;
+    /* First off the log, then drawn: what the guest writes meanwhile is drawn next time. */
+    ram_test_clear_dirty(l->s->ram, DIRTY_VGA, from, to - from);
+    from = ALIGN_DOWN(from, 4096);
+    to = ALIGN_UP(to, 4096);
+    while (*first && line_at(l, *first - 1) + l->len > from) {
+        (*first)--;
+    }
+    while (*end < l->n && line_at(l, *end) < to) {
+        (*end)++;
+    }
+    return next;
+}
+
 static void draw_vbe(VgaState *s)
 {
     const uint16_t *r = s->vbe;
-    unsigned w = r[VBE_XRES], h = r[VBE_YRES];
+    unsigned w = r[VBE_XRES], h = r[VBE_YRES], bpp = r[VBE_BPP];
     uint32_t pitch = vga_vbe_pitch(s);
-    unsigned bits = r[VBE_BPP] == 15 ? 16 : r[VBE_BPP];
-    uint64_t start = (uint64_t)r[VBE_Y_OFFSET] * pitch + (uint64_t)r[VBE_X_OFFSET] * bits / 8;
-    uint32_t len = w * bits / 8;
-    Surface *surface = want_surface(s, w, h, 'V' | (uint32_t)bits << 8);
-    int first = -1;
-    for (unsigned y = 0; y <= h; y++) {
-        uint64_t at = start + (uint64_t)y * pitch;
-        bool draw = y < h && at + len <= s->vram_size &&
-                    (ram_test_dirty(s->ram, DIRTY_VGA, at, len) || s->full_redraw);
-        if (draw) {
-            vbe_line(s, s->ram->host + at, pixel_row(surface, (int)y), w);
-            first = first < 0 ? (int)y : first;
-        } else if (first >= 0) {
-            console_damage(s->con, 0, first, (int)w, (int)y - first);
-            first = -1;
-        }
+    unsigned bits = bpp == 15 ? 16 : bpp;
+    VbeLines l = {.s = s,
+                  .start = (uint64_t)r[VBE_Y_OFFSET] * pitch + (uint64_t)r[VBE_X_OFFSET] * bits / 8,
+                  .pitch = pitch,
+                  .len = w * bits / 8};
+    while (l.n < h && line_at(&l, l.n) + l.len <= s->vram_size) {
+        l.n++;
     }
-    uint64_t end = MIN(start + (uint64_t)h * pitch, s->vram_size);
-    ram_test_clear_dirty(s->ram, DIRTY_VGA, start, end - start);
+    Surface *surface = want_surface(s, w, h, 'V' | (uint32_t)bits << 8);
+    l.all = s->full_redraw;
     s->full_redraw = false;
+    unsigned y = 0, first, end;
+    while (y = take_changed(&l, y, &first, &end), first < end) {
+        for (unsigned i = first; i < end; i++) {
+            vbe_line(s, bpp, s->ram->host + line_at(&l, i), pixel_row(surface, (int)i), w);
+        }
+        console_damage(s->con, 0, (int)first, (int)w, (int)(end - first));
+        loop_yield(s->loop);
+    }
 }
 
 void vga_draw(void *opaque)

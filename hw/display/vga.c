@@ -400,6 +400,7 @@ bool vga_realize(VgaState *s, Device *dev, uint32_t vram_mb, Error **errp)
     if (!s->ram) {
         return false;
     }
+    s->loop = dev->owner.loop;
     region_init_ram(&s->vram, "vga.vram", s->ram);
     region_set_dirty_log(&s->vram, DIRTY_VGA, true);
     region_init_io(&s->window, &dev->owner, &vga_window_ops, s, "vga-lowmem", 0x20000);

@@ -55,6 +55,7 @@ typedef struct VgaState {
     RamBlock *ram;
     Region vram; /* linear frame buffer */
     Region window, ports_3b4, ports_3ba, ports_3c0, ports_3d4, ports_3da, ports_vbe;
+    EventLoop *loop; /* the device's */
     uint32_t vram_size;
     uint32_t xres, yres; /* preferred, for EDID */
 

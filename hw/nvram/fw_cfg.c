@@ -199,24 +199,24 @@ static bool dma_read_item(FwCfg *f, hwaddr addr, uint32_t len)
     static const uint8_t zeros[DMA_CHUNK];
     GBytes *b = current(f);
     gsize size = 0;
-    const uint8_t *p = b ? g_bytes_get_data(b, &size) : NULL;
-    uint32_t have = f->offset < size ? (uint32_t)MIN(len, size - f->offset) : 0;
+    const uint8_t *p = b ? g_bytes_get_data(g_bytes_ref(b), &size) : NULL;
+    bool ok = true;
 
-    if (have) {
-        if (dma_out(f, addr, p + f->offset, have) != MEM_OK) {
-            return false;
-        }
-        f->offset += have;
-    }
-    for (uint32_t done = have; done < len;) {
+    for (uint32_t done = 0; ok && done < len;) {
+        bool inside = f->offset < size;
         uint32_t n = MIN(len - done, DMA_CHUNK);
 
-        if (dma_out(f, addr + done, zeros, n) != MEM_OK) {
-            return false; /* also the end of a length that the guest made up */
-        }
+        n = inside ? (uint32_t)MIN(n, size - f->offset) : n;
+        /* This ends also a length that the guest made up. */
+        ok = dma_out(f, addr + done, inside ? p + f->offset : zeros, n) == MEM_OK;
+        f->offset += ok && inside ? n : 0;
         done += n;
+        loop_yield(f->dev.owner.loop);
     }
-    return true;
+    if (b) {
+        g_bytes_unref(b);
+    }
+    return ok;
 }
 
 static bool dma_write_item(FwCfg *f, hwaddr addr, uint32_t len)

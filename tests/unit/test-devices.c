@@ -167,6 +167,7 @@ static void check_state(Device *dev, void *opaque)
     r->n++;
     g_test_message("%s", dev->obj.type->name);
     LOOP_LOCK_GUARD(r->f->platform);
+    loop_allow_long(r->f->platform);
     check_round_trip(dev, r->rng);
     check_damage(dev, r->rng);
     check_hostile(r->f, dev, r->rng);

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Clocks, timers, descriptors, deferred calls and locks of event loops. */
+#include "config.h"
 #include "event/loop.h"
+#include "util/rcu.h"
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <time.h>
 #include <unistd.h>
 
 typedef struct Fixture {
@@ -370,6 +373,36 @@ static void test_nested(Fixture *f, gconstpointer data)
 
 #define ADD(name, fn) g_test_add("/loop/" name, Fixture, NULL, setup, fn, teardown)
 
+#ifdef CONFIG_LOCK_TRAP
+/* A build with lock_check=trap dies of what must not be done under a device's lock. */
+static void test_lock_check(Fixture *f, gconstpointer data)
+{
+    if (g_test_subprocess()) {
+        loop_lock(f->loop);
+        rcu_synchronize();
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*rcu_synchronize() waits while a device loop's lock is held*");
+}
+
+static void test_lock_check_time(Fixture *f, gconstpointer data)
+{
+    if (g_test_subprocess()) {
+        clock_t until = clock() + 2 * CLOCKS_PER_SEC;
+        loop_lock(f->loop);
+        while (clock() < until) {
+        }
+        loop_unlock(f->loop);
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*ms of CPU time*");
+}
+#endif
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -388,5 +421,9 @@ int main(int argc, char **argv)
     ADD("lock-order", test_lock_order);
     ADD("lock-excludes", test_lock_excludes);
     ADD("nested", test_nested);
+#ifdef CONFIG_LOCK_TRAP
+    ADD("lock-check", test_lock_check);
+    ADD("lock-check-time", test_lock_check_time);
+#endif
     return g_test_run();
 }
