@@ -402,7 +402,7 @@ static const InsnRow *const map_vex_0f3a[256] = {
     [0x17] = ROWS(SIMDF(RF_L0, PFX_66, "vextractps", F_AVX, simd_extractps, O_Ed, O_Vx, O_Ib)),
     [0x18] = ROWS(SIMDF(RF_W0 | RF_L1, PFX_66, "vinsertf128", F_AVX, simd_vinsertf128, O_Vx, O_Hx, O_Wdq, O_Ib)),
     [0x19] = ROWS(SIMDF(RF_W0 | RF_L1, PFX_66, "vextractf128", F_AVX, simd_vextractf128, O_Wdq, O_Vx, O_Ib)),
-    [0x1d] = ROWS(SIMDF(RF_W0, PFX_66, "vcvtps2ph", F_F16C, simd_vcvtps2ph, O_Whx, O_Vx, O_Ib)),
+    [0x1d] = ROWS(SIMDF(RF_W0 | RF_PROBE, PFX_66, "vcvtps2ph", F_F16C, simd_vcvtps2ph, O_Whx, O_Vx, O_Ib)),
     [0x20] = ROWS(VM(MOD_MEM, RF_L0, PFX_66, "vpinsrb", F_AVX, simd_pinsrb, O_Vx, O_Hx, O_Mb, O_Ib),
                   VM(MOD_REG, RF_L0, PFX_66, "vpinsrb", F_AVX, simd_pinsrb, O_Vx, O_Hx, O_Ry, O_Ib)),
     [0x21] = ROWS(VM(MOD_MEM, RF_L0, PFX_66, "vinsertps", F_AVX, simd_insertps_m, O_Vx, O_Hx, O_Md, O_Ib),

@@ -286,6 +286,7 @@ enum { MOD_ANY, MOD_MEM, MOD_REG };
 #define RF_256_AVX2 (1u << 20) /* with L the feature is AVX2 */
 #define RF_VSIB (1u << 21)     /* the index register is a vector */
 #define RF_DSRC (1u << 22)     /* SIMD: the destination is a source as well */
+#define RF_PROBE (1u << 24)    /* SIMD: sets MXCSR's flags and stores: looks at memory before */
 #define RF_XMM0 (1u << 23)     /* SIMD: the result is XMM0, the rest of which a VEX form clears */
 
 /* Instruction kinds: what the translator switches on. */

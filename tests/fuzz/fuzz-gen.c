@@ -241,10 +241,53 @@ static void draft_row(Gen *g, Draft *d, const Candidate *c)
     put_tail(g, d);
 }
 
+/* A row of the VEX maps; NULL if the opcode that was thrown has none. */
+static const InsnRow *vex_row(Rng *r, unsigned map, unsigned op)
+{
+    const InsnRow *rows = decode_rows((OpcodeMap)(MAP_VEX_0F + map - 1), (uint8_t)op);
+    unsigned n = 0;
+    while (rows && rows[n].op) {
+        n++;
+    }
+    return n ? &rows[rng(r, n)] : NULL;
+}
+
+/* An encoding that a row of the tables allows. */
+static bool draft_vex_row(Gen *g, Draft *d)
+{
+    Rng *r = &g->rng;
+    unsigned map = 1 + rng(r, 3), op = rng(r, 256), v = 0xf, rm = rng(r, 8);
+    const InsnRow *row = vex_row(r, map, op);
+    if (!row) {
+        return false;
+    }
+    bool mem = row->mod == MOD_MEM || (row->mod != MOD_REG && rng(r, 2));
+    for (unsigned i = 0; i < 4; i++) {
+        OperandForm f = OPERAND_FORM(row->operand[i]);
+        v = f == OF_H || f == OF_B ? rng(r, 16) : v;
+        mem = f == OF_M ? true : f == OF_R || f == OF_U ? false : mem;
+    }
+    unsigned pp = row->pfx & PFX_66 ? 1 : row->pfx & PFX_F3 ? 2 : row->pfx & PFX_F2 ? 3 : 0;
+    bool w = row->flags & RF_W1 || (!(row->flags & RF_W0) && rng(r, 2));
+    bool l = row->flags & RF_L1 || (!(row->flags & RF_L0) && rng(r, 2));
+    put(d, 0xc4);
+    put(d, (rng64(r) & 0xe0) | map);
+    put(d, (unsigned)w << 7 | v << 3 | (unsigned)l << 2 | pp);
+    put(d, op);
+    if (row->op != OP_VZERO) {
+        put_modrm(g, d, row->reg1 ? row->reg1 - 1u : rng(r, 8), mem, rm);
+    }
+    put_tail(g, d);
+    return true;
+}
+
 /* The tables decide which of these there are. */
 static void draft_vex(Gen *g, Draft *d)
 {
     Rng *r = &g->rng;
+    if (rng(r, 4) && draft_vex_row(g, d)) {
+        return;
+    }
     unsigned v = rng(r, 3) ? 0xf : rng(r, 16), l = rng(r, 2), pp = rng(r, 4);
     if (rng(r, 3) == 0) {
         put(d, 0xc5);
@@ -414,7 +457,8 @@ static void aim(Gen *g, Draft *d, const DecodedInsn *in)
 {
     uint64_t target = gen_target(g, wanted_align(g, in));
     int64_t index = 0;
-    bool has_index = in->index != INSN_NO_REG;
+    /* A vector of indexes is what it is; zeros are common. */
+    bool has_index = in->index != INSN_NO_REG && !(in->row->flags & RF_VSIB);
     if (has_index && in->index != in->base && rng(&g->rng, 12)) {
         set_index(g, in, &index);
     }

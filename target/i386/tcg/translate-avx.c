@@ -40,6 +40,12 @@ static uint64_t linear(CPUX86 *cpu, const IrOp *op, uint64_t ea, unsigned size, 
     return seg_linear(cpu, op->seg, wrap(op, ea), size, write);
 }
 
+/* Does the mask want element i? */
+static bool asked(const Vec *mask, unsigned i, unsigned size)
+{
+    return size == 8 ? mask->i64[i] < 0 : mask->i32[i] < 0;
+}
+
 /* ---- gathers ---- */
 
 /* IrOp.size: the vector length. IrOp.b: the index register and these. */
@@ -49,40 +55,67 @@ static uint64_t linear(CPUX86 *cpu, const IrOp *op, uint64_t ea, unsigned size, 
 
 /*
  * d: destination, a: mask.  An element that faults leaves those before it done: they are
- * in the destination and their masks are clear.
+ * in the destination and their masks are clear; the others' masks stay as they are.
  */
-static bool h_gather(CPUX86 *cpu, const IrOp *op)
+static void gather_elements(CPUX86 *cpu, const IrOp *op, volatile unsigned *done)
 {
     unsigned data = op->b & GATHER_B_DATA64 ? 8 : 4, wide = op->b & GATHER_B_INDEX64 ? 8 : 4;
     unsigned n = op->size / (data > wide ? data : wide);
     Vec *dst = &cpu->vec[op->d], *mask = &cpu->vec[op->a];
     const Vec *index = &cpu->vec[op->b & GATHER_B_REG];
     uint64_t base = *ir_reg(cpu, op->base) + (uint64_t)(int64_t)op->disp;
-    unsigned all = op->size / data; /* elements of the mask */
 
-    for (unsigned i = 0; i < all; i++) {
-        if (data == 8) {
-            mask->i64[i] >>= 63;
-        } else {
-            mask->i32[i] >>= 31;
-        }
-    }
     for (unsigned i = 0; i < n; i++) {
-        if (!(data == 8 ? mask->u64[i] : mask->u32[i])) {
-            continue;
+        bool wanted = asked(mask, i, data);
+        uint64_t lin = 0;
+        if (wanted) {
+            int64_t x = wide == 8 ? index->i64[i] : index->i32[i];
+            lin = linear(cpu, op, base + ((uint64_t)x << op->scale), data, false);
         }
-        int64_t x = wide == 8 ? index->i64[i] : index->i32[i];
-        uint64_t lin = linear(cpu, op, base + ((uint64_t)x << op->scale), data, false);
         if (data == 8) {
-            dst->u64[i] = mmu_ld64(cpu, lin, mmu_mode(cpu));
+            dst->u64[i] = wanted ? mmu_ld64(cpu, lin, mmu_mode(cpu)) : dst->u64[i];
             mask->u64[i] = 0;
         } else {
-            dst->u32[i] = mmu_ld32(cpu, lin, mmu_mode(cpu));
+            dst->u32[i] = wanted ? mmu_ld32(cpu, lin, mmu_mode(cpu)) : dst->u32[i];
             mask->u32[i] = 0;
         }
+        *done += wanted;
     }
     memset(mask, 0, sizeof(*mask));
     memset(dst->u8 + n * data, 0, sizeof(*dst) - n * data);
+}
+
+/*
+ * With TF set, a fault after some elements gives way to the trap of what was done: it comes
+ * at the instruction itself, which then goes on from there.
+ */
+static void gather_stepped(CPUX86 *cpu, const IrOp *op)
+{
+    sigjmp_buf *outer = cpu->unwind, here;
+    volatile uint64_t cr2 = cpu->cr2;
+    volatile unsigned done = 0;
+    if (!sigsetjmp(here, 0)) {
+        cpu->unwind = &here;
+        gather_elements(cpu, op, &done);
+        cpu->unwind = outer;
+        return;
+    }
+    cpu->unwind = outer;
+    if (done) {
+        cpu->cr2 = cr2;
+        x86_single_step(cpu, true);
+    }
+    siglongjmp(*outer, 1);
+}
+
+static bool h_gather(CPUX86 *cpu, const IrOp *op)
+{
+    if (cpu->rflags & FLAG_TF) {
+        gather_stepped(cpu, op);
+    } else {
+        volatile unsigned done = 0;
+        gather_elements(cpu, op, &done);
+    }
     return true;
 }
 HELPER(v_gather, "gather", h_gather, HE_ANY);
@@ -112,11 +145,6 @@ static void gather(Translator *t)
 /* ---- masked moves: only the elements asked for are touched ---- */
 
 #define VMASK_B_DATA64 0x80u
-
-static bool asked(const Vec *mask, unsigned i, unsigned size)
-{
-    return size == 8 ? mask->i64[i] < 0 : mask->i32[i] < 0;
-}
 
 /* d = memory under mask a. */
 static bool h_vmask_load(CPUX86 *cpu, const IrOp *op)

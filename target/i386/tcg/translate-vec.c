@@ -60,6 +60,16 @@ static bool h_maskmov(CPUX86 *cpu, const IrOp *op)
 }
 HELPER(v_maskmov, "maskmov", h_maskmov, HE_ANY);
 
+/* Faults as the store that follows would. */
+static bool h_probe_store(CPUX86 *cpu, const IrOp *op)
+{
+    uint64_t lin = tcg_op_linear(cpu, op, op->size, true);
+    tcg_check_stack(cpu, op, lin, op->size);
+    mmu_probe(cpu, lin, op->size, true, mmu_mode(cpu));
+    return true;
+}
+HELPER(v_probe_store, "probe_store", h_probe_store, HE_ANY);
+
 static IrOp *with_memory(Translator *t, const IrHelper *h)
 {
     MemRef m = tr_mem(t);
@@ -290,6 +300,9 @@ static void call_function(Translator *t, const VecInsn *v)
         s = vec_source(t, n, IR_VT1);
     }
     bool late = dst->kind == OK_MEM;
+    if (late && (in->row->flags & RF_PROBE)) {
+        with_memory(t, &v_probe_store)->size = dst->size;
+    }
     if (!late) {
         enter_mmx(t, v);
     }
