@@ -394,9 +394,6 @@ bool gen_allowed(const Gen *g, const DecodedInsn *in)
     if (in->op == OP_SIMD && in->mod != 3 && !strncmp(in->row->name, "sha", 3)) {
         return false; /* must the operand be aligned? Chips differ. */
     }
-    if (in->mod != 3 && !strcmp(in->row->name, "vcvtps2ph")) {
-        return false; /* its memory comes before its exceptions, or after */
-    }
     if (in->op == OP_ICEBP) {
         return false; /* under KVM the saved RIP differs */
     }
@@ -457,8 +454,7 @@ static void aim(Gen *g, Draft *d, const DecodedInsn *in)
 {
     uint64_t target = gen_target(g, wanted_align(g, in));
     int64_t index = 0;
-    /* A vector of indexes is what it is; zeros are common. */
-    bool has_index = in->index != INSN_NO_REG && !(in->row->flags & RF_VSIB);
+    bool has_index = in->index != INSN_NO_REG;
     if (has_index && in->index != in->base && rng(&g->rng, 12)) {
         set_index(g, in, &index);
     }

@@ -64,7 +64,7 @@ HELPER(v_maskmov, "maskmov", h_maskmov, HE_ANY);
 static bool h_probe_store(CPUX86 *cpu, const IrOp *op)
 {
     uint64_t lin = tcg_op_linear(cpu, op, op->size, true);
-    tcg_check_stack(cpu, op, lin, op->size);
+    tcg_check_address(cpu, op, lin, op->size);
     mmu_probe(cpu, lin, op->size, true, mmu_mode(cpu));
     return true;
 }
