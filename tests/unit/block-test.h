@@ -20,6 +20,7 @@
 typedef struct MemWrite {
     uint64_t off, len;
     uint8_t *data; /* NULL: a flush */
+    bool truncate; /* the size becomes `off` */
 } MemWrite;
 
 typedef struct MemStore {
@@ -27,6 +28,7 @@ typedef struct MemStore {
     uint64_t size, room;
     int ops, fail_at; /* fail_at: number of the request that fails, 0: none */
     bool fail_on;     /* and all after it */
+    int fail_errno;   /* with this; 0: EIO */
     bool shuffle;     /* requests yield to others */
     GArray *log;      /* MemWrite, when not NULL */
 } MemStore;
@@ -66,7 +68,10 @@ static inline int mem_step(BlockNode *n)
         fiber_yield();
     }
     m->ops++;
-    return m->fail_at && (m->ops == m->fail_at || (m->fail_on && m->ops > m->fail_at)) ? -EIO : 0;
+    if (m->fail_at && (m->ops == m->fail_at || (m->fail_on && m->ops > m->fail_at))) {
+        return m->fail_errno ? -m->fail_errno : -EIO;
+    }
+    return 0;
 }
 
 static inline bool mem_open(BlockNode *n, BlockOpts *o, Error **errp)
@@ -130,9 +135,18 @@ static inline int mem_discard(BlockNode *n, uint64_t off, uint64_t len)
 static inline int mem_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
 {
     MemStore *m = &bt->mem;
-    mem_reserve(m, size);
+    int ret = mem_step(n);
+    if (ret < 0) {
+        error_set_errno(errp, -ret, "cannot resize");
+        return ret;
+    }
     if (size < m->size) {
         memset(m->data + size, 0, m->size - size);
+    }
+    mem_reserve(m, size);
+    if (m->log) {
+        MemWrite w = {size, 0, g_malloc0(1), true};
+        g_array_append_val(m->log, w);
     }
     m->size = size;
     n->length = size;
