@@ -19,7 +19,10 @@ static const char tcg_features[] =
     "clwb avx avx2 fma f16c bmi1 bmi2 sha-ni gfni vaes vpclmulqdq avx-vnni pku "
     "umip la57 rdpid fsrm fzrm fsrs fsrc syscall nx mmxext pdpe1gb rdtscp lm "
     "lahf-lm cmp-legacy cr8legacy abm 3dnowprefetch invtsc wbnoinvd "
-    "xsaveopt xsavec xgetbv1 xsaves arat topoext zero-fcs-fds no-nested-data-bp";
+    "xsaveopt xsavec xgetbv1 xsaves arat topoext zero-fcs-fds no-nested-data-bp "
+    /* What leaks from caches and buffers a guest's own code cannot stop here. */
+    "arch-capabilities rdctl-no skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no "
+    "sbdr-ssdp-no fbsdp-no psdp-no gds-no rfds-no its-no";
 
 static const CpuModel *const tables[] = {cpu_models_amd, cpu_models_intel, cpu_models_intel_new};
 
@@ -370,6 +373,43 @@ static bool parse_part(ParseState *s, const char *part, Error **errp)
 
 /* ---- putting it together ---- */
 
+/* What means nothing without another feature. */
+static const struct {
+    const char *base, *dependents;
+} dependencies[] = {
+    {"xsave", "xsaveopt xsavec xgetbv1 xsaves xfd avx mpx pku"},
+    {"avx", "avx2 fma f16c vaes vpclmulqdq avx-vnni avx512f fma4 xop"},
+    {"avx2", "avx512f avx-vnni"},
+    {"avx512f", "avx512dq avx512ifma avx512cd avx512bw avx512vl avx512vbmi avx512vbmi2 "
+                "avx512vnni avx512bitalg avx512-vpopcntdq avx512-bf16 avx512-fp16 "
+                "avx512-vp2intersect avx512-4vnniw avx512-4fmaps avx512pf avx512er"},
+    {"aes", "vaes"},
+    {"pclmulqdq", "vpclmulqdq"},
+    {"arch-capabilities", "rdctl-no ibrs-all rsba skip-l1dfl-vmentry ssb-no mds-no "
+                          "pschange-mc-no tsx-ctrl taa-no sbdr-ssdp-no fbsdp-no psdp-no fb-clear "
+                          "bhi-no pbrsb-no gds-no rfds-no rfds-clear its-no"},
+};
+
+/* Switching a feature off takes with it what builds on it, unless that was asked for. */
+static void drop_dependents(ParseState *s)
+{
+    for (size_t i = 0; i < ARRAY_LEN(dependencies); i++) {
+        CpuFeatureWord word;
+        uint32_t bit, drop[FEATURE_WORDS] = {0};
+
+        if (!cpu_feature_find(dependencies[i].base, &word, &bit)) {
+            g_assert_not_reached();
+        }
+        if (s->config->features[word] & bit) {
+            continue;
+        }
+        apply_names(drop, dependencies[i].dependents);
+        for (unsigned w = 0; w < FEATURE_WORDS; w++) {
+            s->config->features[w] &= ~(drop[w] & ~s->plus[w]);
+        }
+    }
+}
+
 static bool filter_features(ParseState *s, bool quiet, Error **errp)
 {
     uint32_t *f = s->config->features;
@@ -522,6 +562,7 @@ bool cpu_model_parse(const char *text, const CpuEngineInfo *engine, CpuConfig *c
     for (unsigned w = 0; w < FEATURE_WORDS; w++) {
         config->features[w] = (config->features[w] | s.plus[w]) & ~s.minus[w];
     }
+    drop_dependents(&s);
     if (!filter_features(&s, !text, errp)) {
         return false;
     }

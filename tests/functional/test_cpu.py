@@ -9,7 +9,15 @@ import unittest
 import rhea
 
 NEEDED = "avx avx2 fma f16c bmi1 bmi2 abm movbe aes pclmulqdq sha_ni gfni vaes vpclmulqdq adx " \
-         "rdseed xsaveopt xsavec xsaves fsgsbase invpcid umip rdpid clflushopt clwb".split()
+         "rdseed xsaveopt xsavec xsaves fsgsbase invpcid umip rdpid clflushopt clwb pku ospke " \
+         "la57 tsc_deadline_timer".split()
+KEYS = """write allowed
+read without write allowed
+write without write refused
+read without access refused
+other page allowed
+child 0
+"""
 HERE = pathlib.Path(__file__).parent
 
 
@@ -23,6 +31,8 @@ def programs():
         binary = extra / "bin" / "vector-check"
         subprocess.run(["gcc", "-O3", "-static", "-mavx2", "-mfma", "-mf16c", "-mbmi", "-mbmi2",
                         "-o", binary, HERE / "vector-check.c"], check=True)
+        subprocess.run(["gcc", "-O2", "-static", "-o", extra / "bin" / "keys-check",
+                        HERE / "keys-check.c"], check=True)
         run = subprocess.run([binary], capture_output=True, text=True, check=False)
     rhea.skip_unless(run.returncode == 0, "the host has no AVX2, FMA, BMI2 or F16C")
     return extra, run.stdout
@@ -46,6 +56,8 @@ class Cpu(unittest.TestCase):
             self.assertEqual([f for f in needed if f not in flags], [])
             got = m.command("vector-check", 120)
             self.assertEqual(got.split(), expected.split())
+            if "pku" in flags:
+                self.assertEqual(m.command("keys-check").split(), KEYS.split())
 
     def test_max(self):
         self.vectors("max", NEEDED)

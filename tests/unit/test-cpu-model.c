@@ -85,6 +85,73 @@ static void expect_error(const char *text, const char *message, const char *hint
     g_assert_nonnull(strstr(h, hint));
 }
 
+static void test_dependencies(void)
+{
+    CpuConfig c;
+    char *m, *h;
+
+    g_assert_true(parse("max,-avx", &c, &m, &h));
+    g_assert_cmphex(c.features[FEAT_7_0_EBX] & 1u << 5, ==, 0); /* AVX2 */
+    g_assert_cmphex(c.features[FEAT_1_ECX] & 1u << 12, ==, 0);  /* FMA */
+    g_assert_cmphex(c.features[FEAT_7_0_EBX] & 1u << 8, !=, 0); /* BMI2 */
+    g_assert_cmphex(c.features[FEAT_1_ECX] & 1u << 26, !=, 0);  /* XSAVE */
+    g_assert_true(parse("max,-xsave", &c, &m, &h));
+    g_assert_cmphex(c.features[FEAT_XSAVE], ==, 0);
+    g_assert_cmphex(c.features[FEAT_7_0_EBX] & 1u << 5, ==, 0);
+    g_assert_true(parse("max,-avx,+avx2", &c, &m, &h)); /* who asks for it gets it */
+    g_assert_cmphex(c.features[FEAT_7_0_EBX] & 1u << 5, !=, 0);
+}
+
+/* Models whose every feature is here: nothing to warn of. */
+static void test_complete(void)
+{
+    static const char *const models[] = {"Nehalem",   "Westmere",      "SandyBridge",
+                                         "IvyBridge", "Haswell-noTSX", "Broadwell-noTSX"};
+    CpuEngineInfo engine;
+
+    cpu_engine_tcg(&engine);
+    for (unsigned i = 0; i < G_N_ELEMENTS(models); i++) {
+        g_autoptr(GPtrArray) missing = cpu_model_unavailable(models[i], &engine);
+        g_assert_cmpuint(missing->len, ==, 0);
+    }
+}
+
+static void test_topology_leaves(void)
+{
+    CPUX86 *cpu = new_cpu("EPYC");
+    uint32_t r[4];
+
+    /* 2 packages of 2 dies of 4 cores of 2 threads; the last thread of all. */
+    cpu_config_set_topology(&cpu->config, 2, 2, 4, 2, 31);
+    g_assert_cmphex(cpu->config.apic_id, ==, 31);
+    cpu_cpuid(cpu, 0x8000001e, 0, r);
+    g_assert_cmphex(r[0], ==, 31);
+    g_assert_cmphex(r[1], ==, 1u << 8 | 15);
+    cpu_cpuid(cpu, 0x8000001d, 3, r);
+    g_assert_cmphex(r[0] >> 14 & 0xfff, ==, 15); /* sixteen threads share the L3 */
+    cpu_cpuid(cpu, 0x8000001d, 0, r);
+    g_assert_cmphex(r[0] >> 14 & 0xfff, ==, 1);
+    cpu_cpuid(cpu, 0x80000008, 0, r);
+    g_assert_cmphex(r[2], ==, 4u << 12 | 15);
+    free(cpu);
+    cpu = new_cpu("Skylake-Server,level=0x1f");
+    cpu_config_set_topology(&cpu->config, 2, 2, 4, 2, 31);
+    cpu_cpuid(cpu, 0x1f, 0, r);
+    g_assert_cmphex(r[2], ==, 0x100);
+    g_assert_cmpuint(r[0], ==, 1);
+    cpu_cpuid(cpu, 0x1f, 1, r);
+    g_assert_cmphex(r[2], ==, 0x201);
+    g_assert_cmpuint(r[0], ==, 3);
+    g_assert_cmpuint(r[1], ==, 8);
+    cpu_cpuid(cpu, 0x1f, 2, r);
+    g_assert_cmphex(r[2], ==, 0x502);
+    g_assert_cmpuint(r[0], ==, 4);
+    g_assert_cmpuint(r[1], ==, 16);
+    cpu_cpuid(cpu, 0x1f, 3, r);
+    g_assert_cmpuint(r[0] | r[1], ==, 0);
+    free(cpu);
+}
+
 static void test_mistakes(void)
 {
     expect_error("Skyake-Client", "unable to find CPU model", "Skylake-Client");
@@ -235,6 +302,9 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cpu-model/all", test_all_models);
     g_test_add_func("/cpu-model/features", test_features);
+    g_test_add_func("/cpu-model/dependencies", test_dependencies);
+    g_test_add_func("/cpu-model/complete", test_complete);
+    g_test_add_func("/cpu-model/topology-leaves", test_topology_leaves);
     g_test_add_func("/cpu-model/mistakes", test_mistakes);
     g_test_add_func("/cpu-model/cpuid", test_cpuid);
     g_test_add_func("/cpu-model/topology", test_topology);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What management learns about CPU models. */
+#include "accel/accel.h"
 #include "qapi/qapi-commands.h"
+#include "system/vm.h"
 #include "target/i386/model.h"
 
 static Json *string_list(const GPtrArray *a)
@@ -12,27 +14,51 @@ static Json *string_list(const GPtrArray *a)
     return list;
 }
 
+/* What the machine's engine can give; TCG's before there is one. */
+static bool engine_of(Object *root, CpuEngineInfo *info, Error **errp)
+{
+    const Machine *m = vm_of(root)->machine;
+    if (m && m->accel && accel_class(m->accel)->cpu_engine) {
+        return accel_class(m->accel)->cpu_engine(m->accel, info, errp);
+    }
+    cpu_engine_tcg(info);
+    return true;
+}
+
+static void add_definition(Json *list, const char *name, const char *alias_of, Json *missing)
+{
+    bool follows_engine = !strcmp(name, "max") || !strcmp(name, "host");
+    Json *e = json_object();
+    json_put_string(e, "name", name);
+    json_put(e, "typename", json_stringf("%s-x86_64-cpu", name));
+    json_put(e, "unavailable-features", missing);
+    json_put_bool(e, "static", !strcmp(name, "base"));
+    json_put_bool(e, "migration-safe", !follows_engine);
+    json_put_bool(e, "deprecated", false);
+    if (alias_of) {
+        json_put_string(e, "alias-of", alias_of);
+    }
+    json_append(list, e);
+}
+
 bool qmp_query_cpu_definitions(Object *root, Json **out, Error **errp)
 {
     CpuEngineInfo engine;
-    cpu_engine_tcg(&engine);
+    if (!engine_of(root, &engine, errp)) {
+        return false;
+    }
     g_autoptr(GPtrArray) models = cpu_model_list();
     *out = json_array();
     for (unsigned i = 0; i < models->len; i++) {
         const CpuModelInfo *m = models->pdata[i];
         g_autoptr(GPtrArray) missing = cpu_model_unavailable(m->name, &engine);
-        Json *e = json_object();
-        json_put_string(e, "name", m->name);
-        json_put(e, "typename", json_stringf("%s-x86_64-cpu", m->name));
-        json_put(e, "unavailable-features", string_list(missing));
-        json_put_bool(e, "static", !strcmp(m->name, "base"));
-        json_put_bool(e, "migration-safe", strcmp(m->name, "max") != 0);
-        json_put_bool(e, "deprecated", false);
-        if (m->alias_of) {
-            json_put_string(e, "alias-of", m->alias_of);
-        }
-        json_append(*out, e);
+        add_definition(*out, m->name, m->alias_of, string_list(missing));
     }
+    Json *host = json_array();
+    if (!engine.has_host) {
+        json_append(host, json_string("kvm"));
+    }
+    add_definition(*out, "host", NULL, host);
     return true;
 }
 
@@ -103,8 +129,7 @@ bool qmp_query_cpu_model_expansion(Object *root, QCpuModelExpansionType type,
             return false;
         }
     }
-    cpu_engine_tcg(&engine);
-    if (!cpu_model_parse(text->str, &engine, &config, errp)) {
+    if (!engine_of(root, &engine, errp) || !cpu_model_parse(text->str, &engine, &config, errp)) {
         return false;
     }
     Json *m = json_object();
