@@ -51,6 +51,7 @@ struct AccelClass {
     /* The machine goes on, or stands still: vCPUs paused, control thread. NULL: fine. */
     void (*running)(Accel *a, bool run);
     bool manual_clock; /* qtest */
+    bool has_icount;
 };
 
 /* A place where a debugger wants CPUs to stop, by linear address; valid on every CPU. */
@@ -67,6 +68,15 @@ typedef struct DebugStop {
     DebugPoint point; /* DEBUG_STOP_POINT; `addr`: of the access, for data */
 } DebugStop;
 
+/* -icount; `on`: the guest's time is counted in instructions of 1 << shift ns. */
+typedef struct IcountConfig {
+    bool on;
+    bool adaptive; /* shift=auto */
+    bool sleep;    /* idle time passes as the host's does */
+    bool align;    /* sleeps when the guest's time runs ahead */
+    unsigned shift;
+} IcountConfig;
+
 struct Accel {
     Object obj;
     MemorySystem *mem;
@@ -76,6 +86,7 @@ struct Accel {
     AddressSpace *as_smm; /* what CPUs see in system-management mode; = as_memory without it */
     const AccelIrqchip *irqchip; /* what the engine has of interrupt controllers; NULL: nothing */
     const char *no_smm;          /* why there is no system-management mode; NULL: there is */
+    IcountConfig icount;         /* before create() */
     void *data;                  /* the engine's */
 };
 #define TYPE_ACCEL "accel"
@@ -141,6 +152,11 @@ void vcpu_run_on_async(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque)
  */
 void vcpus_pause(GPtrArray *vcpus);
 void vcpus_resume(GPtrArray *vcpus);
+/*
+ * On a vCPU's thread: it executes nothing more after this instruction, until it is paused
+ * and resumed: it has asked for what will do that.
+ */
+void vcpu_stop_current(void);
 Vcpu *vcpu_current(void); /* the calling thread's, or NULL */
 /* With the vCPU stopped or on its thread: state is in, goes back to, the engine. */
 bool vcpu_sync_out(Vcpu *v, Error **errp);

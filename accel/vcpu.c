@@ -67,6 +67,16 @@ static void rest(Vcpu *v)
     __atomic_store_n(&v->waiting, false, __ATOMIC_SEQ_CST);
 }
 
+void vcpu_stop_current(void)
+{
+    if (current) {
+        pthread_mutex_lock(&current->lock);
+        current->stop = true;
+        pthread_mutex_unlock(&current->lock);
+        cpu_interrupt(&current->cpu, IRQ_EXIT);
+    }
+}
+
 /* ---- work from other threads ---- */
 
 static void queue_work(Vcpu *v, void (*fn)(Vcpu *v, void *opaque), void *opaque, bool *done)

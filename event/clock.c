@@ -184,6 +184,50 @@ void clock_virtual_source(ClockSet *cs, int64_t (*now)(void *opaque), void *opaq
     pthread_mutex_unlock(&cs->lock);
 }
 
+bool clock_is_driven(const ClockSet *cs)
+{
+    return __atomic_load_n(&cs->source, __ATOMIC_RELAXED) != NULL;
+}
+
+int64_t clock_virtual_deadline(ClockSet *cs)
+{
+    int64_t first = -1;
+    pthread_mutex_lock(&cs->lock);
+    for (unsigned i = 0; i < cs->loops->len; i++) {
+        EventLoop *loop = cs->loops->pdata[i];
+        int64_t when = loop_is_control(loop) ? -1 : loop_next_deadline(loop);
+        first = when >= 0 && (first < 0 || when < first) ? when : first;
+    }
+    pthread_mutex_unlock(&cs->lock);
+    return first;
+}
+
+static void run_timers(void *opaque)
+{
+    loop_run_timers(opaque);
+}
+
+/* Timers and calls may make others; not without end. */
+#define SETTLE_ROUNDS 16
+
+bool clock_virtual_run(ClockSet *cs)
+{
+    bool ran = false, more = true;
+    pthread_mutex_lock(&cs->lock); /* no loop ends meanwhile */
+    for (unsigned round = 0; more && round < SETTLE_ROUNDS; round++) {
+        more = false;
+        for (unsigned i = 0; i < cs->loops->len; i++) {
+            EventLoop *loop = cs->loops->pdata[i];
+            if (!loop_is_control(loop) && loop_has_work(loop, cs->running)) {
+                loop_call(loop, run_timers, loop);
+                more = ran = true;
+            }
+        }
+    }
+    pthread_mutex_unlock(&cs->lock);
+    return ran;
+}
+
 void clock_set_join(ClockSet *cs, EventLoop *loop)
 {
     pthread_mutex_lock(&cs->lock);

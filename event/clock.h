@@ -42,7 +42,19 @@ void clock_virtual_set(ClockSet *cs, int64_t ns);
  */
 void clock_virtual_manual(ClockSet *cs, bool manual);
 bool clock_is_manual(const ClockSet *cs);
-/* The hook that -icount installs: replaces the reading of CLOCK_VIRTUAL. */
+/*
+ * The hook that -icount installs: replaces the reading of CLOCK_VIRTUAL (NULL: takes that
+ * back).  CLOCK_VIRTUAL's timers on device loops then run only by clock_virtual_run(); the
+ * control loop goes on looking by itself, at about the right time.
+ */
 void clock_virtual_source(ClockSet *cs, int64_t (*now)(void *opaque), void *opaque);
+/* With a source: the earliest armed CLOCK_VIRTUAL timer of a device loop, or -1. */
+int64_t clock_virtual_deadline(ClockSet *cs);
+/*
+ * With a source: runs the timers of device loops that are due, unless the clock is stopped,
+ * and the deferred calls that devices have made, on the loops' own threads; waits for their
+ * end.  On a vCPU's thread, without locks.  true if there was anything.
+ */
+bool clock_virtual_run(ClockSet *cs);
 
 #endif

@@ -15,6 +15,8 @@ typedef struct AioContext AioContext;
 
 /* ---- clock.c ---- */
 bool clock_is_running(const ClockSet *cs);
+/* CLOCK_VIRTUAL has a source: see clock_virtual_source(). */
+bool clock_is_driven(const ClockSet *cs);
 /* The set wakes its loops when virtual time starts, stops or steps. */
 void clock_set_join(ClockSet *cs, EventLoop *loop);
 void clock_set_leave(ClockSet *cs, EventLoop *loop);
@@ -22,6 +24,9 @@ void clock_set_leave(ClockSet *cs, EventLoop *loop);
 /* ---- loop.c ---- */
 /* Makes a waiting loop look at its queues again. Any thread; cheap when already noted. */
 void loop_notify(EventLoop *loop);
+bool loop_is_control(const EventLoop *loop);
+/* Has it deferred calls, or (`timers`) virtual timers that are due? */
+bool loop_has_work(EventLoop *loop, bool timers);
 
 /* ---- timer.c ---- */
 typedef struct TimerHeap {
@@ -41,6 +46,8 @@ void timer_set_fini(TimerSet *ts);
  * that or `limit`, whichever is earlier. */
 int64_t timer_set_sleep(TimerSet *ts, const ClockSet *cs, int64_t limit);
 void timer_set_awake(TimerSet *ts);
+/* Is a timer of CLOCK_VIRTUAL due? */
+bool timer_set_virtual_due(TimerSet *ts, const ClockSet *cs);
 /*
  * Runs what is due on the clocks of `mask` (bit per ClockType), with the lock of `breathing`
  * (or NULL) given up for a moment after each. true if anything ran.

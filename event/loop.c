@@ -131,6 +131,19 @@ ClockSet *loop_clocks(const EventLoop *loop)
     return loop->clocks;
 }
 
+bool loop_is_control(const EventLoop *loop)
+{
+    return loop->control;
+}
+
+bool loop_has_work(EventLoop *loop, bool timers)
+{
+    pthread_mutex_lock(&loop->queue_lock);
+    bool any = loop->queue.length != 0;
+    pthread_mutex_unlock(&loop->queue_lock);
+    return any || (timers && timer_set_virtual_due(&loop->timers, loop->clocks));
+}
+
 TimerSet *loop_timers(EventLoop *loop)
 {
     return &loop->timers;
@@ -499,7 +512,11 @@ static bool dispatch(EventLoop *loop, struct epoll_event *ev, int n)
             __atomic_store_n(&loop->notified, 0, __ATOMIC_SEQ_CST);
         }
     }
-    ran |= timer_set_run(&loop->timers, loop->clocks, ~0u, loop);
+    unsigned clocks = ~0u;
+    if (clock_is_driven(loop->clocks) && !loop->control) {
+        clocks = 1u << CLOCK_RT | 1u << CLOCK_HOST;
+    }
+    ran |= timer_set_run(&loop->timers, loop->clocks, clocks, loop);
     for (int i = 0; i < n; i++) {
         if (ev[i].data.ptr) {
             watch_fire(ev[i].data.ptr, ev[i].events);

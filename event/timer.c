@@ -148,10 +148,13 @@ static bool stands(const ClockSet *cs, ClockType clock)
 }
 
 /* The moment on CLOCK_RT at which `expire` of `clock` will come, as far as known now. */
-static int64_t to_rt(const ClockSet *cs, ClockType clock, int64_t expire)
+static int64_t to_rt(const EventLoop *loop, const ClockSet *cs, ClockType clock, int64_t expire)
 {
     if (clock == CLOCK_RT) {
         return expire;
+    }
+    if (clock != CLOCK_HOST && clock_is_driven(cs) && !loop_is_control(loop)) {
+        return INT64_MAX;
     }
     int64_t now = clock_now(cs, clock);
     if (stands(cs, clock) || (clock != CLOCK_HOST && expire > now && clock_is_manual(cs))) {
@@ -183,7 +186,7 @@ void timer_mod(Timer *t, int64_t expire_ns)
             heap_insert(h, t);
         }
         wake = h->items[0] == t && ts->asleep_until != INT64_MIN &&
-               to_rt(loop_clocks(t->loop), t->clock, expire_ns) < ts->asleep_until;
+               to_rt(t->loop, loop_clocks(t->loop), t->clock, expire_ns) < ts->asleep_until;
     }
     need_host = t->clock == CLOCK_HOST && ts->host_fd < 0;
     pthread_mutex_unlock(&ts->lock);
@@ -236,6 +239,20 @@ int64_t loop_next_deadline(EventLoop *loop)
     return when;
 }
 
+bool timer_set_virtual_due(TimerSet *ts, const ClockSet *cs)
+{
+    int64_t now = clock_virtual(cs);
+    bool due = false;
+    pthread_mutex_lock(&ts->lock);
+    for (unsigned c = 0; c < CLOCK_TYPES; c++) {
+        if (c != CLOCK_RT && c != CLOCK_HOST) {
+            due |= ts->heaps[c].n && ts->heaps[c].items[0]->expire <= now;
+        }
+    }
+    pthread_mutex_unlock(&ts->lock);
+    return due;
+}
+
 void loop_run_timers(EventLoop *loop)
 {
     timer_set_run(loop_timers(loop), loop_clocks(loop), 1 << CLOCK_VIRTUAL | 1 << CLOCK_VIRTUAL_RT,
@@ -249,7 +266,8 @@ int64_t timer_set_sleep(TimerSet *ts, const ClockSet *cs, int64_t limit)
     pthread_mutex_lock(&ts->lock);
     for (unsigned c = 0; c < CLOCK_TYPES; c++) {
         if (ts->heaps[c].n) {
-            int64_t rt = to_rt(cs, c, ts->heaps[c].items[0]->expire);
+            const Timer *t = ts->heaps[c].items[0];
+            int64_t rt = to_rt(t->loop, cs, c, t->expire);
             when = rt < when ? rt : when;
         }
     }

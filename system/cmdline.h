@@ -86,6 +86,7 @@ typedef enum OptionId {
     OPT_NO_USER_CONFIG,
     OPT_READCONFIG,
     OPT_SANDBOX,
+    OPT_ICOUNT,
     OPT_OVERCOMMIT,
     OPT_MSG,
     OPT_RUN_WITH,

@@ -272,7 +272,7 @@ static void read_rtc(Config *cfg, Cmdline *c)
                 end = strptime(base, "%Y-%m-%d", &tm);
             }
             if (end && !*end) {
-                cfg->rtc_offset_ns = (timegm(&tm) - now) * NS_PER_SEC;
+                cfg->rtc_start_ns = timegm(&tm) * NS_PER_SEC;
             } else {
                 option_mistake(g->text, "base",
                                "utc, localtime, or a date such as 2006-06-17T16:01:21");
@@ -280,6 +280,45 @@ static void read_rtc(Config *cfg, Cmdline *c)
         }
         finish(g, c);
     }
+}
+
+/* ---- -icount ---- */
+#define ICOUNT_SHIFT_MAX 10
+
+static void read_icount(Config *cfg, Cmdline *c)
+{
+    const GivenOption *g = cmdline_last(c, OPT_ICOUNT);
+    Error *err = NULL;
+    uint64_t shift = 0;
+    if (!g) {
+        return;
+    }
+    IcountConfig *ic = &cfg->icount;
+    const char *text = option_take_string(g->text, "shift", NULL);
+    ic->on = true;
+    ic->adaptive = text && !strcmp(text, "auto");
+    ic->align = option_take_bool(g->text, "align", false);
+    ic->sleep = option_take_bool(g->text, "sleep", true);
+    if (!text) {
+        option_mistake(g->text, NULL, "'shift' is missing: a number or auto");
+    } else if (!ic->adaptive && (!parse_uint(text, &shift) || shift > ICOUNT_SHIFT_MAX)) {
+        option_mistake(g->text, "shift", "a number from 0 to %d or auto is expected",
+                       ICOUNT_SHIFT_MAX);
+    }
+    ic->shift = (unsigned)shift;
+    if (ic->align && (ic->adaptive || !ic->sleep)) {
+        option_mistake(g->text, "align", "it needs a fixed shift and sleep=on");
+    } else if (ic->adaptive && !ic->sleep) {
+        option_mistake(g->text, "sleep", "shift=auto follows the host's time: it needs sleep=on");
+    }
+    static const char *const replay[] = {"rr", "rrfile", "rrsnapshot", NULL};
+    for (unsigned i = 0; replay[i]; i++) {
+        if (option_take_string(g->text, replay[i], NULL)) {
+            option_mistake(g->text, replay[i], "recording and replaying are not supported");
+        }
+    }
+    option_finish(g->text, &err);
+    cmdline_error(c, err);
 }
 
 void config_read_machine(Config *cfg, Cmdline *c)
@@ -290,4 +329,5 @@ void config_read_machine(Config *cfg, Cmdline *c)
     read_memory(cfg, c);
     read_boot(cfg, c);
     read_rtc(cfg, c);
+    read_icount(cfg, c);
 }

@@ -27,6 +27,7 @@ static void apply_config(Machine *m, const Config *cfg)
     memcpy(m->uuid, cfg->uuid, sizeof(m->uuid));
     m->uuid_set = cfg->uuid_set;
     m->rtc_offset_ns = cfg->rtc_offset_ns;
+    m->rtc_start_ns = cfg->rtc_start_ns;
     m->rtc_clock = cfg->rtc_clock;
     m->rtc_localtime = cfg->rtc_localtime;
     m->rtc_driftfix_slew = cfg->rtc_slew;
@@ -270,6 +271,13 @@ static Accel *try_accel(Vm *vm, const Config *cfg, const AccelChoice *choice, Er
     }
     a->clocks = vm->clocks;
     a->mem = vm->memsys;
+    a->icount = cfg->icount;
+    if (cfg->icount.on && !accel_class(a)->has_icount) {
+        error_set(errp, "this engine cannot count the guest's instructions (-icount)");
+        error_hint(errp, "use -accel tcg");
+        object_unref(&a->obj);
+        return NULL;
+    }
     if ((cfg->kvm_props && !strcmp(choice->name, "kvm") &&
          !object_set_from(&a->obj, cfg->kvm_props, NULL, NULL, errp)) ||
         (choice->text &&

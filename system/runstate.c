@@ -160,6 +160,7 @@ static void want_service(Vm *vm)
 
 void vm_request_shutdown(Vm *vm, QShutdownCause why, int exit_code)
 {
+    vcpu_stop_current();
     pthread_mutex_lock(&vm->lock);
     if (!vm->shutdown_wanted) {
         vm->shutdown_wanted = true;
@@ -172,6 +173,7 @@ void vm_request_shutdown(Vm *vm, QShutdownCause why, int exit_code)
 
 static void request_reset(Vm *vm, ResetReason why)
 {
+    vcpu_stop_current();
     pthread_mutex_lock(&vm->lock);
     vm->reset_wanted = true;
     vm->reset_why = why;

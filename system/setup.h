@@ -24,7 +24,7 @@ typedef struct Config {
     char *name, *process_name;
     uint8_t uuid[16];
     bool uuid_set;
-    int64_t rtc_offset_ns;
+    int64_t rtc_offset_ns, rtc_start_ns;
     ClockType rtc_clock;
     bool rtc_localtime, rtc_slew;
     QRebootAction on_reboot;
@@ -36,6 +36,7 @@ typedef struct Config {
     const char *vnc, *vga, *pidfile, *mem_path;
     const char *kernel, *initrd, *append, *bios;
     char *chroot_dir, *user;
+    IcountConfig icount;
     uint8_t escape;
     bool refuse_deprecated, refuse_unstable; /* -compat */
     const char *qtest_log;                   /* or NULL */

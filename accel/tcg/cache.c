@@ -509,9 +509,10 @@ static Block *hash_find(CPUX86 *cpu, const uint8_t *code, uint64_t flags)
     return NULL;
 }
 
-static Block *allocate(Tcg *t, unsigned n_ops)
+static Block *allocate(Tcg *t, unsigned n_ops, unsigned n_insns)
 {
-    size_t size = ALIGN_UP(sizeof(Block) + n_ops * sizeof(IrOp), (size_t)64);
+    size_t size = sizeof(Block) + n_ops * sizeof(IrOp) + n_insns * sizeof(uint16_t);
+    size = ALIGN_UP(size, (size_t)64);
     if (t->arena_size - t->arena_used < size) {
         return NULL;
     }
@@ -540,6 +541,7 @@ static void fill_block(CPUX86 *cpu, Block *b, const CodeReader *r, uint64_t flag
         b->link_ok = !r->page[1] && !(flags & (HF_INHIBIT | BLOCK_STEP));
     }
     memcpy(b->ops, ops, res->n_ops * sizeof(IrOp));
+    memcpy((uint16_t *)block_starts(b), res->starts, res->n_insns * sizeof(uint16_t));
     tcg_interp_select(b->ops, b->n_ops);
 }
 
@@ -554,7 +556,7 @@ static Block *insert(CPUX86 *cpu, const CodeReader *r, uint64_t flags, const IrO
     bool same = r->code_page[0]->seq == r->seq[0] &&
                 (!r->code_page[1] || r->code_page[1]->seq == r->seq[1]);
     if (same) {
-        b = allocate(t, res->n_ops);
+        b = allocate(t, res->n_ops, res->n_insns);
         *full = !b;
     }
     if (b) {
@@ -607,7 +609,8 @@ static Block *make_uncached(CPUX86 *cpu, const CodeReader *r, uint64_t flags, co
 {
     TcgCpu *tc = tcg_cpu(cpu);
     if (!tc->uncached) {
-        tc->uncached = g_malloc0(sizeof(Block) + BLOCK_MAX_OPS * sizeof(IrOp));
+        tc->uncached = g_malloc0(sizeof(Block) + BLOCK_MAX_OPS * sizeof(IrOp) +
+                                 BLOCK_MAX_INSNS * sizeof(uint16_t));
     }
     memset(tc->uncached, 0, sizeof(Block));
     fill_block(cpu, tc->uncached, r, flags, ops, res);

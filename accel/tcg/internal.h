@@ -46,6 +46,11 @@ struct Block {
     struct CodePage *page[2];
     IrOp ops[];
 };
+/* Where each of its instructions starts, relative to rip. */
+static inline const uint16_t *block_starts(const Block *b)
+{
+    return (const uint16_t *)(const void *)(b->ops + b->n_ops);
+}
 /* Beyond hflags in the key: code segment limit below 4 GiB; translated one by one. */
 #define BLOCK_CS_LIMIT ((uint64_t)1 << 40)
 #define BLOCK_ONE_INSN ((uint64_t)1 << 41)
@@ -128,6 +133,9 @@ typedef struct TcgCpu {
      * the debugger steps, or an access needs the instruction to be on its own (tcg_alone()).
      */
     uint64_t debug_flags;
+    /* -icount (accel/tcg/icount.h): instructions left; what it was when the block was entered */
+    int64_t icount_left, icount_entry;
+    bool icount_on;
     Vec vtmp[4]; /* IR_VT0 … */
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
     JumpEntry jump[JUMP_SIZE];
@@ -152,10 +160,13 @@ typedef struct TcgCpu {
     IrOp *scratch;        /* where blocks are translated: BLOCK_MAX_OPS */
     uint64_t map_seq; /* Tcg.map_seq when the TLB was last emptied for it; guarded by Tcg.lock */
     /* debugging and exact instructions; own thread */
-    sigjmp_buf *run_env; /* the run loop's place to raise to */
-    bool no_retry;       /* between instructions: nothing can be executed again */
-    bool stepping;       /* Vcpu.step, while in run() */
-    bool hit;            /* stop after this instruction; Vcpu.debug_stop says why */
+    sigjmp_buf *run_env;            /* the run loop's place to raise to */
+    bool no_retry;                  /* between instructions: nothing can be executed again */
+    bool stepping;                  /* Vcpu.step, while in run() */
+    bool icount_exact, icount_over; /* clock or device seen: look for timers; turn is over */
+    bool icount_yield;              /* the turn is to be over */
+    int64_t icount_slice;           /* left of the turn beyond icount_left */
+    bool hit;                       /* stop after this instruction; Vcpu.debug_stop says why */
     /* counters for info jit */
     uint64_t n_lookups, n_tlb_fills, n_flushes, n_slow;
 } TcgCpu;
@@ -181,7 +192,8 @@ struct Tcg {
     /* Copies of Accel.debug_points, execution first; change while no vCPU is in run(). */
     DebugPoint *points;
     unsigned n_exec, n_watch;
-    uint64_t map_seq; /* counts changes of the memory map; atomic */
+    struct Icount *icount; /* or NULL */
+    uint64_t map_seq;      /* counts changes of the memory map; atomic */
     /* exclusive sections */
     pthread_mutex_t excl_lock;
     pthread_cond_t excl_cond;
@@ -190,6 +202,10 @@ struct Tcg {
     /* counters */
     uint64_t n_blocks, n_insns, n_ops, n_flushes, n_invalidations;
 };
+
+/* ---- tcg.c ---- */
+/* Is it executing, or could it be woken? While it does not run. */
+bool tcg_has_work(TcgCpu *tc);
 
 /* ---- interp.c ---- */
 /* Runs from `block` until something needs the run loop; all state is in `cpu` then. */
@@ -241,6 +257,17 @@ void tcg_disassemble(FILE *out, const uint8_t *code, size_t size, uint64_t addr,
  * an exception could be raised.
  */
 bool tcg_alone(TcgCpu *tc);
+/*
+ * The instruction looks at a clock or reaches for a device: with -icount that is exact, and
+ * what follows from it comes before the next instruction. May not return, as tcg_alone().
+ */
+static inline void tcg_exact(TcgCpu *tc)
+{
+    if (tc->icount_on) {
+        (void)tcg_alone(tc);
+        tc->icount_exact = true;
+    }
+}
 /* run() begins, the CPU's mode changed, a lone instruction is done: sets debug_flags. */
 void tcg_debug_update(TcgCpu *tc);
 void tcg_debug_changed(Accel *a);
@@ -296,6 +323,7 @@ bool tcg_read_code(CodeReader *r, uint64_t linear, bool first, uint8_t *byte);
 
 typedef struct TranslateResult {
     unsigned n_ops, n_insns, size;
+    uint16_t starts[BLOCK_MAX_INSNS]; /* of the instructions, from the block's start */
 } TranslateResult;
 /* Translates from the CPU's rip into ops (room for BLOCK_MAX_OPS); may raise. */
 void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insns, IrOp *ops,

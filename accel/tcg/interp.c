@@ -8,6 +8,7 @@
 #include "accel/tcg/interp.h"
 
 #include "accel/tcg/alu.h"
+#include "accel/tcg/icount.h"
 #include "accel/tcg/internal.h"
 #include "accel/tcg/interp-handlers.h"
 #include "target/i386/paging.h"
@@ -67,6 +68,9 @@ static const IrOp *make_tail(TcgCpu *tc, const Block *b, const IrOp *op)
     tc->leave = false;
     if (op < b->ops || op >= end) {
         return p; /* is in the tail already */
+    }
+    if (tc->icount_on) {
+        icount_leave(tc, icount_insns_before(b, b->rip + op->pc) + 1);
     }
     while (p < end && p->pc == op->pc && n < ARRAY_LEN(tc->tail) - 2) {
         tc->tail[n++] = *p++;
@@ -161,6 +165,18 @@ static void log_block(CPUX86 *cpu, const Block *b)
     if (unlikely(tc->leave)) { \
         goto leave_block;      \
     }
+/* -icount: takes the block out of the budget; too long for it: goes out. */
+#define COUNT()                                          \
+    do {                                                 \
+        if (unlikely(tc->icount_on)) {                   \
+            if (tc->icount_left < (int64_t)b->n_insns) { \
+                cpu->rip = b->rip;                       \
+                goto out;                                \
+            }                                            \
+            tc->icount_entry = tc->icount_left;          \
+            tc->icount_left -= b->n_insns;               \
+        }                                                \
+    } while (0)
 /* Follows a direct link, or finds the target and links it. */
 #define TAKE(slot_, o)                                                                       \
     do {                                                                                     \
@@ -173,6 +189,7 @@ static void log_block(CPUX86 *cpu, const Block *b)
                 cpu->rip = b->rip;                                                           \
                 goto out;                                                                    \
             }                                                                                \
+            COUNT();                                                                         \
             DISPATCH();                                                                      \
         }                                                                                    \
         cpu->rip = (uint64_t)(o)->imm;                                                       \
@@ -466,6 +483,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     TlbEntry *tlb = tc->tlb[mode];
     const IrOp *op = b->ops;
     int slot;
+    COUNT();
     tc->current = b;
     DISPATCH();
 
@@ -690,6 +708,10 @@ static const void *const *run(CPUX86 *cpu, Block *b)
         fl = fl_from_rflags(cpu->rflags);
         gen = tc->gen_bits;
         if (!go_on) {
+            if (unlikely(tc->icount_on)) { /* an instruction to be continued is not counted yet */
+                unsigned n = icount_insns_before(b, GUEST_IP);
+                icount_leave(tc, n + (cpu->rip != GUEST_IP));
+            }
             goto lookup;
         }
         CHECK_LEAVE();
@@ -838,6 +860,7 @@ enter:
     gen = tc->gen_bits;
     tc->current = b;
     op = b->ops;
+    COUNT();
     if (unlikely(log_mask & (LOG_EXEC | LOG_CPU))) {
         cpu->rflags = fl_to_rflags(cpu->rflags, fl);
         log_block(cpu, b);

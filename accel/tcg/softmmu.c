@@ -233,6 +233,7 @@ static uint64_t load_in_page(TcgCpu *tc, uint64_t lin, unsigned size, MmuMode mo
         }
         if (!tc->info[mode][TLB_INDEX(lin)].ram) {
             uint64_t v = ~0ull;
+            tcg_exact(tc);
             address_space_ld(cpu_as(cpu), entry_phys(tc, lin, mode), cpu_attrs(cpu), size, &v);
             after_io(tc);
             return v;
@@ -308,6 +309,9 @@ static void store_in_page(TcgCpu *tc, uint64_t lin, uint64_t v, unsigned size, M
         if (tc->tcg->n_watch) {
             tcg_watch_access(tc, lin, size, true);
             tc->leave |= info->ram != NULL; /* it may have been this block's code */
+        }
+        if (!info->ram) {
+            tcg_exact(tc);
         }
         /* Memory without plain access; ROM too: its writes may go to a device. */
         address_space_st(cpu_as(cpu), entry_phys(tc, lin, mode), cpu_attrs(cpu), size, v);

@@ -6,6 +6,7 @@
  * that happens between two instructions (interrupts, SMI, INIT, halts, requests of
  * other threads) is handled in handle_events().
  */
+#include "accel/tcg/icount.h"
 #include "accel/tcg/internal.h"
 #include "accel/tcg/interp.h"
 #include "target/i386/tcg/helper.h"
@@ -137,6 +138,17 @@ static void note_step(TcgCpu *tc)
     }
 }
 
+bool tcg_has_work(TcgCpu *tc)
+{
+    const CPUX86 *cpu = tc->cpu;
+    uint32_t irq = __atomic_load_n(&cpu->irq_pending, __ATOMIC_SEQ_CST);
+    if (!cpu->halted && !cpu->wait_for_sipi) {
+        return true;
+    }
+    irq &= tcg_irq_mask(cpu);
+    return irq & (cpu->wait_for_sipi ? IRQ_SIPI | IRQ_INIT : IRQ_ARCHITECTURAL);
+}
+
 /* true: go on executing; else *exit says why not. */
 static bool handle_events(TcgCpu *tc, RunExit *exit)
 {
@@ -213,6 +225,13 @@ static bool take_exception(TcgCpu *tc)
         mmu_exclusive_end(cpu);
     }
     tcg_cancel_translation(tc);
+    if (tc->icount_on) {
+        /* An exception is worth an instruction: nobody lives on exceptions outside of time. */
+        if (tc->current) {
+            icount_leave(tc, icount_insns_before(tc->current, cpu->rip));
+        }
+        tc->icount_left -= cpu->exception_vector != TCG_RETRY;
+    }
     tc->leave = false;
     tc->no_retry = false;
     tc->current = NULL;
@@ -237,7 +256,18 @@ static RunExit run_loop(TcgCpu *tc)
         return RUN_EXIT_SHUTDOWN;
     }
     while (handle_events(tc, &exit)) {
+        bool again;
+        if (tc->icount_on && (!icount_prepare(tc, &again) || again)) {
+            if (tc->icount_over) {
+                return RUN_EXIT_INTERRUPTED;
+            }
+            continue;
+        }
         Block *b = tcg_find_block(cpu);
+        if (tc->icount_on && tc->icount_left < b->n_insns) {
+            tc->debug_flags |= BLOCK_ALONE; /* up to the end of the budget one by one */
+            b = tcg_find_block(cpu);
+        }
         if (b->flags & BLOCK_STEP) {
             if (stop_at(tc, b)) {
                 return RUN_EXIT_DEBUG;
@@ -261,9 +291,14 @@ static RunExit tcg_run(Vcpu *v)
     tc->stepping = v->step;
     tc->hit = false;
     tcg_debug_update(tc);
-    tcg_cpu_enter(tc);
-    RunExit r = run_loop(tc);
-    tcg_cpu_leave(tc);
+    RunExit r;
+    if (tc->icount_on) {
+        r = icount_run(tc, run_loop);
+    } else {
+        tcg_cpu_enter(tc);
+        r = run_loop(tc);
+        tcg_cpu_leave(tc);
+    }
     v->cpu.unwind = NULL;
     tc->run_cr3 = v->cpu.cr3;
     return r;
@@ -362,6 +397,9 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
     }
     accel->data = t;
     accel->mem = mem;
+    if (accel->icount.on) {
+        t->icount = icount_new(t, &accel->icount);
+    }
     t->listener = (MemoryListener){
         .name = "tcg", .commit = map_changed, .clean = page_cleaned, .code_written = code_written};
     memory_listener_add(mem, &t->listener);
@@ -377,6 +415,7 @@ static void tcg_destroy(Accel *accel)
     g_assert(t->cpus->len == 0);
     memory_listener_del(accel->mem, &t->listener);
     tcg_cache_fini(t);
+    icount_free(t->icount);
     g_free(t->points);
     g_ptr_array_unref(t->cpus);
     pthread_mutex_destroy(&t->lock);
@@ -415,6 +454,7 @@ static bool tcg_vcpu_create(Accel *accel, Vcpu *v, Error **errp)
     memset(tc, 0, size);
     tc->cpu = &v->cpu;
     tc->tcg = accel->data;
+    tc->icount_on = tc->tcg->icount != NULL;
     tc->scratch = g_new(IrOp, BLOCK_MAX_OPS);
     memset(v->cpu.engine_tmp, 0, sizeof(v->cpu.engine_tmp));
     v->cpu.engine = tc;
@@ -433,6 +473,15 @@ static void tcg_vcpu_destroy(Vcpu *v)
         g_free(tc->uncached);
         free(tc);
         v->cpu.engine = NULL;
+    }
+}
+
+/* Who waits for its turn must be told; who executes looks by itself. */
+static void tcg_kick(Vcpu *v)
+{
+    const Tcg *t = v->accel->data;
+    if (t && t->icount) {
+        icount_kick(t->icount);
     }
 }
 
@@ -466,6 +515,9 @@ static void tcg_info(Accel *accel, GString *out)
     g_string_append_printf(out, "TLB full flushes    %" PRIu64 "\n", flushes);
     g_string_append_printf(out, "slow accesses       %" PRIu64 "\n", slow);
     pthread_mutex_unlock(&t->lock);
+    if (t->icount) {
+        icount_info(t->icount, out);
+    }
 }
 
 static void tcg_accel_init(Object *obj)
@@ -497,6 +549,8 @@ static const AccelClass tcg_class = {
     .run = tcg_run,
     .sync_in = tcg_sync_in,
     .info = tcg_info,
+    .kick = tcg_kick,
+    .has_icount = true,
     .debug_changed = tcg_debug_changed,
 };
 

@@ -121,6 +121,7 @@ struct Machine {
     GPtrArray *globals;             /* GlobalProperty*, in order: machine_add_global() */
     Json *smbios, *acpitables;      /* arrays of option objects */
     int64_t rtc_offset_ns;          /* guest wall clock = CLOCK_HOST + this, from -rtc base= */
+    int64_t rtc_start_ns;           /* what it is when the machine is made, instead; 0: not given */
     ClockType rtc_clock;
     bool rtc_driftfix_slew, rtc_localtime;
 

@@ -593,7 +593,7 @@ static bool mc146818_realize(Device *dev, Error **errp)
     s->cmos[R_A] = A_RUN | 6;
     s->cmos[R_B] = B_24H;
     s->cmos[R_D] = 0x80; /* the battery is good */
-    now = clock_now(m->clocks, CLOCK_HOST) + m->rtc_offset_ns;
+    now = m->rtc_start_ns ? m->rtc_start_ns : clock_now(m->clocks, CLOCK_HOST) + m->rtc_offset_ns;
     set_wall_time(s, floor_div(now, NS_PER_SEC), now - floor_div(now, NS_PER_SEC) * NS_PER_SEC);
     s->host_offset_s = s->offset_s;
     s->host_offset_ns = s->offset_ns;

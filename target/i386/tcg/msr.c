@@ -3,6 +3,7 @@
  * Model-specific registers; SDM vol. 4, AMD APM vol. 2 appendix A.  An MSR that the
  * configured CPU does not have raises #GP, as on the chip.
  */
+#include "accel/tcg/internal.h"
 #include "target/i386/tcg/control.h"
 #include "target/i386/tcg/desc.h"
 #include "util/log.h"
@@ -584,12 +585,22 @@ bool x86_msr_write(CPUX86 *cpu, uint32_t index, uint64_t v)
 
 /* ---- the instructions ---- */
 
+/* Clocks, timers and the local APIC are somewhere among the others. */
+static bool is_plain_state(uint32_t index)
+{
+    return (index >= MSR_EFER && index <= 0xc0000103u) ||
+           (index >= MSR_SYSENTER_CS && index <= MSR_SYSENTER_EIP);
+}
+
 void helper_rdmsr(CPUX86 *cpu)
 {
     uint32_t index = (uint32_t)cpu->regs[R_RCX];
     uint64_t v = 0;
 
     require_cpl0(cpu);
+    if (!is_plain_state(index)) {
+        tcg_exact(tcg_cpu(cpu));
+    }
     if (!x86_msr_read(cpu, index, &v)) {
         guest_error("cpu", "read of unknown MSR %#x", index);
         x86_raise_error(cpu, EXC_GP, 0);
@@ -604,6 +615,9 @@ void helper_wrmsr(CPUX86 *cpu)
     uint64_t v = (cpu->regs[R_RDX] << 32) | (uint32_t)cpu->regs[R_RAX];
 
     require_cpl0(cpu);
+    if (!is_plain_state(index)) {
+        tcg_exact(tcg_cpu(cpu));
+    }
     if (!x86_msr_write(cpu, index, v)) {
         guest_error("cpu", "write of %#llx to MSR %#x refused", (unsigned long long)v, index);
         x86_raise_error(cpu, EXC_GP, 0);

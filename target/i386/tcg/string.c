@@ -202,7 +202,7 @@ static uint64_t bulk(const String *s, uint64_t count)
     CPUX86 *cpu = s->cpu;
     uint64_t di = offset_of(s, R_RDI), si = offset_of(s, R_RSI), dl, sl = 0;
     if (s->step < 0 || (s->kind != STRING_MOVS && s->kind != STRING_STOS) || count < 2 ||
-        (cpu->hflags & (HF_DATA_BP | HF_ALIGN_CHECK | HF_TF)) || tcg_cpu(cpu)->debug_flags ||
+        (cpu->hflags & (HF_DATA_BP | HF_ALIGN_CHECK | HF_TF)) || tcg_cpu(cpu)->stepping ||
         !segment_linear(s, SEG_ES, di, &dl)) {
         return 0;
     }
@@ -244,7 +244,7 @@ static bool must_pause(const CPUX86 *cpu)
 {
     return (__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & tcg_irq_mask(cpu)) ||
            (cpu->hflags & (HF_TF | HF_CODE_BP | HF_DATA_BP)) || tcg_cpu(cpu)->leave ||
-           tcg_cpu(cpu)->debug_flags;
+           tcg_cpu(cpu)->stepping || tcg_cpu(cpu)->hit;
 }
 
 /* true: finished, go on; false: to be continued at the same rip. */

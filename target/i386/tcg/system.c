@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Flags, time stamps, HLT and friends, TLB instructions, ENTER. */
+#include "accel/tcg/internal.h"
 #include "target/i386/tcg/desc.h"
 
 #include <sched.h>
@@ -120,6 +121,7 @@ static void rdtsc(CPUX86 *cpu)
     if ((cpu->cr4 & CR4_TSD) && cpu_cpl(cpu) != 0) {
         gp0(cpu);
     }
+    tcg_exact(tcg_cpu(cpu));
     tsc = cpu_tsc(cpu);
     cpu->regs[R_RAX] = (uint32_t)tsc;
     cpu->regs[R_RDX] = tsc >> 32;

@@ -101,7 +101,12 @@ PLAIN(invpcid, helper_invpcid(cpu, arg_a(cpu, op), op->seg, ir_offset(cpu, op)))
 static bool h_pause(CPUX86 *cpu, const IrOp *op)
 {
     TcgCpu *tc = tcg_cpu(cpu);
-    if (tc->tcg->cpus->len > 1 && ++tc->pauses >= PAUSES_BEFORE_YIELD) {
+    if (tc->icount_on) { /* another CPU's turn */
+        if (tc->tcg->cpus->len > 1) {
+            tc->leave = tc->icount_yield = true;
+            cpu_interrupt(cpu, IRQ_POLL);
+        }
+    } else if (tc->tcg->cpus->len > 1 && ++tc->pauses >= PAUSES_BEFORE_YIELD) {
         tc->pauses = 0;
         sched_yield();
     }

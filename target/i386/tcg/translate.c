@@ -347,7 +347,7 @@ void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insn
             tr_jump(&t, 0, t.rip);
             break;
         }
-        n++;
+        res->starts[n++] = (uint16_t)t.pc;
         unsigned len = (unsigned)(t.next - t.rip);
         t.pc += len;
         t.rip = t.next;
