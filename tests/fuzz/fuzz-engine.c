@@ -77,7 +77,7 @@ static void make_tables(Engine *e)
 }
 
 /* The words that user mode's instructions depend on, from the host. */
-static void limit_features(CpuConfig *c)
+void fz_limit_features(CpuConfig *c)
 {
     uint32_t a, b, cx, d, host[FEATURE_WORDS];
     memset(host, 0xff, sizeof(host));
@@ -136,7 +136,7 @@ Engine *engine_new(const char *name, Error **errp)
     Engine *e = g_new0(Engine, 1);
     e->name = name;
     e->h = h;
-    limit_features(&h->cpu->config);
+    fz_limit_features(&h->cpu->config);
     make_tables(e);
     enter_long_mode(e);
     return e;
@@ -161,7 +161,7 @@ void engine_load(Engine *e, const FzBatch *b)
 
 /* ---- state ---- */
 
-static void load_vectors(CPUX86 *cpu, const uint8_t *a)
+void fz_load_vectors(CPUX86 *cpu, const uint8_t *a)
 {
     X87 *f = &cpu->x87;
     f->cw = ld_le16(a);
@@ -187,7 +187,7 @@ static void load_vectors(CPUX86 *cpu, const uint8_t *a)
     }
 }
 
-static void save_vectors(const CPUX86 *cpu, uint8_t *a)
+void fz_save_vectors(const CPUX86 *cpu, uint8_t *a)
 {
     const X87 *f = &cpu->x87;
     memset(a, 0, FZ_XSAVE_SIZE);
@@ -221,7 +221,7 @@ static void go_to_user(CPUX86 *cpu, uint64_t rip, uint64_t rflags)
 static void load_state(CPUX86 *cpu, const FzState *s)
 {
     memcpy(cpu->regs, s->gpr, sizeof(cpu->regs));
-    load_vectors(cpu, s->xsave);
+    fz_load_vectors(cpu, s->xsave);
     static const uint8_t null[] = {SEG_ES, SEG_DS, SEG_FS, SEG_GS};
     for (unsigned i = 0; i < 4; i++) {
         set_segment(&cpu->segs[null[i]], 0, SEG_UNUSABLE);
@@ -267,7 +267,7 @@ static void save_state(const Engine *e, const FzEvent *last, FzResult *r)
     r->state.rip = last->rip;
     r->state.rflags = last->rflags;
     r->state.gs_base = cpu->segs[SEG_GS].base;
-    save_vectors(cpu, r->state.xsave);
+    fz_save_vectors(cpu, r->state.xsave);
     memcpy(r->mem.rw, ram + AT_RW, FZ_RW_SIZE);
     memcpy(r->mem.area, ram + AT_AREA, FZ_AREA_SIZE);
 }

@@ -24,4 +24,10 @@ void engine_load(Engine *e, const FzBatch *b);
 /* false: it hung (state is as found). */
 bool engine_run(Engine *e, const FzBatch *b, const FzCase *c, FzResult *r);
 
+/* x87 and vectors between a CPU and an image in XSAVE's standard format. */
+void fz_load_vectors(CPUX86 *cpu, const uint8_t *image);
+void fz_save_vectors(const CPUX86 *cpu, uint8_t *image);
+/* Clears the features that the host has not, of those that instructions depend on. */
+void fz_limit_features(CpuConfig *c);
+
 #endif

@@ -16,6 +16,7 @@
 typedef struct Draft {
     uint8_t b[40];
     unsigned n;
+    unsigned abits;              /* size of addresses */
     unsigned disp_at, disp_size; /* of a memory operand or absolute offset; size 0: none */
 } Draft;
 
@@ -34,8 +35,15 @@ void gen_emit(Gen *g, const void *bytes, unsigned n)
 
 void gen_mov(Gen *g, unsigned reg, uint64_t v)
 {
-    uint8_t b[10];
+    uint8_t b[11];
     unsigned n = 0;
+    if (g->opt.bits != 64) {
+        v = (uint32_t)v;
+        reg &= 7;
+    }
+    if (g->opt.bits == 16) {
+        b[n++] = 0x66;
+    }
     if (v > UINT32_MAX || reg >= 8) {
         b[n++] = (uint8_t)(0x40 | (v > UINT32_MAX) << 3 | reg >> 3);
     }
@@ -74,12 +82,41 @@ void gen_label(Gen *g, unsigned at, unsigned size)
                                        .undefined = g->undefined};
 }
 
+/* opcode … /reg [absolute] with `tail` bytes of immediate, on operands of `size` bytes. */
+void gen_absolute(Gen *g, const char *opcode, unsigned n, unsigned reg, uint64_t addr, uint64_t imm,
+                  unsigned tail, unsigned size)
+{
+    uint8_t b[24];
+    unsigned at = 0;
+    if ((size == 2) != (g->opt.bits == 16) && size != 1) {
+        b[at++] = 0x66;
+    }
+    memcpy(b + at, opcode, n);
+    at += n;
+    b[at++] = (uint8_t)(reg << 3 | (g->opt.bits == 16 ? 6 : g->opt.bits == 32 ? 5 : 4));
+    if (g->opt.bits == 64) {
+        b[at++] = 0x25;
+    }
+    unsigned asize = g->opt.bits == 16 ? 2 : 4;
+    memcpy(b + at, &addr, asize);
+    at += asize;
+    memcpy(b + at, &imm, 8);
+    gen_emit(g, b, at + tail);
+}
+
+/* mov [absolute], value of 1, 2 or 4 bytes */
+void gen_store(Gen *g, uint64_t addr, uint32_t v, unsigned size)
+{
+    gen_absolute(g, size == 1 ? "\xc6" : "\xc7", 1, 0, addr, v, size, size);
+}
+
 void gen_define_flags(Gen *g, uint16_t wanted)
 {
     if (g->undefined & wanted) {
         uint32_t r = rng(&g->rng, 64);
         uint8_t cmp[3] = {0x48, 0x39, (uint8_t)(0xc0 | r)};
-        gen_emit(g, cmp, 3);
+        bool wide = g->opt.bits == 64;
+        gen_emit(g, wide ? cmp : cmp + 1, wide ? 3 : 2);
         g->undefined = 0;
     }
 }
@@ -89,19 +126,19 @@ uint64_t gen_target(Gen *g, unsigned align)
 {
     Rng *r = &g->rng;
     uint32_t k = rng(r, 100);
-    uint64_t a;
+    uint64_t a, rw = g->opt.at.rw, ro = rw + FZ_RW_SIZE;
     if (k < 76) {
-        a = FZ_RW + rng(r, FZ_RW_SIZE - 64);
+        a = rw + rng(r, FZ_RW_SIZE - 64);
     } else if (k < 86) {
-        a = FZ_RW + 0x1000 - 40 + rng(r, 48);
+        a = rw + 0x1000 - 40 + rng(r, 48);
     } else if (k < 90) {
-        a = FZ_RW - 20 + rng(r, 30);
+        a = rw - 20 + rng(r, 30);
     } else if (k < 95) {
-        a = FZ_RO - 40 + rng(r, 50);
+        a = ro - 40 + rng(r, 50);
     } else if (k < 98) {
-        a = FZ_RO + rng(r, FZ_RO_SIZE - 64);
+        a = ro + rng(r, FZ_RO_SIZE - 64);
     } else {
-        a = FZ_RO + FZ_RO_SIZE - 40 + rng(r, 60);
+        a = ro + FZ_RO_SIZE - 40 + rng(r, 60);
     }
     return align > 1 ? a & ~(uint64_t)(align - 1) : a;
 }
@@ -121,7 +158,15 @@ static void put_modrm(Gen *g, Draft *d, unsigned reg, bool mem, unsigned rm)
         return;
     }
     unsigned k = rng(r, 100), mod = rng(r, 3);
-    if (k < 25) { /* absolute */
+    if (d->abits == 16) {
+        rm = k < 40 ? 6 : rng(r, 8);
+        mod = k < 40 ? 0 : mod;
+        put(d, mod << 6 | reg << 3 | rm);
+        d->disp_size = mod ? mod : rm == 6 ? 2 : 0;
+    } else if (k < 40 && d->abits == 32 && g->opt.bits != 64) {
+        put(d, reg << 3 | 5);
+        d->disp_size = 4;
+    } else if (k < 25) { /* absolute */
         put(d, reg << 3 | 4);
         put(d, 0x25);
         d->disp_size = 4;
@@ -180,6 +225,7 @@ static void put_prefixes(Gen *g, Draft *d, const InsnRow *row)
     }
     if (rng(r, 24) == 0) {
         put(d, 0x67);
+        d->abits = d->abits == 32 ? 16 : 32;
     }
     unsigned pfx = row->pfx;
     while (pfx & (pfx - 1)) { /* one of several */
@@ -208,7 +254,7 @@ static void draft_row(Gen *g, Draft *d, const Candidate *c)
     Rng *r = &g->rng;
     const InsnRow *row = c->row;
     put_prefixes(g, d, row);
-    if (rng(r, 5) < 3) {
+    if (g->opt.bits == 64 && rng(r, 5) < 3) {
         put(d, 0x40 | rng(r, 16));
     }
     if (c->map) {
@@ -220,7 +266,7 @@ static void draft_row(Gen *g, Draft *d, const Candidate *c)
     put(d, c->opcode);
     if (c->map == MAP_1 && (c->opcode & 0xfc) == 0xa0) { /* MOV with an absolute offset */
         d->disp_at = d->n;
-        d->disp_size = 8;
+        d->disp_size = d->abits / 8;
     } else {
         bool mem = row->mod == MOD_MEM || (row->mod != MOD_REG && rng(r, 2));
         for (unsigned i = 0; i < 4; i++) {
@@ -289,12 +335,13 @@ static void draft_vex(Gen *g, Draft *d)
         return;
     }
     unsigned v = rng(r, 3) ? 0xf : rng(r, 16), l = rng(r, 2), pp = rng(r, 4);
+    unsigned legacy = g->opt.bits == 64 ? 0 : 0xc0; /* else it is LES, LDS */
     if (rng(r, 3) == 0) {
         put(d, 0xc5);
-        put(d, rng(r, 2) << 7 | v << 3 | l << 2 | pp);
+        put(d, rng(r, 2) << 7 | v << 3 | l << 2 | pp | legacy);
     } else {
         put(d, 0xc4);
-        put(d, (rng64(r) & 0xe0) | (1 + rng(r, 3)));
+        put(d, (rng64(r) & 0xe0) | (1 + rng(r, 3)) | legacy);
         put(d, rng(r, 2) << 7 | v << 3 | l << 2 | pp);
     }
     put(d, rng(r, 256));
@@ -326,9 +373,11 @@ static bool fetch_byte(void *opaque, unsigned pos, uint8_t *byte)
     return true;
 }
 
-bool gen_decode(const uint32_t *features, const uint8_t *code, unsigned len, DecodedInsn *in)
+bool gen_decode(const GenOptions *opt, const uint8_t *code, unsigned len, DecodedInsn *in)
 {
-    const DecodeMode mode = {.bits = 64, .protected_mode = true, .features = features};
+    const DecodeMode mode = {.bits = (uint8_t)opt->bits,
+                             .protected_mode = opt->protected_mode,
+                             .features = opt->features};
     Fetch f = {code, len};
     memset(in, 0, sizeof(*in));
     return x86_decode(fetch_byte, &f, &mode, in) == DECODE_OK;
@@ -371,6 +420,24 @@ static bool approximate(const DecodedInsn *in)
     return strstr(in->row->name, "rcp") || strstr(in->row->name, "rsqrt");
 }
 
+bool gen_exact(const Gen *g, const DecodedInsn *in)
+{
+    if (in->op == OP_BSWAP && in->opsize == 2) {
+        return false;
+    }
+    if ((in->op == OP_SHLD || in->op == OP_SHRD) && in->opsize == 2 &&
+        (in->operand[2].kind != OK_IMM || (in->imm & 31) > 16)) {
+        return false;
+    }
+    if (in->op == OP_X87 && !x87_allowed(g, in->opcode & 7, in->modrm)) {
+        return false;
+    }
+    if (approximate(in) && !g->opt.transcendental) {
+        return false;
+    }
+    return true;
+}
+
 bool gen_allowed(const Gen *g, const DecodedInsn *in)
 {
     if (flag_never(in->op) || in->op == OP_WRGSBASE || in->seg_override == SEG_FS) {
@@ -400,25 +467,12 @@ bool gen_allowed(const Gen *g, const DecodedInsn *in)
     if (in->op == OP_ENTER && (in->imm & 0xffff) > 0x300) {
         return false;
     }
-    if (in->op == OP_BSWAP && in->opsize == 2) {
-        return false;
-    }
-    if ((in->op == OP_SHLD || in->op == OP_SHRD) && in->opsize == 2 &&
-        (in->operand[2].kind != OK_IMM || (in->imm & 31) > 16)) {
-        return false;
-    }
-    if (in->op == OP_X87 && !x87_allowed(g, in->opcode & 7, in->modrm)) {
-        return false;
-    }
-    if (approximate(in) && !g->opt.transcendental) {
-        return false;
-    }
     /* CVTPI2PS from memory: do MMX registers come into use? Chips differ. */
     if (in->map == MAP_0F && in->opcode == 0x2a && in->mod != 3 && in->op == OP_SIMD && !in->rep &&
         !in->repne) {
         return false;
     }
-    return true;
+    return gen_exact(g, in);
 }
 
 static bool name_fits(const char *only, const char *name)
@@ -486,7 +540,7 @@ static void aim_gather(Gen *g, Draft *d, const DecodedInsn *in)
     uint8_t vpxor[5] = {0xc4, (uint8_t)(high << 7 | 0x41 | high << 5),
                         (uint8_t)((~x & 15) << 3 | 5), 0xef, (uint8_t)(0xc0 | (x & 7) * 9)};
     gen_emit(g, vpxor, 5);
-    uint64_t v = FZ_RW + rng(&g->rng, FZ_RW_SIZE - 64);
+    uint64_t v = g->opt.at.rw + rng(&g->rng, FZ_RW_SIZE - 64);
     if (in->base == INSN_NO_REG) {
         memcpy(d->b + d->disp_at, &v, d->disp_size);
     } else {
@@ -509,7 +563,7 @@ static void aim_strings(Gen *g, const DecodedInsn *in)
         gen_mov(g, R_RSI, gen_target(g, rng(&g->rng, 2) ? 8 : 1));
     }
     if (in->op == OP_MASKMOV) {
-        gen_mov(g, R_RDI, FZ_RW + rng(&g->rng, FZ_RW_SIZE - 512));
+        gen_mov(g, R_RDI, g->opt.at.rw + rng(&g->rng, FZ_RW_SIZE - 512));
     } else if (y && rng(&g->rng, 20)) {
         gen_mov(g, R_RDI, gen_target(g, rng(&g->rng, 2) ? 8 : 1));
     }
@@ -571,8 +625,8 @@ static void prepare(Gen *g, Draft *d, const DecodedInsn *in)
         g->pointers |= 1u << R_RSP;
     }
     if (in->op == OP_ENTER) { /* a fault half-way leaves half of a frame: how much is the chip's */
-        gen_mov(g, R_RSP, FZ_RW + 0x800 + rng(r, 0x1000));
-        gen_mov(g, R_RBP, FZ_RW + 0x800 + rng(r, 0x1000));
+        gen_mov(g, R_RSP, g->opt.at.rw + 0x800 + rng(r, 0x1000));
+        gen_mov(g, R_RBP, g->opt.at.rw + 0x800 + rng(r, 0x1000));
     }
     if (strstr(in->row->name, "gather")) {
         aim_gather(g, d, in);
@@ -623,7 +677,7 @@ static void emit_draft(Gen *g, Draft *d, const DecodedInsn *in)
     prepare(g, d, in);
     gen_define_flags(g, flag_use(in).read);
     if (in->rip_relative && d->disp_size == 4) {
-        uint64_t here = FZ_CODE + (g->seq->start - FZ_CODE) + g->len + in->length;
+        uint64_t here = g->seq->start + g->len + in->length;
         int32_t disp = (int32_t)(gen_target(g, wanted_align(g, in)) - here);
         memcpy(d->b + d->disp_at, &disp, 4);
     }
@@ -641,7 +695,7 @@ static void draft_any(Gen *g, Draft *d)
 {
     Rng *r = &g->rng;
     unsigned k = rng(r, 100);
-    *d = (Draft){.n = 0};
+    *d = (Draft){.abits = g->opt.bits};
     if (k < 14 && (g->opt.features[FEAT_1_ECX] & 1u << 28)) {
         draft_vex(g, d);
     } else if (k < 18) {
@@ -658,7 +712,8 @@ static bool gen_insn(Gen *g)
     unsigned tries = g->opt.only ? 100000 : 1000;
     while (tries--) {
         draft_any(g, &d);
-        if (!gen_decode(g->opt.features, d.b, sizeof(d.b), &in) || !gen_allowed(g, &in) ||
+        if (!gen_decode(&g->opt, d.b, sizeof(d.b), &in) ||
+            !(g->opt.allowed ? g->opt.allowed(g, &in) : gen_allowed(g, &in)) ||
             (g->opt.only && !name_fits(g->opt.only, in.row->name))) {
             continue;
         }
@@ -683,30 +738,25 @@ static bool fill(Gen *g, unsigned units, bool nested);
 static bool gen_loop(Gen *g)
 {
     Rng *r = &g->rng;
-    uint32_t addr = (uint32_t)(FZ_AREA + FZ_COUNTER), k = rng(r, 100);
+    uint32_t k = rng(r, 100);
     uint32_t count = k < 70 ? 2 + rng(r, 4) : k < 95 ? 5 + rng(r, 20) : 30 + rng(r, 100);
-    uint8_t set[11] = {0xc7, 0x04, 0x25}, sub[8] = {0x83, 0x2c, 0x25, 0, 0, 0, 0, 1};
-    uint8_t ja[6] = {0x0f, 0x87};
-    memcpy(set + 3, &addr, 4);
-    memcpy(set + 7, &count, 4);
-    memcpy(sub + 3, &addr, 4);
     gen_unit(g);
-    gen_emit(g, set, sizeof(set));
+    gen_store(g, g->opt.at.counter, count, 4);
     gen_unit(g);
     unsigned head = g->len;
     if (!fill(g, 2 + rng(r, 5), true)) {
         return false;
     }
     gen_unit(g);
-    gen_emit(g, sub, sizeof(sub));
+    gen_absolute(g, "\x83", 1, 5, g->opt.at.counter, 1, 1, 4);
     g->undefined = 0;
     /* Above: neither zero nor, for a jump into the loop, below. */
-    int32_t rel = (int32_t)head - (int32_t)(g->len + sizeof(ja));
-    memcpy(ja + 2, &rel, 4);
-    gen_emit(g, ja, sizeof(ja));
-    count = 0; /* for a jump into the next loop */
-    memcpy(set + 7, &count, 4);
-    gen_emit(g, set, sizeof(set));
+    uint8_t ja[6] = {0x0f, 0x87};
+    unsigned size = g->opt.bits == 16 ? 4 : 6;
+    int32_t rel = (int32_t)head - (int32_t)(g->len + size);
+    memcpy(ja + 2, &rel, size - 2);
+    gen_emit(g, ja, size);
+    gen_store(g, g->opt.at.counter, 0, 4); /* for a jump into the next loop */
     return true;
 }
 
@@ -719,7 +769,7 @@ static bool fill(Gen *g, unsigned units, bool nested)
                 return false;
             }
         } else if (!g->opt.only && rng(&g->rng, 12) == 0) {
-            gen_special(g);
+            g->opt.special ? g->opt.special(g) : gen_special(g);
         } else if (!gen_insn(g)) {
             return false;
         }

@@ -34,12 +34,26 @@ typedef struct Candidate {
     uint8_t map, opcode;
 } Candidate;
 
+/* Where things lie: linear addresses, which are offsets in all segments as well. */
+typedef struct GenLayout {
+    uint64_t rw;      /* FZ_RW_SIZE bytes, then FZ_RO_SIZE that may not be written, then nothing */
+    uint64_t counter; /* of loops */
+} GenLayout;
+
+struct Gen;
+
 typedef struct GenOptions {
     const uint32_t *features; /* of the guest's CPU */
-    const char *only;         /* mnemonic (or its beginning and '*') or NULL */
-    unsigned insns;           /* about so many in a sequence */
-    bool alignment;           /* EFLAGS.AC gets set */
-    bool transcendental;      /* what chips compute differently is wanted, too */
+    unsigned bits;            /* code size: 16, 32, 64 */
+    bool protected_mode;
+    GenLayout at;
+    /* Instead of user mode's rule and units, if set. */
+    bool (*allowed)(struct Gen *g, const DecodedInsn *in);
+    void (*special)(struct Gen *g);
+    const char *only;    /* mnemonic (or its beginning and '*') or NULL */
+    unsigned insns;      /* about so many in a sequence */
+    bool alignment;      /* EFLAGS.AC gets set */
+    bool transcendental; /* what chips compute differently is wanted, too */
 } GenOptions;
 
 typedef struct Label {
@@ -73,8 +87,9 @@ void gen_state(Rng *r, FzState *s, bool avx, bool ac);
 void gen_memory(Rng *r, FzMemory *m, bool avx);
 /* Does the instruction count as one that user mode may execute the same everywhere? */
 bool gen_allowed(const Gen *g, const DecodedInsn *in);
-/* Decodes from memory in 64-bit mode. */
-bool gen_decode(const uint32_t *features, const uint8_t *code, unsigned len, DecodedInsn *in);
+/* The part of it that is about results: the same on all chips and in all engines. */
+bool gen_exact(const Gen *g, const DecodedInsn *in);
+bool gen_decode(const GenOptions *opt, const uint8_t *code, unsigned len, DecodedInsn *in);
 /* Replaces unit `unit` of a sequence by NOPs; false: it is none already. */
 bool gen_blank_unit(FzSeq *seq, uint8_t *code, uint64_t slot, unsigned unit);
 

@@ -12,6 +12,9 @@
 void gen_emit(Gen *g, const void *bytes, unsigned n);
 void gen_mov(Gen *g, unsigned reg, uint64_t v);
 void gen_unit(Gen *g);
+void gen_absolute(Gen *g, const char *opcode, unsigned n, unsigned reg, uint64_t addr, uint64_t imm,
+                  unsigned tail, unsigned size);
+void gen_store(Gen *g, uint64_t addr, uint32_t v, unsigned size);
 /* The displacement of `size` bytes at offset `at` will lead to a later unit. */
 void gen_label(Gen *g, unsigned at, unsigned size);
 /* Makes flags defined that an instruction is about to read. */

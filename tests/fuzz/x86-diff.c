@@ -131,7 +131,7 @@ static void print_code(const Fuzz *f, const FzSeq *s)
         }
         DecodedInsn in;
         char text[160] = "?";
-        if (gen_decode(f->gen.opt.features, code, len, &in)) {
+        if (gen_decode(&f->gen.opt, code, len, &in)) {
             x86_decode_print(&in, s->start + s->starts[i], text, sizeof(text));
         }
         printf("  %lx:", (unsigned long)(s->start + s->starts[i]));
@@ -575,8 +575,14 @@ int main(int argc, char **argv)
         printf("1..0 # SKIP nothing to compare with\n");
         return 0;
     }
-    GenOptions o = {engine_features(f.engine[0]), f.only, (unsigned)f.insns, f.alignment,
-                    f.transcendental};
+    GenOptions o = {.features = engine_features(f.engine[0]),
+                    .bits = 64,
+                    .protected_mode = true,
+                    .at = {FZ_RW, FZ_AREA + FZ_COUNTER},
+                    .only = f.only,
+                    .insns = (unsigned)f.insns,
+                    .alignment = f.alignment,
+                    .transcendental = f.transcendental};
     gen_init(&f.gen, &o);
     setvbuf(stdout, NULL, _IOLBF, 0);
     catch_signals(&f);

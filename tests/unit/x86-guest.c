@@ -40,13 +40,37 @@ static const RegionOps io_ops = {.read = io_read, .write = io_write};
 
 Guest *guest_new(const char *model)
 {
+    Guest *g = guest_new_engine(model, NULL, false, RAM_SIZE, NULL);
+    g_assert_nonnull(g);
+    alarm_cpu = g->cpu;
+    signal(SIGALRM, on_alarm);
+    return g;
+}
+
+static void free_spaces(Guest *g)
+{
+    address_space_free(g->as_io);
+    address_space_free(g->as);
+    region_fini(&g->io_region);
+    region_fini(&g->io_root);
+    region_fini(&g->ram_region);
+    region_fini(&g->root);
+    ram_block_unref(g->ram);
+    clock_set_free(g->clocks);
+    memory_system_free(g->sys);
+    g_free(g);
+}
+
+Guest *guest_new_engine(const char *model, const char *engine_name, bool one_insn,
+                        uint64_t ram_size, Error **errp)
+{
     Guest *g = g_new0(Guest, 1);
     CpuEngineInfo engine;
     const AccelClass *k;
 
     g->sys = memory_system_new();
     region_init_container(&g->root, "root", MEMORY_WHOLE);
-    g->ram = ram_block_new(g->sys, "ram", RAM_SIZE, NULL, NULL);
+    g->ram = ram_block_new(g->sys, "ram", ram_size, NULL, NULL);
     g_assert_nonnull(g->ram);
     region_init_ram(&g->ram_region, "ram", g->ram);
     region_add(&g->root, 0, &g->ram_region);
@@ -66,7 +90,13 @@ Guest *guest_new(const char *model)
     g->accel->as_memory = g->as;
     g->accel->as_io = g->as_io;
     k = type_class(g->accel->obj.type);
-    g_assert_true(k->create(g->accel, g->sys, NULL));
+    object_set_bool(&g->accel->obj, "one-insn-per-tb", one_insn);
+    if ((engine_name && !object_set_string(&g->accel->obj, "engine", engine_name, errp)) ||
+        !k->create(g->accel, g->sys, errp)) {
+        object_unref(&g->accel->obj);
+        free_spaces(g);
+        return NULL;
+    }
 
     g->v = aligned_alloc(64, ALIGN_UP(sizeof(Vcpu), (size_t)64));
     memset(g->v, 0, sizeof(*g->v));
@@ -80,8 +110,6 @@ Guest *guest_new(const char *model)
     g_assert_true(cpu_model_parse(model, &engine, &g->cpu->config, NULL));
     cpu_reset(g->cpu, true);
     g_assert_true(k->vcpu_create(g->accel, g->v, NULL));
-    alarm_cpu = g->cpu;
-    signal(SIGALRM, on_alarm);
     return g;
 }
 
@@ -94,21 +122,12 @@ void guest_free(Guest *g)
     free(g->v);
     k->destroy(g->accel);
     object_unref(&g->accel->obj);
-    address_space_free(g->as_io);
-    address_space_free(g->as);
-    region_fini(&g->io_region);
-    region_fini(&g->io_root);
-    region_fini(&g->ram_region);
-    region_fini(&g->root);
-    ram_block_unref(g->ram);
-    clock_set_free(g->clocks);
-    memory_system_free(g->sys);
-    g_free(g);
+    free_spaces(g);
 }
 
 uint64_t guest_ld(const Guest *g, hwaddr a, unsigned size)
 {
-    g_assert_cmpuint(a + size, <=, RAM_SIZE);
+    g_assert_cmpuint(a + size, <=, g->ram->size);
     return ld_le(g->ram->host + a, size);
 }
 
@@ -285,8 +304,8 @@ void guest_enter(Guest *g, GuestMode mode)
 {
     CPUX86 *cpu = g->cpu;
 
-    memset(g->ram->host, 0, RAM_SIZE);
-    ram_mark_dirty(g->ram, 0, RAM_SIZE);
+    memset(g->ram->host, 0, g->ram->size);
+    ram_mark_dirty(g->ram, 0, g->ram->size);
     cpu_reset(cpu, true);
     cpu_interrupt(cpu, IRQ_TLB_FLUSH);
     switch (mode) {

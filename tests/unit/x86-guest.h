@@ -82,6 +82,12 @@ typedef struct Guest {
 } Guest;
 
 Guest *guest_new(const char *cpu_model);
+/*
+ * The same on one of the engines of -accel tcg (NULL: the default) with so much RAM, and without
+ * a limit on how long it runs. NULL and *errp: there is no such engine.
+ */
+Guest *guest_new_engine(const char *cpu_model, const char *engine, bool one_insn, uint64_t ram_size,
+                        Error **errp);
 void guest_free(Guest *g);
 /* Fresh registers, tables and stacks in `mode`; memory is cleared. */
 void guest_enter(Guest *g, GuestMode mode);
