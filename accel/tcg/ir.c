@@ -104,6 +104,11 @@ const IrOpInfo ir_op_info[IR_COUNT] = {
     [IR_SIMD] = {"simd", 0, FS_ALL, .fault = true},
 };
 
+static bool may_leave(const IrOp *op)
+{
+    return ir_op_info[op->op].fault || op->op == IR_CALL;
+}
+
 unsigned ir_optimize(IrOp *ops, unsigned n)
 {
     unsigned live = FS_ALL;
@@ -138,9 +143,15 @@ unsigned ir_optimize(IrOp *ops, unsigned n)
             return n;
         }
     }
+    /*
+     * Where a store may ask to leave the block, because it changed its code, the next operation
+     * tells the next instruction: that must not be one further on.
+     */
     unsigned out = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (ops[i].op != IR_NOP) {
+        bool alone =
+            out && ops[out - 1].pc != ops[i].pc && (i + 1 == n || ops[i + 1].pc != ops[i].pc);
+        if (ops[i].op != IR_NOP || (alone && may_leave(&ops[out - 1]))) {
             ops[out++] = ops[i];
         }
     }

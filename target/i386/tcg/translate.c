@@ -272,11 +272,15 @@ static void clear_inhibit(Translator *t);
 
 static void translate_one(Translator *t)
 {
+    unsigned n = t->n;
     if (t->flags & HF_INHIBIT) {
         clear_inhibit(t);
     }
     if (tr_integer(t) || tr_bits(t) || tr_flow(t) || tr_stack_insn(t) || tr_string(t) ||
         tr_vector(t) || tr_avx(t) || tr_system(t)) {
+        if (t->n == n) {
+            (void)tr_emit(t, IR_NOP, 1); /* ir_optimize() knows whether its place matters */
+        }
         return;
     }
     tr_trap(t, EXC_UD);
