@@ -382,13 +382,13 @@ static bool differs(Side *a, Side *b, const Case *c, bool print)
 static bool try_case(Fuzz *f, const Case *c)
 {
     for (int i = 0; i < f->repeat; i++) {
-        watch.limit = 5;
+        watch.limit = 2; /* 20 to 40 ms */
         run_side(&f->side[0], c);
         if (f->side[0].hung) {
             f->hung++;
             return false;
         }
-        watch.limit = 100;
+        watch.limit = 200;
         run_side(&f->side[1], c);
         if (differs(&f->side[0], &f->side[1], c, false)) {
             return true;
@@ -440,7 +440,8 @@ static void report(Fuzz *f)
         try_case(f, c);
     }
     print_code(f, c);
-    printf("  flags %lx", (unsigned long)c->state.rflags);
+    printf("  from %lx to %lx, flags %lx", (unsigned long)c->seq.start, (unsigned long)c->seq.end,
+           (unsigned long)c->state.rflags);
     for (unsigned i = 0; i < 16; i++) {
         printf("%s%016lx", i % 4 ? " " : "\n  ", (unsigned long)c->state.gpr[i]);
     }
