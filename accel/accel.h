@@ -87,6 +87,7 @@ struct Accel {
     const AccelIrqchip *irqchip; /* what the engine has of interrupt controllers; NULL: nothing */
     const char *no_smm;          /* why there is no system-management mode; NULL: there is */
     IcountConfig icount;         /* before create() */
+    bool perfmap;                /* -perfmap; before create() */
     void *data;                  /* the engine's */
 };
 #define TYPE_ACCEL "accel"

@@ -73,6 +73,7 @@ typedef enum OptionId {
     OPT_D,
     OPT_LOGFILE,
     OPT_DFILTER,
+    OPT_PERFMAP,
     OPT_GDB,
     OPT_GDB_DEFAULT,
     OPT_TRACE,

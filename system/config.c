@@ -236,6 +236,7 @@ void config_read(Config *cfg, Cmdline *c)
     cfg->snapshot = cmdline_last(c, OPT_SNAPSHOT) != NULL;
     cfg->stopped = cmdline_last(c, OPT_S) != NULL;
     cfg->daemonize = cmdline_last(c, OPT_DAEMONIZE) != NULL;
+    cfg->perfmap = cmdline_last(c, OPT_PERFMAP) != NULL;
     cfg->usb = cmdline_last(c, OPT_USB) != NULL;
     cfg->fd_bootchk = !cmdline_last(c, OPT_NO_FD_BOOTCHK);
     cfg->mem_prealloc = cmdline_last(c, OPT_MEM_PREALLOC) != NULL;

@@ -272,6 +272,7 @@ static Accel *try_accel(Vm *vm, const Config *cfg, const AccelChoice *choice, Er
     a->clocks = vm->clocks;
     a->mem = vm->memsys;
     a->icount = cfg->icount;
+    a->perfmap = cfg->perfmap;
     if (cfg->icount.on && !accel_class(a)->has_icount) {
         error_set(errp, "this engine cannot count the guest's instructions (-icount)");
         error_hint(errp, "use -accel tcg");

@@ -37,6 +37,7 @@ typedef struct Config {
     const char *kernel, *initrd, *append, *bios;
     char *chroot_dir, *user;
     IcountConfig icount;
+    bool perfmap;
     uint8_t escape;
     bool refuse_deprecated, refuse_unstable; /* -compat */
     const char *qtest_log;                   /* or NULL */

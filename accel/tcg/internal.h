@@ -192,8 +192,9 @@ struct Tcg {
     /* Copies of Accel.debug_points, execution first; change while no vCPU is in run(). */
     DebugPoint *points;
     unsigned n_exec, n_watch;
-    struct Icount *icount; /* or NULL */
-    uint64_t map_seq;      /* counts changes of the memory map; atomic */
+    struct Icount *icount;   /* or NULL */
+    struct PerfMap *perfmap; /* or NULL; perfmap.h */
+    uint64_t map_seq;        /* counts changes of the memory map; atomic */
     /* exclusive sections */
     pthread_mutex_t excl_lock;
     pthread_cond_t excl_cond;

@@ -9,6 +9,7 @@
 #include "accel/tcg/icount.h"
 #include "accel/tcg/internal.h"
 #include "accel/tcg/interp.h"
+#include "accel/tcg/perfmap.h"
 #include "target/i386/tcg/helper.h"
 #include "util/log.h"
 
@@ -368,6 +369,10 @@ static bool check_options(const TcgAccel *a, Error **errp)
         error_set(errp, "-accel tcg: split-wx=on needs engine=jit; the interpreter makes no code");
         return false;
     }
+    if (a->parent.perfmap && a->engine != ENGINE_JIT) {
+        error_set(errp, "-perfmap needs engine=jit; the interpreter makes no code");
+        return false;
+    }
     if (a->tb_size < 1 || a->tb_size > TB_SIZE_MAX) {
         error_set(errp, "-accel tcg: tb-size=%u is not between 1 and %u MiB", a->tb_size,
                   TB_SIZE_MAX);
@@ -382,7 +387,12 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
     if (!check_options(a, errp)) {
         return false;
     }
+    PerfMap *perfmap = NULL;
+    if (accel->perfmap && !(perfmap = perfmap_open(errp))) {
+        return false;
+    }
     Tcg *t = g_new0(Tcg, 1);
+    t->perfmap = perfmap;
     t->accel = accel;
     pthread_mutex_init(&t->lock, NULL);
     pthread_mutex_init(&t->cpus_lock, NULL);
@@ -392,6 +402,7 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
     t->one_insn = a->one_insn;
     if (!tcg_cache_init(t, (size_t)a->tb_size * MiB, errp)) {
         g_ptr_array_unref(t->cpus);
+        perfmap_close(t->perfmap);
         g_free(t);
         return false;
     }
@@ -417,6 +428,7 @@ static void tcg_destroy(Accel *accel)
     tcg_cache_fini(t);
     icount_free(t->icount);
     g_free(t->points);
+    perfmap_close(t->perfmap);
     g_ptr_array_unref(t->cpus);
     pthread_mutex_destroy(&t->lock);
     pthread_mutex_destroy(&t->cpus_lock);
