@@ -256,6 +256,11 @@ static inline uint64_t ir_offset(CPUX86 *cpu, const IrOp *op)
 #define IR_ENC2_IS4 0x01   /* sub[7:4] is a vector register that is read (VBLENDVPS …) */
 #define IR_ENC2_DSRC 0x02  /* d is a source, too, besides a and b (FMA, VNNI) */
 #define IR_ENC2_FIXED 0x04 /* uses RAX, RCX, RDX or XMM0 in the CPU state */
+/*
+ * disp[31:16]: the CPUID feature that a host needs to run it, FEATURE() of decode.h (0: any
+ * x86-64 has it); IR_ENC_VEX stands for AVX besides.
+ */
+#define IR_ENC2_FEATURE(op) ((uint16_t)((uint32_t)(op)->disp >> 16))
 
 typedef struct IrOpInfo {
     const char *name;

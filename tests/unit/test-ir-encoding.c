@@ -160,6 +160,8 @@ static void check_row(Harness *h, const InsnRow *row, unsigned map, unsigned opc
                     row->name, map, opcode, p.b[0], p.b[1], p.b[2], p.b[3], p.b[4], p.b[5], q.b[0],
                     q.b[1], q.b[2], q.b[3], q.b[4], q.b[5]);
         }
+        bool avx2 = i.l && row->flags & RF_256_AVX2;
+        g_assert_cmpuint(IR_ENC2_FEATURE(&ops[k]), ==, avx2 ? F_AVX2 : row->feature);
         g_assert_cmpint((ops[k].disp & IR_ENC2_IS4) != 0, ==, has_form(row, OF_L));
         g_assert_cmpint((ops[k].disp & IR_ENC2_DSRC) != 0, ==, (row->flags & RF_DSRC) != 0);
         return;

@@ -282,6 +282,8 @@ static void note_encoding(const DecodedInsn *in, bool mmx, IrOp *o)
         o->index |= f == OF_H ? IR_ENC_VVVV : 0;
         o->disp |= f == OF_L ? IR_ENC2_IS4 : 0;
     }
+    bool avx2 = in->vex_l && in->row->flags & RF_256_AVX2;
+    o->disp |= (int32_t)((uint32_t)(avx2 ? F_AVX2 : in->row->feature) << 16);
     o->disp |= in->row->flags & RF_DSRC ? IR_ENC2_DSRC : 0;
     o->disp |= in->row->flags & (RF_GPR | RF_XMM0) ? IR_ENC2_FIXED : 0;
     o->index |= mmx ? IR_ENC_MMX : 0;
