@@ -52,6 +52,7 @@ struct AccelClass {
     void (*running)(Accel *a, bool run);
     bool manual_clock; /* qtest */
     bool has_icount;
+    size_t vcpu_data_size; /* of its own data, behind each Vcpu */
 };
 
 /* A place where a debugger wants CPUs to stop, by linear address; valid on every CPU. */
@@ -128,7 +129,14 @@ struct Vcpu {
     DebugStop debug_stop;
 };
 
-/* Allocates (64-byte aligned), starts the thread in the stopped state, waits for creation. */
+/*
+ * An engine's data for a vCPU (AccelClass.vcpu_data_size) lies at this distance from the
+ * Vcpu, so that translated code reaches both from one register.
+ */
+#define VCPU_ENGINE_OFFSET ALIGN_UP(sizeof(Vcpu), (size_t)64)
+/* Zeroed memory for a Vcpu and its engine's data, 64-byte aligned; NULL: none. free() it. */
+Vcpu *vcpu_allocate(const Accel *a);
+/* Allocates, starts the thread in the stopped state, waits for creation. */
 Vcpu *vcpu_new(Accel *a, unsigned index, const CpuConfig *config, const VcpuHooks *hooks,
                void *opaque, Error **errp);
 void vcpu_free(Vcpu *v); /* ends the thread */

@@ -256,18 +256,26 @@ static int start_thread(Vcpu *v)
     return err;
 }
 
+Vcpu *vcpu_allocate(const Accel *a)
+{
+    size_t size = VCPU_ENGINE_OFFSET + ALIGN_UP(accel_class(a)->vcpu_data_size, (size_t)64);
+    Vcpu *v = aligned_alloc(64, size);
+    if (v) {
+        memset(v, 0, size);
+    }
+    return v;
+}
+
 Vcpu *vcpu_new(Accel *a, unsigned index, const CpuConfig *config, const VcpuHooks *hooks,
                void *opaque, Error **errp)
 {
-    size_t size = ALIGN_UP(sizeof(Vcpu), (size_t)64);
-    Vcpu *v = aligned_alloc(64, size);
+    Vcpu *v = vcpu_allocate(a);
     int err;
 
     if (!v) {
         error_set(errp, "out of memory for CPU %u", index);
         return NULL;
     }
-    memset(v, 0, size);
     v->accel = a;
     v->hooks = hooks;
     v->hooks_opaque = opaque;

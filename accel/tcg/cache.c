@@ -7,6 +7,7 @@
  * only while no vCPU is within a block; so lookups need no lock.
  */
 #include "accel/tcg/internal.h"
+#include "accel/tcg/jit.h"
 #include "target/i386/paging.h"
 #include "util/log.h"
 
@@ -267,7 +268,15 @@ void tcg_cancel_translation(TcgCpu *tc)
     }
 }
 
-static void unlink_outgoing(Block *b)
+static void set_link(Tcg *t, Block *from, unsigned slot, Block *to)
+{
+    __atomic_store_n(&from->jump[slot], to, __ATOMIC_RELEASE);
+    if (t->jit) {
+        jit_link(t->jit, from, slot, to);
+    }
+}
+
+static void unlink_outgoing(Tcg *t, Block *b)
 {
     for (unsigned n = 0; n < 2; n++) {
         Block *to = b->jump[n];
@@ -279,17 +288,17 @@ static void unlink_outgoing(Block *b)
             p = &((Block *)(*p & ~(uintptr_t)1))->link_next[*p & 1];
         }
         *p = b->link_next[n];
-        __atomic_store_n(&b->jump[n], NULL, __ATOMIC_RELEASE);
+        set_link(t, b, n, NULL);
     }
 }
 
-static void unlink_incoming(Block *b)
+static void unlink_incoming(Tcg *t, Block *b)
 {
     while (b->incoming) {
         Block *from = (Block *)(b->incoming & ~(uintptr_t)1);
         unsigned n = b->incoming & 1;
         b->incoming = from->link_next[n];
-        __atomic_store_n(&from->jump[n], NULL, __ATOMIC_RELEASE);
+        set_link(t, from, n, NULL);
     }
 }
 
@@ -307,7 +316,7 @@ void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to, uint64_t seq)
         from->page[0] == to->page[0]) {
         from->link_next[slot] = to->incoming;
         to->incoming = (uintptr_t)from | slot;
-        __atomic_store_n(&from->jump[slot], to, __ATOMIC_RELEASE);
+        set_link(t, from, slot, to);
     }
     pthread_mutex_unlock(&t->lock);
 }
@@ -325,8 +334,11 @@ static void invalidate(Tcg *t, Block *b, const CodePage *except)
 {
     __atomic_store_n(&b->invalid, true, __ATOMIC_SEQ_CST);
     hash_remove(t, b);
-    unlink_outgoing(b);
-    unlink_incoming(b);
+    unlink_outgoing(t, b);
+    unlink_incoming(t, b);
+    if (t->jit) {
+        __atomic_store_n(&b->host_code, jit_no_code(t->jit), __ATOMIC_RELEASE);
+    }
     for (unsigned n = 0; n < 2; n++) {
         if (b->page[n]) {
             page_remove(b->page[n], b);
@@ -347,7 +359,7 @@ static void invalidate_page(Tcg *t, CodePage *cp, unsigned from, unsigned to, Tc
         next = b->page_next[n];
         block_span(b, n, &start, &len);
         if (start < to && from < start + len) {
-            if (self && self->current == b) {
+            if (self && (self->current == b || jit_contains(b, self->jit_ret))) {
                 self->leave = true;
             }
             invalidate(t, b, cp);
@@ -422,6 +434,9 @@ static void drop_all(Tcg *t)
         memset(c->jump, 0, sizeof(c->jump));
     }
     t->arena_used = 0;
+    if (t->jit) {
+        jit_reset(t->jit);
+    }
     t->n_flushes++;
     pthread_mutex_unlock(&t->lock);
 }
@@ -540,6 +555,10 @@ static void fill_block(CPUX86 *cpu, Block *b, const CodeReader *r, uint64_t flag
         b->rip2_page = (r->linear & TCG_PAGE_MASK) + TCG_PAGE_SIZE;
         b->link_ok = !r->page[1] && !(flags & (HF_INHIBIT | BLOCK_STEP));
     }
+    if (tcg_cpu(cpu)->tcg->jit) {
+        b->host_code = jit_no_code(tcg_cpu(cpu)->tcg->jit);
+        b->jit_never = r->uncached || (flags & (HF_INHIBIT | BLOCK_STEP));
+    }
     memcpy(b->ops, ops, res->n_ops * sizeof(IrOp));
     memcpy((uint16_t *)block_starts(b), res->starts, res->n_insns * sizeof(uint16_t));
     tcg_interp_select(b->ops, b->n_ops);
@@ -657,6 +676,37 @@ static Block *translate(CPUX86 *cpu, uint64_t linear, uint64_t flags)
     }
 }
 
+bool tcg_heat_block(CPUX86 *cpu, Block *b)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    Tcg *t = tc->tcg;
+    if (b->jit_never || b->heat < t->heat_limit) {
+        return false;
+    }
+    pthread_mutex_lock(&t->lock);
+    bool room = true, made = false;
+    if (!b->invalid && !b->host_size && !b->jit_never) {
+        room = jit_compile(t->jit, b);
+        made = b->host_size != 0;
+    }
+    if (made) {
+        for (unsigned n = 0; n < 2; n++) {
+            jit_link(t->jit, b, n, b->jump[n]);
+        }
+        for (uintptr_t p = b->incoming; p;) {
+            Block *from = (Block *)(p & ~(uintptr_t)1);
+            jit_link(t->jit, from, p & 1, b);
+            p = from->link_next[p & 1];
+        }
+    }
+    made = b->host_size != 0 && !b->invalid;
+    pthread_mutex_unlock(&t->lock);
+    if (!room) {
+        flush_all(tc);
+    }
+    return made;
+}
+
 Block *tcg_find_block(CPUX86 *cpu)
 {
     TcgCpu *tc = tcg_cpu(cpu);
@@ -679,8 +729,10 @@ Block *tcg_find_block(CPUX86 *cpu)
         b = translate(cpu, linear, flags);
     }
     if (!b->temporary && !(flags & BLOCK_STEP)) {
-        tc->jump[tcg_jump_index(cpu->rip)] =
-            (JumpEntry){.rip = cpu->rip, .block = b, .gen = (uint32_t)tc->gen_bits};
+        tc->jump[tcg_jump_index(cpu->rip)] = (JumpEntry){.rip = cpu->rip,
+                                                         .key = tcg_jump_key(flags, tc->gen_bits),
+                                                         .block = b,
+                                                         .cs_base = b->cs_base};
     }
     return b;
 }

@@ -39,9 +39,15 @@ struct Block {
     uint8_t mmu_mode;
     const uint8_t *code[2]; /* host address of the first byte, and of the second page's */
     uint64_t rip2_page;     /* linear page of code[1] */
-    Block *hash_next;       /* atomic */
-    Block *page_next[2];    /* list of the blocks of a code page */
-    uintptr_t incoming;     /* blocks whose jump[n] leads here: pointer | n, list by link_next */
+    /* The JIT's (jit.h): where to go on (atomic), the code itself, its two exits. */
+    const void *host_code, *host_start;
+    uint32_t host_size;
+    uint32_t exit_at[2], exit_cold[2]; /* in the code region: displacement, default target */
+    uint32_t heat;                     /* times entered by the interpreter */
+    bool jit_never;                    /* left to the interpreter */
+    Block *hash_next;                  /* atomic */
+    Block *page_next[2];               /* list of the blocks of a code page */
+    uintptr_t incoming; /* blocks whose jump[n] leads here: pointer | n, list by link_next */
     uintptr_t link_next[2];
     struct CodePage *page[2];
     IrOp ops[];
@@ -107,8 +113,9 @@ typedef struct TlbInfo {
 
 typedef struct JumpEntry {
     uint64_t rip;
+    uint64_t key; /* tcg_jump_key() */
     Block *block;
-    uint32_t gen;
+    uint64_t cs_base;
 } JumpEntry;
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
@@ -137,6 +144,13 @@ typedef struct TcgCpu {
     int64_t icount_left, icount_entry;
     bool icount_on;
     Vec vtmp[4]; /* IR_VT0 … */
+    /* translated code's */
+    uint64_t jump_key; /* of the present state */
+    uint32_t fl;       /* the arithmetic flags (alu.h) */
+    uint32_t store_info;
+    uint64_t store_linear; /* a store that waits in `buffer` */
+    uintptr_t jit_ret;     /* where it called C; 0: it is not running */
+    alignas(64) uint8_t buffer[64];
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
     JumpEntry jump[JUMP_SIZE];
     /* cold */
@@ -194,6 +208,8 @@ struct Tcg {
     unsigned n_exec, n_watch;
     struct Icount *icount;   /* or NULL */
     struct PerfMap *perfmap; /* or NULL; perfmap.h */
+    struct Jit *jit;         /* NULL: engine=interp */
+    uint32_t heat_limit;     /* a block entered so often becomes host code */
     uint64_t map_seq;        /* counts changes of the memory map; atomic */
     /* exclusive sections */
     pthread_mutex_t excl_lock;
@@ -209,7 +225,10 @@ struct Tcg {
 bool tcg_has_work(TcgCpu *tc);
 
 /* ---- interp.c ---- */
-/* Runs from `block` until something needs the run loop; all state is in `cpu` then. */
+/*
+ * Runs from `block` until something needs the run loop, or a block is reached that has
+ * become hot; all state is in `cpu` then.
+ */
 void tcg_interpret(CPUX86 *cpu, Block *block);
 /* Chooses the handlers of a block's operations. */
 void tcg_interp_select(IrOp *ops, unsigned n);
@@ -219,6 +238,11 @@ bool tcg_cache_init(Tcg *t, size_t size, Error **errp);
 void tcg_cache_fini(Tcg *t);
 /* The block for the CPU's present state; translates when needed. May raise. */
 Block *tcg_find_block(CPUX86 *cpu);
+/*
+ * Does `b` have host code?  Makes it when the block is hot.  The cache may have been
+ * thrown away (Tcg.n_flushes tells): then the block is gone and false is returned.
+ */
+bool tcg_heat_block(CPUX86 *cpu, Block *b);
 /* An exception ended a translation: its pages are no longer waited for. */
 void tcg_cancel_translation(TcgCpu *tc);
 /* `seq`: Tcg.n_flushes when `from` was known to exist. */
@@ -299,6 +323,12 @@ uint8_t tcg_code_byte(CPUX86 *cpu, uint64_t linear);
 uint64_t tcg_ld_slow(CPUX86 *cpu, uint64_t linear, unsigned size, MmuMode mode, unsigned seg);
 void tcg_st_slow(CPUX86 *cpu, uint64_t linear, uint64_t v, unsigned size, MmuMode mode,
                  unsigned seg);
+/*
+ * Host address of `size` bytes of RAM in one page, brought into the TLB; NULL if the
+ * access must be made by the functions above.  Raises like an access.
+ */
+void *tcg_plain_ptr(CPUX86 *cpu, uint64_t linear, unsigned size, bool write, MmuMode mode,
+                    unsigned seg);
 void tcg_probe_write(CPUX86 *cpu, uint64_t linear, unsigned size, MmuMode mode, unsigned seg);
 /* IRQ_TLB_FLUSH was seen. */
 void tcg_memory_changed(TcgCpu *tc);
@@ -341,8 +371,13 @@ static inline unsigned tcg_jump_index(uint64_t rip)
 {
     /* Blocks of one page share 64 consecutive entries, so that a page can be dropped. */
     uint64_t page = rip >> TCG_PAGE_BITS;
-    page ^= page >> 6 ^ page >> 12;
+    page ^= page >> 6;
     return (unsigned)((page & 63) << 6 | ((rip ^ rip >> 6) & 63));
+}
+/* What besides the address must be the same for an entry to be valid; never 0. */
+static inline uint64_t tcg_jump_key(uint64_t flags, uint64_t gen_bits)
+{
+    return (uint32_t)flags | gen_bits << 32 | (flags >> 40) << 48;
 }
 
 #endif

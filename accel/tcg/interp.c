@@ -82,7 +82,7 @@ static const IrOp *make_tail(TcgCpu *tc, const Block *b, const IrOp *op)
     return tc->tail;
 }
 
-static void raise_trap(CPUX86 *cpu, const IrOp *op)
+static _Noreturn void raise_trap(CPUX86 *cpu, const IrOp *op)
 {
     if (op->flags & IRF_ERROR) {
         x86_raise_error(cpu, op->sub, (uint32_t)op->imm);
@@ -127,8 +127,90 @@ static void vec_load(TcgCpu *tc, const IrOp *op, uint64_t lin)
     CPUX86 *cpu = tc->cpu;
     Vec v = {0};
     tcg_check_address(cpu, op, lin, op->size);
-    mmu_ld_bytes(cpu, lin, &v, op->size, (MmuMode)tc->current->mmu_mode);
+    mmu_ld_bytes(cpu, lin, &v, op->size, mmu_mode(cpu));
     memcpy(vreg(tc, op->d), &v, op->size > 16 ? op->size : 16);
+}
+
+static void vec_from(Vec *v, uint64_t lo)
+{
+    v->u64[0] = lo;
+    v->u64[1] = 0;
+}
+
+static void vec_zero(TcgCpu *tc, const IrOp *op)
+{
+    for (unsigned i = 0; i < op->a; i++) {
+        Vec *v = vreg(tc, op->d + i);
+        memset(v->u8 + op->size, 0, sizeof(*v) - op->size);
+    }
+}
+
+static void vec_memory(CPUX86 *cpu, const IrOp *op)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    uint64_t lin = tcg_op_linear(cpu, op, op->size, op->op == IR_VST);
+    if (op->op == IR_VST) {
+        tcg_check_address(cpu, op, lin, op->size);
+        mmu_st_bytes(cpu, lin, vreg(tc, op->a), op->size, mmu_mode(cpu));
+    } else {
+        vec_load(tc, op, lin);
+    }
+}
+
+void interp_vector(CPUX86 *cpu, const IrOp *op)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    uint64_t *R = ir_reg(cpu, 0);
+    SimdCtl ctl = {.len = op->size, .imm = op->sub, .w = (op->flags & IRF_WRITE) != 0};
+    Vec v = {0};
+    switch (op->op) {
+    case IR_VLD:
+    case IR_VST:
+        vec_memory(cpu, op);
+        break;
+    case IR_VMOV:
+        memcpy(&v, vreg(tc, op->a), op->size);
+        memcpy(vreg(tc, op->d), &v, op->size > 16 ? op->size : 16);
+        break;
+    case IR_VFROMG:
+        vec_from(vreg(tc, op->d),
+                 op->size == 8 ? R[op->a] : R[op->a] & ((1ull << (8 * op->size)) - 1));
+        break;
+    case IR_GFROMV:
+        R[op->d] = op->size == 8 ? vreg(tc, op->a)->u64[0] : vreg(tc, op->a)->u32[0];
+        break;
+    case IR_VFROMM:
+        vec_from(vreg(tc, op->d), cpu->x87.r[op->a].mant);
+        break;
+    case IR_MFROMV:
+        cpu->x87.r[op->d].mant = vreg(tc, op->a)->u64[0];
+        cpu->x87.r[op->d].exp = 0xffff;
+        break;
+    case IR_VZERO:
+        vec_zero(tc, op);
+        break;
+    default: /* IR_SIMD */
+        ((SimdFn *)(intptr_t)op->imm)(cpu, vreg(tc, op->d), vreg(tc, op->a), vreg(tc, op->b), ctl);
+        break;
+    }
+}
+
+void interp_fault(CPUX86 *cpu, const IrOp *op)
+{
+    switch (op->op) {
+    case IR_TRAP:
+        raise_trap(cpu, op);
+    case IR_ALIGN:
+    case IR_ALIGN_GP:
+        check_align(cpu, op);
+        break;
+    case IR_RET:
+        check_ip(cpu, cpu->engine_tmp[0]);
+        break;
+    default: /* IR_CHKIP */
+        check_ip(cpu, op->flags & IRF_IMM ? (uint64_t)op->imm : *ir_reg(cpu, op->a));
+        break;
+    }
 }
 
 static void log_block(CPUX86 *cpu, const Block *b)
@@ -178,23 +260,24 @@ static void log_block(CPUX86 *cpu, const Block *b)
         }                                                \
     } while (0)
 /* Follows a direct link, or finds the target and links it. */
-#define TAKE(slot_, o)                                                                       \
-    do {                                                                                     \
-        Block *to_ = __atomic_load_n(&b->jump[slot_], __ATOMIC_ACQUIRE);                     \
-        if (likely(to_)) {                                                                   \
-            b = to_;                                                                         \
-            tc->current = to_;                                                               \
-            op = to_->ops;                                                                   \
-            if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask)) { \
-                cpu->rip = b->rip;                                                           \
-                goto out;                                                                    \
-            }                                                                                \
-            COUNT();                                                                         \
-            DISPATCH();                                                                      \
-        }                                                                                    \
-        cpu->rip = (uint64_t)(o)->imm;                                                       \
-        slot = slot_;                                                                        \
-        goto lookup_link;                                                                    \
+#define TAKE(slot_, o)                                                                        \
+    do {                                                                                      \
+        Block *to_ = __atomic_load_n(&b->jump[slot_], __ATOMIC_ACQUIRE);                      \
+        if (likely(to_)) {                                                                    \
+            b = to_;                                                                          \
+            tc->current = to_;                                                                \
+            op = to_->ops;                                                                    \
+            if (unlikely((__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask) || \
+                         (++b->heat >= heat_limit && !b->jit_never))) {                       \
+                cpu->rip = b->rip;                                                            \
+                goto out;                                                                     \
+            }                                                                                 \
+            COUNT();                                                                          \
+            DISPATCH();                                                                       \
+        }                                                                                     \
+        cpu->rip = (uint64_t)(o)->imm;                                                        \
+        slot = slot_;                                                                         \
+        goto lookup_link;                                                                     \
     } while (0)
 
 #define EA_B (R[op->base] + (uint64_t)(int64_t)op->disp)
@@ -479,6 +562,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     uint32_t fl = fl_from_rflags(cpu->rflags);
     uint32_t irq_mask = tcg_irq_mask(cpu);
     uint64_t gen = tc->gen_bits;
+    uint32_t heat_limit = tc->tcg->heat_limit;
     MmuMode mode = (MmuMode)b->mmu_mode;
     TlbEntry *tlb = tc->tlb[mode];
     const IrOp *op = b->ops;
@@ -805,10 +889,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     }
     OP(vzero)
     {
-        for (unsigned i = 0; i < op->a; i++) {
-            Vec *v = vreg(tc, op->d + i);
-            memset(v->u8 + op->size, 0, sizeof(*v) - op->size);
-        }
+        vec_zero(tc, op);
         NEXT();
     }
 
@@ -842,8 +923,9 @@ lookup : {
     uint64_t rip = cpu->rip;
     const JumpEntry *je = &tc->jump[tcg_jump_index(rip)];
     Block *to = je->block;
-    if (likely(je->rip == rip && je->gen == (uint32_t)tc->gen_bits && to &&
-               to->flags == tcg_block_flags(cpu) && to->cs_base == cpu->segs[SEG_CS].base &&
+    if (likely(je->rip == rip && to &&
+               je->key == tcg_jump_key(tcg_block_flags(cpu), tc->gen_bits) &&
+               to->cs_base == cpu->segs[SEG_CS].base &&
                !__atomic_load_n(&to->invalid, __ATOMIC_RELAXED))) {
         b = to;
     } else {
@@ -855,6 +937,9 @@ lookup : {
     }
 }
 enter:
+    if (unlikely(++b->heat >= heat_limit && !b->jit_never)) {
+        goto out;
+    }
     mode = (MmuMode)b->mmu_mode;
     tlb = tc->tlb[mode];
     gen = tc->gen_bits;

@@ -22,6 +22,10 @@ void interp_flagop(uint64_t *regs, const IrOp *op, uint32_t *fl);
 void interp_slow_alu(CPUX86 *cpu, const IrOp *op, uint32_t *fl);
 /* IR_ATOMIC: one locked read-modify-write. */
 void interp_atomic(CPUX86 *cpu, const IrOp *op, uint32_t *fl);
+/* IR_VLD to IR_SIMD, by themselves. */
+void interp_vector(CPUX86 *cpu, const IrOp *op);
+/* Raises what IR_TRAP, IR_ALIGN, IR_ALIGN_GP, IR_CHKIP or IR_RET (target in IR_T0) find wrong. */
+void interp_fault(CPUX86 *cpu, const IrOp *op);
 static inline bool interp_is_zero(uint64_t v, unsigned size)
 {
     return size == 8 ? v == 0 : (v & ((1ull << (8 * size)) - 1)) == 0;

@@ -109,22 +109,27 @@ static bool may_leave(const IrOp *op)
     return ir_op_info[op->op].fault || op->op == IR_CALL;
 }
 
+unsigned ir_live_before(const IrOp *op, unsigned live)
+{
+    const IrOpInfo *info = &ir_op_info[op->op];
+    bool fault = info->fault;
+    if (info->ends || op->op == IR_JCC || op->op == IR_SKIP || op->op == IR_SKIPZ) {
+        live = FS_ALL;
+    }
+    if (op->op == IR_CALL) {
+        unsigned e = ((const IrHelper *)(intptr_t)op->imm)->effects;
+        fault = (e & (HE_FAULT | HE_RFLAGS)) != 0;
+    }
+    return fault ? FS_ALL : (live & ~(unsigned)op->fdef) | op->fuse;
+}
+
 unsigned ir_optimize(IrOp *ops, unsigned n)
 {
     unsigned live = FS_ALL;
     for (unsigned i = n; i-- > 0;) {
         IrOp *op = &ops[i];
-        const IrOpInfo *info = &ir_op_info[op->op];
-        if (info->ends || op->op == IR_JCC || op->op == IR_SKIP || op->op == IR_SKIPZ) {
-            live = FS_ALL;
-        }
         if (op->fdef & live) {
             op->flags |= IRF_LIVE;
-        }
-        bool fault = info->fault;
-        if (op->op == IR_CALL) {
-            unsigned e = ((const IrHelper *)(intptr_t)op->imm)->effects;
-            fault = (e & (HE_FAULT | HE_RFLAGS)) != 0;
         }
         bool only_flags = op->op == IR_CMP || op->op == IR_TEST || op->op == IR_BT;
         if (only_flags && !(op->flags & IRF_LIVE)) {
@@ -132,10 +137,7 @@ unsigned ir_optimize(IrOp *ops, unsigned n)
             op->fdef = op->fuse = 0;
             continue;
         }
-        live = (live & ~op->fdef) | op->fuse;
-        if (fault) {
-            live = FS_ALL;
-        }
+        live = ir_live_before(op, live);
     }
     /* Compact; IR_SKIP counts operations, so a block that has one keeps its NOPs. */
     for (unsigned i = 0; i < n; i++) {

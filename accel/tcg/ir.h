@@ -270,6 +270,8 @@ typedef struct IrOpInfo {
 } IrOpInfo;
 extern const IrOpInfo ir_op_info[IR_COUNT];
 
+/* The flags that are needed before `op` if `live` are needed after it. */
+unsigned ir_live_before(const IrOp *op, unsigned live);
 /*
  * Marks which flag definitions are needed (IRF_LIVE) and drops operations that
  * only define dead flags.  All flags are live at exits and where an exception may

@@ -356,6 +356,21 @@ void tcg_st_slow(CPUX86 *cpu, uint64_t lin, uint64_t v, unsigned size, MmuMode m
     }
 }
 
+void *tcg_plain_ptr(CPUX86 *cpu, uint64_t lin, unsigned size, bool write, MmuMode mode,
+                    unsigned seg)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    lin = wrap(cpu, lin);
+    if (crosses(lin, size)) {
+        return NULL;
+    }
+    TlbEntry *e = entry_for(tc, lin, write ? PAGE_WRITE : PAGE_READ, mode, seg);
+    if ((write ? e->tag_w : e->tag_r) & (TLB_SLOW | TLB_NOTDIRTY)) {
+        return NULL;
+    }
+    return (void *)(uintptr_t)(lin + e->addend);
+}
+
 /* ---- code ---- */
 
 const uint8_t *tcg_code_ptr(CPUX86 *cpu, uint64_t linear, RamBlock **ram, uint64_t *offset)

@@ -9,6 +9,7 @@
 #include "accel/tcg/icount.h"
 #include "accel/tcg/internal.h"
 #include "accel/tcg/interp.h"
+#include "accel/tcg/jit.h"
 #include "accel/tcg/perfmap.h"
 #include "target/i386/tcg/helper.h"
 #include "util/log.h"
@@ -16,6 +17,8 @@
 #include <inttypes.h>
 
 #define TB_SIZE_DEFAULT 16u
+/* So often a block is interpreted before it is translated. */
+#define HEAT_LIMIT 8u
 #define TB_SIZE_MAX 2047u
 
 typedef enum TcgEngine { ENGINE_INTERP, ENGINE_JIT } TcgEngine;
@@ -26,7 +29,7 @@ static const char *const thread_names[] = {"multi", "single", NULL};
 typedef struct TcgAccel {
     Accel parent;
     int thread, engine;
-    uint32_t tb_size;
+    uint32_t tb_size, heat;
     bool one_insn, split_wx;
 } TcgAccel;
 
@@ -236,6 +239,7 @@ static bool take_exception(TcgCpu *tc)
     tc->leave = false;
     tc->no_retry = false;
     tc->current = NULL;
+    tc->jit_ret = 0;
     tcg_debug_update(tc);
     if (cpu->exception_vector == TCG_RETRY) {
         cpu->exception_vector = -1;
@@ -245,6 +249,50 @@ static bool take_exception(TcgCpu *tc)
     note_step(tc);
     return x86_deliver(cpu, EVENT_EXCEPTION, cpu->exception_vector, cpu->exception_has_error,
                        cpu->exception_error, cpu->rip);
+}
+
+/* Is there something that run_loop() must look at? */
+static bool wanted(CPUX86 *cpu)
+{
+    /* First forget, then look: a request in between sets it again. */
+    __atomic_store_n(&cpu->attention, 0, __ATOMIC_SEQ_CST);
+    return (__atomic_load_n(&cpu->irq_pending, __ATOMIC_SEQ_CST) & tcg_irq_mask(cpu)) ||
+           cpu->halted || cpu->wait_for_sipi;
+}
+
+/* From `b` on, translated or interpreted, until the run loop is needed. */
+static void execute(TcgCpu *tc, Block *b)
+{
+    CPUX86 *cpu = tc->cpu;
+    Tcg *t = tc->tcg;
+    if (!t->jit) {
+        tcg_interpret(cpu, b);
+        return;
+    }
+    Block *from = NULL;
+    unsigned slot = 0;
+    uint64_t seq = t->n_flushes;
+    do {
+        bool native = !(log_mask & (LOG_EXEC | LOG_CPU)) && tcg_heat_block(cpu, b);
+        if (t->n_flushes != seq) {
+            return; /* b is gone */
+        }
+        if (native) {
+            if (from) {
+                tcg_link(t, from, slot, b, seq);
+            }
+            from = jit_run(t->jit, cpu, b, &slot);
+        } else {
+            from = NULL;
+            b->heat++;
+            tcg_interpret(cpu, b);
+        }
+        if (wanted(cpu)) {
+            return;
+        }
+        seq = t->n_flushes;
+        b = tcg_find_block(cpu);
+    } while (!(b->flags & BLOCK_STEP));
 }
 
 static RunExit run_loop(TcgCpu *tc)
@@ -275,7 +323,7 @@ static RunExit run_loop(TcgCpu *tc)
             }
             step(cpu, b);
         } else {
-            tcg_interpret(cpu, b);
+            execute(tc, b);
         }
     }
     return exit;
@@ -355,8 +403,8 @@ static void code_written(MemoryListener *l, RamBlock *b, uint64_t offset, uint64
 
 static bool check_options(const TcgAccel *a, Error **errp)
 {
-    if (a->engine == ENGINE_JIT) {
-        error_set(errp, "-accel tcg: engine=jit is not part of this build");
+    if (a->engine == ENGINE_JIT && !jit_available()) {
+        error_set(errp, "-accel tcg: engine=jit needs an x86-64 host");
         error_hint(errp, "use engine=interp");
         return false;
     }
@@ -365,7 +413,7 @@ static bool check_options(const TcgAccel *a, Error **errp)
         error_hint(errp, "use thread=multi");
         return false;
     }
-    if (a->split_wx) {
+    if (a->split_wx && a->engine != ENGINE_JIT) {
         error_set(errp, "-accel tcg: split-wx=on needs engine=jit; the interpreter makes no code");
         return false;
     }
@@ -406,6 +454,18 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
         g_free(t);
         return false;
     }
+    t->heat_limit = UINT32_MAX;
+    /* Instructions are counted by the interpreter. */
+    if (a->engine == ENGINE_JIT && !accel->icount.on) {
+        t->heat_limit = a->heat;
+        t->jit = jit_new((size_t)a->tb_size * MiB, errp);
+        if (!t->jit) {
+            tcg_cache_fini(t);
+            g_ptr_array_unref(t->cpus);
+            g_free(t);
+            return false;
+        }
+    }
     accel->data = t;
     accel->mem = mem;
     if (accel->icount.on) {
@@ -429,6 +489,7 @@ static void tcg_destroy(Accel *accel)
     icount_free(t->icount);
     g_free(t->points);
     perfmap_close(t->perfmap);
+    jit_free(t->jit);
     g_ptr_array_unref(t->cpus);
     pthread_mutex_destroy(&t->lock);
     pthread_mutex_destroy(&t->cpus_lock);
@@ -457,13 +518,7 @@ static void list_cpu(Tcg *t, TcgCpu *tc, bool add)
 
 static bool tcg_vcpu_create(Accel *accel, Vcpu *v, Error **errp)
 {
-    size_t size = ALIGN_UP(sizeof(TcgCpu), (size_t)64);
-    TcgCpu *tc = aligned_alloc(64, size);
-    if (!tc) {
-        error_set(errp, "out of memory for CPU %u", v->cpu.index);
-        return false;
-    }
-    memset(tc, 0, size);
+    TcgCpu *tc = (TcgCpu *)((char *)v + VCPU_ENGINE_OFFSET);
     tc->cpu = &v->cpu;
     tc->tcg = accel->data;
     tc->icount_on = tc->tcg->icount != NULL;
@@ -483,7 +538,6 @@ static void tcg_vcpu_destroy(Vcpu *v)
         list_cpu(tc->tcg, tc, false);
         g_free(tc->scratch);
         g_free(tc->uncached);
-        free(tc);
         v->cpu.engine = NULL;
     }
 }
@@ -512,7 +566,12 @@ static void tcg_info(Accel *accel, GString *out)
     pthread_mutex_unlock(&t->cpus_lock);
     pthread_mutex_lock(&t->lock);
     g_string_append_printf(out, "Translation buffer state:\n");
-    g_string_append_printf(out, "engine              interp\n");
+    g_string_append_printf(out, "engine              %s\n", t->jit ? "jit" : "interp");
+    if (t->jit) {
+        size_t used, size;
+        jit_usage(t->jit, &used, &size);
+        g_string_append_printf(out, "host code size      %zu/%zu\n", used, size);
+    }
     g_string_append_printf(out, "gen code size       %zu/%zu\n", t->arena_used, t->arena_size);
     g_string_append_printf(out, "TB count            %" PRIu64 "\n", t->n_blocks);
     g_string_append_printf(out, "guest instructions  %" PRIu64 " (%.1f a TB)\n", t->n_insns,
@@ -536,17 +595,20 @@ static void tcg_accel_init(Object *obj)
 {
     TcgAccel *a = (TcgAccel *)obj;
     a->tb_size = TB_SIZE_DEFAULT;
+    a->heat = HEAT_LIMIT;
 }
 
 static const Property tcg_props[] = {
     PROPERTY_ENUM("engine", TcgAccel, engine, engine_names, ENGINE_INTERP,
-                  "how guest code is executed: interp"),
+                  "how guest code is executed: jit or interp"),
     PROPERTY_BOOL("one-insn-per-tb", TcgAccel, one_insn, false,
                   "translate one instruction at a time, for debugging"),
     PROPERTY_BOOL("split-wx", TcgAccel, split_wx, false,
                   "map translated code twice, writable and executable"),
     PROPERTY_U32("tb-size", TcgAccel, tb_size, TB_SIZE_DEFAULT,
                  "size of the cache of translated code in MiB"),
+    PROPERTY_U32("x-heat", TcgAccel, heat, HEAT_LIMIT,
+                 "how often a block is interpreted before it becomes host code (engine=jit)"),
     PROPERTY_ENUM("thread", TcgAccel, thread, thread_names, THREAD_MULTI,
                   "threads that run CPUs: multi, one for each"),
     {0},
@@ -564,6 +626,7 @@ static const AccelClass tcg_class = {
     .kick = tcg_kick,
     .has_icount = true,
     .debug_changed = tcg_debug_changed,
+    .vcpu_data_size = sizeof(TcgCpu),
 };
 
 OBJECT_TYPE(tcg_accel_type, .name = "tcg-accel", .parent = TYPE_ACCEL,

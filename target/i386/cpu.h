@@ -296,6 +296,7 @@ struct CPUX86 {
     uint64_t rflags;      /* whole */
     uint32_t hflags;      /* derived by cpu_update_hflags(); never saved */
     uint32_t irq_pending; /* atomic: IRQ_* */
+    uint32_t attention;   /* atomic: set with irq_pending; what translated code looks at */
 
     Segment segs[SEG_COUNT];
     Segment ldtr, tr;
@@ -377,6 +378,7 @@ void cpu_update_hflags(CPUX86 *cpu);
 static inline void cpu_interrupt(CPUX86 *cpu, uint32_t irq)
 {
     __atomic_fetch_or(&cpu->irq_pending, irq, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&cpu->attention, 1, __ATOMIC_SEQ_CST);
 }
 static inline void cpu_interrupt_clear(CPUX86 *cpu, uint32_t irq)
 {

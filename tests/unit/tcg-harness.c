@@ -50,6 +50,10 @@ Harness *harness_new_engine(uint64_t size, unsigned tb_mib, const char *engine, 
     g_assert_nonnull(h->accel);
     const AccelClass *k = accel_class(h->accel);
     object_set_uint(&h->accel->obj, "tb-size", tb_mib);
+    if (!engine) { /* the same tests run on both engines (tests/meson.build) */
+        engine = g_getenv("RHEA_TEST_ENGINE");
+    }
+    object_set_uint(&h->accel->obj, "x-heat", 0);
     if ((engine && !object_set_string(&h->accel->obj, "engine", engine, errp)) ||
         !k->create(h->accel, h->sys, errp)) {
         object_unref(&h->accel->obj);
@@ -57,8 +61,7 @@ Harness *harness_new_engine(uint64_t size, unsigned tb_mib, const char *engine, 
         g_free(h);
         return NULL;
     }
-    h->v = aligned_alloc(64, ALIGN_UP(sizeof(Vcpu), (size_t)64));
-    memset(h->v, 0, sizeof(Vcpu));
+    h->v = vcpu_allocate(h->accel);
     h->v->accel = h->accel;
     h->cpu = &h->v->cpu;
     h->cpu->vcpu = h->v;
@@ -173,8 +176,7 @@ HarnessCpu *harness_start(Harness *h, uint64_t rip, uint64_t rsp)
 {
     HarnessCpu *c = g_new0(HarnessCpu, 1);
     c->h = h;
-    c->v = aligned_alloc(64, ALIGN_UP(sizeof(Vcpu), (size_t)64));
-    memset(c->v, 0, sizeof(Vcpu));
+    c->v = vcpu_allocate(h->accel);
     c->v->accel = h->accel;
     c->v->cpu = *h->cpu;
     c->v->cpu.engine = NULL;

@@ -90,6 +90,10 @@ Guest *guest_new_engine(const char *model, const char *engine_name, bool one_ins
     g->accel->as_memory = g->as;
     g->accel->as_io = g->as_io;
     k = type_class(g->accel->obj.type);
+    if (!engine_name) { /* the same tests run on both engines (tests/meson.build) */
+        engine_name = g_getenv("RHEA_TEST_ENGINE");
+    }
+    object_set_uint(&g->accel->obj, "x-heat", 0);
     object_set_bool(&g->accel->obj, "one-insn-per-tb", one_insn);
     if ((engine_name && !object_set_string(&g->accel->obj, "engine", engine_name, errp)) ||
         !k->create(g->accel, g->sys, errp)) {
@@ -98,8 +102,7 @@ Guest *guest_new_engine(const char *model, const char *engine_name, bool one_ins
         return NULL;
     }
 
-    g->v = aligned_alloc(64, ALIGN_UP(sizeof(Vcpu), (size_t)64));
-    memset(g->v, 0, sizeof(*g->v));
+    g->v = vcpu_allocate(g->accel);
     g->v->accel = g->accel;
     g->cpu = &g->v->cpu;
     g->cpu->vcpu = g->v;

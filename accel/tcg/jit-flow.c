@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The JIT's control flow: exits, links, calls of helpers. */
+#include "accel/tcg/jit-internal.h"
+
+static void set_rip(JitCtx *j, uint64_t rip)
+{
+    if (asm_is_imm32((int64_t)rip)) {
+        asm_store_imm(&j->a, 8, asm_mem(H_RBP, CPU_OFF(rip)), (int64_t)rip);
+    } else {
+        asm_movi(&j->a, H_RCX, rip);
+        asm_store(&j->a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RCX);
+    }
+}
+
+/* Leaves to a direct target; `from`: the jump that goes there, NULL: straight ahead. */
+static void direct_exit(JitCtx *j, unsigned i, unsigned slot, uint64_t target, uint8_t *from)
+{
+    Block *b = j->b;
+    bool same_page = !(((target + b->cs_base) ^ (b->rip + b->cs_base)) & TCG_PAGE_MASK);
+    Cold *c = jit_cold(j, same_page && b->link_ok && !j->in_cold ? COLD_EXIT : COLD_STUB, i);
+    c->slot = (uint8_t)slot;
+    c->rip = target;
+    c->stub = j->jit->stub[b->flags & HF_CS64 ? STUB_LOOKUP : STUB_LOOKUP32];
+    if (!from) {
+        asm_align_disp(&j->a, 1);
+        from = asm_jmp(&j->a);
+    }
+    c->from = from;
+}
+
+static void jump_conditionally(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    jit_flags_to_host(j);
+    jit_flags_to_mem(j);
+    asm_align_disp(&j->a, 2);
+    direct_exit(j, i, 0, (uint64_t)op->imm, asm_jcc(&j->a, op->sub));
+}
+
+static void jump(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    jit_flags_to_mem(j);
+    direct_exit(j, i, op->sub, (uint64_t)op->imm, NULL);
+}
+
+static void jump_register(JitCtx *j, unsigned i)
+{
+    jit_flags_to_mem(j);
+    asm_load(&j->a, 8, H_RAX, jit_loc(j->ops[i].a));
+    jit_jump_stub(j, j->b->flags & HF_CS64 ? STUB_LOOKUP : STUB_LOOKUP32);
+}
+
+/* Is RAX canonical?  48 bits: with 57-bit addresses the slow path decides. */
+static void check_canonical(JitCtx *j, unsigned i)
+{
+    asm_mov(&j->a, 8, H_RCX, H_RAX);
+    asm_shift_imm(&j->a, 4, 8, asm_reg(H_RCX), 16);
+    asm_shift_imm(&j->a, 7, 8, asm_reg(H_RCX), 16);
+    asm_alu_load(&j->a, 7, 8, H_RCX, asm_reg(H_RAX));
+    Cold *c = jit_cold(j, COLD_CALL, i);
+    c->from = asm_jcc(&j->a, CC_NE);
+    c->stub = j->jit->stub[STUB_FAULT];
+    c->before = j->fs;
+    c->resume = j->a.p;
+}
+
+static void ret(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    unsigned sp = jit_loc(R_RSP).base;
+    jit_flags_to_mem(j);
+    j->fs.host = false;
+    asm_mov(&j->a, 8, H_RAX, sp);
+    jit_check_load(j, i, jit_info(op, 8, ACC_READ));
+    asm_load(&j->a, 8, H_RAX, asm_mem(H_RAX, 0));
+    asm_store(&j->a, 8, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])), H_RAX);
+    check_canonical(j, i);
+    asm_load(&j->a, 8, H_RAX, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])));
+    asm_lea(&j->a, 8, sp, asm_mem(sp, 8 + (int32_t)op->imm));
+    jit_jump_stub(j, STUB_LOOKUP);
+}
+
+static void check_ip(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    jit_flags_clobber(j, i);
+    if ((op->flags & IRF_IMM) || !(j->b->flags & HF_CS64)) {
+        jit_call_stub(j, STUB_FAULT, i);
+        return;
+    }
+    asm_load(&j->a, 8, H_RAX, jit_loc(op->a));
+    check_canonical(j, i);
+}
+
+static void skip(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    jit_flags_to_mem(j);
+    if (op->op == IR_SKIP) {
+        jit_flags_to_host(j);
+    } else {
+        Opnd A = jit_loc(op->a);
+        j->fs.host = false;
+        asm_alu_imm(&j->a, 7, op->size, A, 0);
+    }
+    /* What follows may be reached on two ways: nothing but memory is sure. */
+    j->fs = (FlagState){.mem = true};
+    unsigned to = i + 1 + (unsigned)op->imm;
+    g_assert(to <= j->n);
+    uint8_t *from = asm_jcc(&j->a, op->op == IR_SKIP ? op->sub : CC_E);
+    unsigned k = j->join[to][0] != NULL;
+    j->never |= j->join[to][1] != NULL;
+    j->join[to][k] = from;
+}
+
+static void call(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    const IrHelper *h = (const IrHelper *)(intptr_t)op->imm;
+    if (h->effects == 0 && op->op == IR_CALL && !op->fdef) {
+        jit_flags_clobber(j, i);
+    }
+    jit_call_stub(j, STUB_CALL, i);
+}
+
+unsigned jit_flow_op(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    switch (op->op) {
+    case IR_SKIP:
+    case IR_SKIPZ:
+        skip(j, i);
+        break;
+    case IR_JCC:
+        jump_conditionally(j, i);
+        break;
+    case IR_JMP:
+        jump(j, i);
+        break;
+    case IR_JMPR:
+        jump_register(j, i);
+        break;
+    case IR_RET:
+        ret(j, i);
+        break;
+    case IR_CHKIP:
+        check_ip(j, i);
+        break;
+    case IR_EXIT:
+        jit_flags_to_mem(j);
+        if (op->sub) { /* the run loop is wanted */
+            asm_movi(&j->a, H_RAX, 0);
+        }
+        jit_jump_stub(j, op->sub ? STUB_EXIT : STUB_DYNAMIC);
+        break;
+    case IR_SETIP:
+        set_rip(j, (uint64_t)op->imm);
+        break;
+    case IR_TRAP:
+        jit_call_stub(j, STUB_FAULT, i);
+        break;
+    case IR_CALL:
+    case IR_CALLX:
+        call(j, i);
+        break;
+    default:
+        return 0;
+    }
+    return i + 1;
+}
+
+void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest)
+{
+    const IrOp *op = &j->ops[i];
+    unsigned k = rest;
+    while (k < j->n && j->ops[k].pc == op->pc) {
+        k = jit_emit(j, k);
+        if (ir_op_info[j->ops[k - 1].op].ends) {
+            return;
+        }
+    }
+    jit_flags_to_mem(j);
+    set_rip(j, j->b->rip + (k < j->n ? j->ops[k].pc : j->b->size));
+    jit_jump_stub(j, STUB_DYNAMIC);
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * accel/tcg/jit-internal.h: shared by the JIT's files.
+ *
+ * HOST REGISTERS.  RBP points 128 bytes into CPUX86, so that guest registers and
+ * temporaries are a short displacement away; the engine's data (TcgCpu) lies behind the
+ * Vcpu at a constant distance.  RAX, RCX and RDX are scratch.  Eleven guest registers
+ * are pinned to the others for as long as translated code runs; the remaining five and
+ * the temporaries are operands in memory.  RSP is the host's, 16-byte aligned.
+ *
+ * FLAGS.  The guest's arithmetic flags are, at each point, in one or more of: the host's
+ * flags; TcgCpu.fl (as alu.h has them); nowhere, but computable again from registers
+ * that have not changed (a FlagRecipe).  FlagState says which.  At block borders they are in
+ * TcgCpu.fl.  Liveness decides whether they must be kept at all.
+ *
+ * COLD CODE (TLB misses, I/O, exits) is noted while the straight code is emitted and
+ * follows it, so that the likely path has no taken branches.
+ */
+#ifndef RHEA_ACCEL_TCG_JIT_INTERNAL_H
+#define RHEA_ACCEL_TCG_JIT_INTERNAL_H
+
+#include "accel/tcg/jit-asm.h"
+#include "accel/tcg/jit.h"
+
+/* RBP - &CPUX86 */
+#define JIT_BIAS 128
+#define CPU_OFF(field) ((int32_t)offsetof(CPUX86, field) - JIT_BIAS)
+#define TC_OFF(field) ((int32_t)(VCPU_ENGINE_OFFSET + offsetof(TcgCpu, field)) - JIT_BIAS)
+
+/* How flags can be made again: those of `op` on these operands. */
+typedef struct FlagRecipe {
+    uint16_t op; /* IrOpcode; IR_NOP: there is none */
+    uint8_t size, d, b;
+    bool is_imm;
+    int64_t imm;
+} FlagRecipe;
+
+typedef struct FlagState {
+    bool host; /* in the host's flags */
+    bool mem;  /* in TcgCpu.fl */
+    FlagRecipe recipe;
+} FlagState;
+
+/* What a TLB check is for; also the `info` of the runtime's jit_rt_load() and _store(). */
+#define ACC_SIZE_MASK 0xffu
+#define ACC_WRITE 0x100u /* must be writable */
+#define ACC_READ 0x200u  /* (with ACC_WRITE) is read first */
+#define ACC_SEG_SHIFT 12 /* segment, for the kind of fault */
+
+typedef struct JitCtx JitCtx;
+/* Emits an operation on memory at [RAX]. */
+typedef void MemFn(JitCtx *j, const IrOp *op);
+
+typedef enum ColdKind {
+    COLD_LOAD,  /* a TLB miss: come back with RAX = host address */
+    COLD_STORE, /* the same, or do it in a buffer and write that */
+    COLD_CALL,  /* call a stub with the operation, then resume */
+    COLD_LEAVE, /* rest of the instruction, then leave the block */
+    COLD_EXIT,  /* an exit that can be linked */
+    COLD_STUB,  /* RAX = guest address, then go to a stub */
+} ColdKind;
+
+typedef struct Cold {
+    uint8_t kind;
+    uint8_t slot;
+    uint16_t index;          /* of the operation */
+    uint16_t rest;           /* first operation after what the store did */
+    uint8_t *from;           /* displacement to be patched */
+    uint8_t *resume, *after; /* COLD_STORE: where the operation starts, and what follows it */
+    const uint8_t *stub;
+    MemFn *fn;
+    uint32_t info;
+    uint64_t rip;
+    FlagState before, done;
+} Cold;
+#define COLD_MAX 1024
+
+/* Stubs: short pieces of code made once. */
+typedef enum JitStub {
+    STUB_LOAD,    /* RAX linear, EDX info, RCX guest rip -> RAX host address */
+    STUB_STORE,   /* the same; RDX = 0 if the address is the memory itself */
+    STUB_COMMIT,  /* writes what was stored; keeps the host's flags; RCX != 0: leave */
+    STUB_LINEAR,  /* RAX operation, EDX info, RCX rip -> RAX linear address */
+    STUB_CALL,    /* RAX operation, RCX rip -> EAX: 0 go on, 1 leave, 2 exit */
+    STUB_VECTOR,  /* likewise: a vector operation in C */
+    STUB_ATOMIC,  /* likewise */
+    STUB_ALU,     /* likewise: an operation of the interpreter's */
+    STUB_FAULT,   /* likewise: raises what the operation found wrong */
+    STUB_EXIT,    /* RAX: what jit_run() returns */
+    STUB_EXIT_AT, /* RAX as above, RCX: guest address */
+    STUB_LOOKUP,  /* RAX: guest address to go on at, in 64-bit mode */
+    STUB_LOOKUP32,
+    STUB_NO_CODE, /* RAX: guest address; leaves */
+    STUB_DYNAMIC, /* goes on at CPUX86.rip, with a look at everything */
+    STUB_COUNT
+} JitStub;
+
+struct Jit {
+    uint8_t *rw, *rx;
+    size_t size;
+    uint8_t *next, *first; /* in rw: free room; after the stubs */
+    uint8_t *stub[STUB_COUNT];
+    uint64_t (*enter)(void *biased_cpu, const void *code);
+    JitCtx *ctx;
+};
+
+struct JitCtx {
+    Asm a;
+    Jit *jit;
+    Block *b;
+    const IrOp *ops;
+    unsigned n;
+    FlagState fs;
+    unsigned n_cold;
+    bool never;                          /* something that is left to the interpreter */
+    bool in_cold;                        /* emitting cold code */
+    uint8_t live[BLOCK_MAX_OPS + 1];     /* flags needed before each operation */
+    uint8_t *join[BLOCK_MAX_OPS + 1][2]; /* jumps to be patched to operation n */
+    Cold cold[COLD_MAX];
+};
+
+/* ---- registers (jit-int.c) ---- */
+#define GUEST_PINNED 11
+typedef struct PinnedReg {
+    uint8_t guest, host;
+} PinnedReg;
+extern const PinnedReg jit_pinned[GUEST_PINNED];
+/* Where guest register or temporary r lives. */
+Opnd jit_loc(unsigned r);
+/* Its value in a host register: its own, or `scratch`. */
+unsigned jit_get(JitCtx *j, unsigned r, unsigned scratch);
+/* Writes `size` bytes by x86's rules. */
+void jit_put(JitCtx *j, unsigned size, unsigned r, unsigned host);
+
+/* ---- flags (jit-flags.c) ---- */
+/*
+ * The host's flags are about to be lost before (or by) operation i; after
+ * jit_flags_reg_changes(), which may make them again.
+ */
+void jit_flags_clobber(JitCtx *j, unsigned i);
+/* They are needed in the host's flags / in TcgCpu.fl. */
+void jit_flags_to_host(JitCtx *j);
+void jit_flags_to_mem(JitCtx *j);
+/* Guest register r is about to change, by operation i. */
+void jit_flags_reg_changes(JitCtx *j, unsigned i, unsigned r);
+/* Does operation i, which defines flags, use or keep some that are live before `next`? */
+bool jit_flags_needs_old(const JitCtx *j, unsigned i, unsigned next);
+/* Operation i is about to define flags; afterwards jit_flags_defined(). */
+void jit_flags_define(JitCtx *j, unsigned i);
+void jit_flags_defined(JitCtx *j, const IrOp *op, bool in_registers);
+/* For cold code: in memory, keeping RAX; the state is not changed. */
+void jit_flags_rescue(JitCtx *j, const FlagState *fs);
+
+/* ---- memory (jit-mem.c) ---- */
+/* RAX = linear address of op's memory operand. */
+void jit_linear(JitCtx *j, unsigned i, const IrOp *op, uint32_t info);
+/* RAX = host address, for a load; uses RCX, RDX. */
+void jit_check_load(JitCtx *j, unsigned i, uint32_t info);
+/* For a store (or read-modify-write) that `fn` emits for `op`; `rest`: what comes after it. */
+void jit_check_store(JitCtx *j, unsigned i, uint32_t info, MemFn *fn, const IrOp *op,
+                     unsigned rest);
+uint32_t jit_info(const IrOp *op, unsigned size, uint32_t rights);
+/* Same memory operand? */
+bool jit_same_mem(const IrOp *x, const IrOp *y);
+/* Operations that access memory, fused with their neighbours; 0: not mine. */
+unsigned jit_memory_op(JitCtx *j, unsigned i);
+
+/* ---- by kind: the number of operations done, 0: not mine ---- */
+unsigned jit_integer_op(JitCtx *j, unsigned i);
+unsigned jit_flow_op(JitCtx *j, unsigned i);
+unsigned jit_vector_op(JitCtx *j, unsigned i);
+/* `op` on [RAX] or a register: d op= b or imm; emits just the host instruction. */
+void jit_alu_mem(JitCtx *j, const IrOp *op, unsigned size);
+
+/* ---- driver (jit.c) ---- */
+Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i);
+/* Emits operation i (and what is fused with it); the index of the next one. */
+unsigned jit_emit(JitCtx *j, unsigned i);
+/* Emits the rest of i's instruction from `rest` on, then an exit to the next one. */
+void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest);
+uint64_t jit_rip(const JitCtx *j, const IrOp *op);
+/* Calls a stub that takes the operation; in the straight path or in cold code. */
+void jit_call_stub(JitCtx *j, JitStub s, unsigned i);
+void jit_jump_stub(JitCtx *j, JitStub s);
+/* The address that stub code must use for operation i of the block. */
+static inline const IrOp *jit_block_op(const JitCtx *j, unsigned i)
+{
+    return &j->b->ops[i];
+}
+
+/* ---- stubs and runtime (jit-stubs.c, jit-rt.c) ---- */
+void jit_make_stubs(Jit *jit, Asm *a);
+typedef struct JitStoreResult {
+    void *ptr;
+    uint64_t buffered;
+} JitStoreResult;
+void *jit_rt_load(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
+JitStoreResult jit_rt_store(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
+uint64_t jit_rt_commit(CPUX86 *cpu, uintptr_t ret);
+uint64_t jit_rt_linear(CPUX86 *cpu, const IrOp *op, uint32_t info, uint64_t rip);
+uint32_t jit_rt_call(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret);
+uint32_t jit_rt_vector(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret);
+uint32_t jit_rt_atomic(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret);
+uint32_t jit_rt_alu(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret);
+uint32_t jit_rt_fault(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret);
+
+#endif

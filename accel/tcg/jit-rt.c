@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What translated code calls: the slow side of memory accesses, helpers, operations
+ * left to C.  All guest registers are in CPUX86 when these run, and the flags that
+ * matter in TcgCpu.fl; they may raise and then do not return.
+ */
+#include "accel/tcg/alu.h"
+#include "accel/tcg/interp.h"
+#include "accel/tcg/jit-internal.h"
+#include "target/i386/paging.h"
+#include "target/i386/tcg/helper.h"
+
+static TcgCpu *enter(CPUX86 *cpu, uint64_t rip)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    cpu->rip = rip;
+    cpu->rflags = fl_to_rflags(cpu->rflags, tc->fl);
+    return tc;
+}
+
+/* 0: go on; 1: leave after this instruction. */
+static uint32_t leave(TcgCpu *tc)
+{
+    CPUX86 *cpu = tc->cpu;
+    tc->fl = fl_from_rflags(cpu->rflags);
+    tc->jump_key = tcg_jump_key(tcg_block_flags(cpu), tc->gen_bits);
+    tc->jit_ret = 0;
+    if (tc->leave) {
+        tc->leave = false;
+        return 1;
+    }
+    return 0;
+}
+
+/* ---- memory ---- */
+
+static unsigned info_seg(uint32_t info)
+{
+    return info >> ACC_SEG_SHIFT & 7;
+}
+
+static void check_address(CPUX86 *cpu, uint64_t linear, unsigned size, unsigned seg)
+{
+    IrOp op = {.seg = (uint8_t)seg};
+    tcg_check_address(cpu, &op, linear, size);
+}
+
+static void read_buffer(TcgCpu *tc, uint64_t linear, unsigned size, MmuMode mode, unsigned seg)
+{
+    if (size <= 8) {
+        uint64_t v = tcg_ld_slow(tc->cpu, linear, size, mode, seg);
+        memcpy(tc->buffer, &v, sizeof(v));
+    } else {
+        check_address(tc->cpu, linear, size, seg);
+        mmu_ld_bytes(tc->cpu, linear, tc->buffer, size, mode);
+    }
+}
+
+void *jit_rt_load(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip)
+{
+    TcgCpu *tc = enter(cpu, rip);
+    unsigned size = info & ACC_SIZE_MASK, seg = info_seg(info);
+    MmuMode mode = mmu_mode(cpu);
+    void *p = tcg_plain_ptr(cpu, linear, size, false, mode, seg);
+    if (!p) {
+        read_buffer(tc, linear, size, mode, seg);
+        p = tc->buffer;
+    }
+    return p;
+}
+
+JitStoreResult jit_rt_store(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip)
+{
+    TcgCpu *tc = enter(cpu, rip);
+    unsigned size = info & ACC_SIZE_MASK, seg = info_seg(info);
+    MmuMode mode = mmu_mode(cpu);
+    void *p = tcg_plain_ptr(cpu, linear, size, true, mode, seg);
+    if (p) {
+        return (JitStoreResult){.ptr = p};
+    }
+    if (size <= 8) {
+        tcg_probe_write(cpu, linear, size, mode, seg);
+    } else {
+        check_address(cpu, linear, size, seg);
+        mmu_probe(cpu, linear, size, true, mode);
+    }
+    if (info & ACC_READ) {
+        read_buffer(tc, linear, size, mode, seg);
+    }
+    tc->store_linear = linear;
+    tc->store_info = info;
+    return (JitStoreResult){.ptr = tc->buffer, .buffered = 1};
+}
+
+uint64_t jit_rt_commit(CPUX86 *cpu, uintptr_t ret)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    unsigned size = tc->store_info & ACC_SIZE_MASK;
+    MmuMode mode = mmu_mode(cpu);
+    tc->jit_ret = ret;
+    if (size <= 8) {
+        uint64_t v;
+        memcpy(&v, tc->buffer, sizeof(v));
+        tcg_st_slow(cpu, tc->store_linear, v, size, mode, info_seg(tc->store_info));
+    } else {
+        mmu_st_bytes(cpu, tc->store_linear, tc->buffer, size, mode);
+    }
+    tc->jit_ret = 0;
+    bool l = tc->leave;
+    tc->leave = false;
+    return l;
+}
+
+uint64_t jit_rt_linear(CPUX86 *cpu, const IrOp *op, uint32_t info, uint64_t rip)
+{
+    (void)enter(cpu, rip);
+    return tcg_op_linear(cpu, op, info & ACC_SIZE_MASK, (info & ACC_WRITE) != 0);
+}
+
+/* ---- operations ---- */
+
+uint32_t jit_rt_call(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)
+{
+    TcgCpu *tc = enter(cpu, rip);
+    tc->jit_ret = ret;
+    bool go_on = ((const IrHelper *)(intptr_t)op->imm)->fn(cpu, op);
+    uint32_t l = leave(tc);
+    return op->op == IR_CALLX && !go_on ? 2 : l;
+}
+
+uint32_t jit_rt_vector(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)
+{
+    TcgCpu *tc = enter(cpu, rip);
+    tc->jit_ret = ret;
+    interp_vector(cpu, op);
+    return leave(tc);
+}
+
+uint32_t jit_rt_atomic(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)
+{
+    TcgCpu *tc = enter(cpu, rip);
+    tc->jit_ret = ret;
+    uint32_t fl = tc->fl;
+    tcg_check_address(cpu, op, tcg_op_linear(cpu, op, op->size, true), op->size);
+    interp_atomic(cpu, op, &fl);
+    cpu->rflags = fl_to_rflags(cpu->rflags, fl);
+    return leave(tc);
+}
+
+uint32_t jit_rt_alu(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)
+{
+    TcgCpu *tc = enter(cpu, rip);
+    uint32_t fl = tc->fl;
+    interp_slow_alu(cpu, op, &fl);
+    cpu->rflags = fl_to_rflags(cpu->rflags, fl);
+    return leave(tc);
+}
+
+uint32_t jit_rt_fault(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)
+{
+    TcgCpu *tc = enter(cpu, rip);
+    interp_fault(cpu, op);
+    return leave(tc);
+}

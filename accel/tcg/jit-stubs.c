@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The JIT's stubs: the way in and out, calls of C, the lookup of indirect targets. */
+#include "accel/tcg/jit-internal.h"
+
+static Opnd home(unsigned guest)
+{
+    return asm_mem(H_RBP, (int32_t)(8 * guest) - JIT_BIAS);
+}
+
+static void spill(Asm *a)
+{
+    for (unsigned i = 0; i < GUEST_PINNED; i++) {
+        asm_store(a, 8, home(jit_pinned[i].guest), jit_pinned[i].host);
+    }
+}
+
+static void reload(Asm *a)
+{
+    for (unsigned i = 0; i < GUEST_PINNED; i++) {
+        asm_load(a, 8, jit_pinned[i].host, home(jit_pinned[i].guest));
+    }
+}
+
+static void push(Asm *a, unsigned r)
+{
+    if (r >= 8) {
+        asm_8(a, 0x41);
+    }
+    asm_8(a, 0x50 | (r & 7));
+}
+
+static void pop(Asm *a, unsigned r)
+{
+    if (r >= 8) {
+        asm_8(a, 0x41);
+    }
+    asm_8(a, 0x58 | (r & 7));
+}
+
+static void call_c(Asm *a, uintptr_t fn)
+{
+    asm_movi(a, H_RAX, fn);
+    asm_ext(a, 4, 0xff, 2, asm_reg(H_RAX));
+}
+
+static const uint8_t saved[] = {H_RBP, H_RBX, H_R12, H_R13, H_R14, H_R15};
+
+/* uint64_t enter(void *biased_cpu, const void *code) */
+static void make_enter(Asm *a)
+{
+    for (unsigned i = 0; i < sizeof(saved); i++) {
+        push(a, saved[i]);
+    }
+    asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
+    asm_mov(a, 8, H_RBP, H_RDI);
+    asm_mov(a, 8, H_RAX, H_RSI);
+    reload(a);
+    asm_ext(a, 4, 0xff, 4, asm_reg(H_RAX));
+}
+
+/* RAX is the result. */
+static void make_exit(Asm *a)
+{
+    spill(a);
+    asm_alu_imm(a, 0, 8, asm_reg(H_RSP), 8);
+    for (unsigned i = sizeof(saved); i-- > 0;) {
+        pop(a, saved[i]);
+    }
+    asm_8(a, 0xc3);
+}
+
+/* A call of C; the arguments are in RAX, RDX, RCX and become the second, third and fourth. */
+static void make_call3(Asm *a, uintptr_t fn)
+{
+    spill(a);
+    asm_mov(a, 8, H_RSI, H_RAX);
+    asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
+    asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
+    call_c(a, fn);
+    asm_alu_imm(a, 0, 8, asm_reg(H_RSP), 8);
+    reload(a);
+    asm_8(a, 0xc3);
+}
+
+/* RAX: operation, RCX: guest address; C also gets the return address. */
+static void make_call_op(Asm *a, uintptr_t fn)
+{
+    spill(a);
+    asm_mov(a, 8, H_RSI, H_RAX);
+    asm_mov(a, 8, H_RDX, H_RCX);
+    asm_load(a, 8, H_RCX, asm_mem(H_RSP, 0));
+    asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
+    asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
+    call_c(a, fn);
+    asm_alu_imm(a, 0, 8, asm_reg(H_RSP), 8);
+    reload(a);
+    asm_8(a, 0xc3);
+}
+
+/* Keeps the host's flags. */
+static void make_commit(Asm *a)
+{
+    asm_8(a, 0x9c); /* PUSHFQ */
+    spill(a);
+    asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
+    asm_load(a, 8, H_RSI, asm_mem(H_RSP, 8));
+    call_c(a, (uintptr_t)jit_rt_commit);
+    asm_mov(a, 8, H_RCX, H_RAX);
+    reload(a);
+    asm_8(a, 0x9d); /* POPFQ */
+    asm_8(a, 0xc3);
+}
+
+/* RAX: target.  The same hash as tcg_jump_index(); on a hit, jumps to the block's code. */
+static void make_lookup(Asm *a, const uint8_t *miss, bool cs_base)
+{
+    _Static_assert(sizeof(JumpEntry) == 32 && JUMP_BITS == 12, "shifts below");
+    asm_mov(a, 8, H_RCX, H_RAX);
+    asm_shift_imm(a, 5, 8, asm_reg(H_RCX), TCG_PAGE_BITS);
+    asm_mov(a, 4, H_RDX, H_RCX);
+    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), 6);
+    asm_alu_load(a, 6, 4, H_RCX, asm_reg(H_RDX));
+    asm_mov(a, 4, H_RDX, H_RAX);
+    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), 6);
+    asm_alu_load(a, 6, 4, H_RDX, asm_reg(H_RAX));
+    asm_alu_imm(a, 4, 4, asm_reg(H_RCX), 63);
+    asm_alu_imm(a, 4, 4, asm_reg(H_RDX), 63);
+    asm_shift_imm(a, 4, 4, asm_reg(H_RCX), 6);
+    asm_alu_load(a, 1, 4, H_RCX, asm_reg(H_RDX));
+    asm_shift_imm(a, 4, 4, asm_reg(H_RCX), 5);
+    asm_alu_load(a, 7, 8, H_RAX,
+                 asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, rip)));
+    asm_jcc_to(a, CC_NE, miss);
+    asm_load(a, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
+    asm_alu_load(a, 7, 8, H_RDX,
+                 asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, key)));
+    asm_jcc_to(a, CC_NE, miss);
+    if (cs_base) {
+        asm_load(a, 8, H_RDX, asm_mem(H_RBP, CPU_OFF(segs[SEG_CS].base)));
+        asm_alu_load(a, 7, 8, H_RDX,
+                     asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, cs_base)));
+        asm_jcc_to(a, CC_NE, miss);
+    }
+    asm_load(a, 8, H_RDX,
+             asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, block)));
+    asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
+}
+
+static void begin(Jit *jit, Asm *a, JitStub s)
+{
+    while ((uintptr_t)a->p & 15) {
+        asm_8(a, 0xcc);
+    }
+    jit->stub[s] = a->p;
+}
+
+/* An interrupt or another request may wait: only the run loop can tell. */
+static void make_dynamic(Jit *jit, Asm *a)
+{
+    begin(jit, a, STUB_DYNAMIC);
+    asm_alu_imm(a, 7, 4, asm_mem(H_RBP, CPU_OFF(irq_pending)), 0);
+    uint8_t *leave = asm_jcc(a, CC_NE);
+    asm_load(a, 8, H_RAX, asm_mem(H_RBP, CPU_OFF(rip)));
+    asm_ext(a, 4, 0xf7, 0, asm_mem(H_RBP, CPU_OFF(hflags)));
+    asm_32(a, HF_CS64);
+    asm_jcc_to(a, CC_NE, jit->stub[STUB_LOOKUP]);
+    asm_jmp_to(a, jit->stub[STUB_LOOKUP32]);
+    asm_here(a, leave);
+    asm_rm(a, 4, 0x31, H_RAX, asm_reg(H_RAX));
+    asm_jmp_to(a, jit->stub[STUB_EXIT]);
+}
+
+static void make_calls(Jit *jit, Asm *a)
+{
+    static const struct {
+        JitStub stub;
+        uint32_t (*fn)(CPUX86 *, const IrOp *, uint64_t, uintptr_t);
+    } ops[] = {
+        {STUB_CALL, jit_rt_call}, {STUB_VECTOR, jit_rt_vector}, {STUB_ATOMIC, jit_rt_atomic},
+        {STUB_ALU, jit_rt_alu},   {STUB_FAULT, jit_rt_fault},
+    };
+    begin(jit, a, STUB_LOAD);
+    make_call3(a, (uintptr_t)jit_rt_load);
+    begin(jit, a, STUB_STORE);
+    make_call3(a, (uintptr_t)jit_rt_store);
+    begin(jit, a, STUB_LINEAR);
+    make_call3(a, (uintptr_t)jit_rt_linear);
+    begin(jit, a, STUB_COMMIT);
+    make_commit(a);
+    for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
+        begin(jit, a, ops[i].stub);
+        make_call_op(a, (uintptr_t)ops[i].fn);
+    }
+}
+
+void jit_make_stubs(Jit *jit, Asm *a)
+{
+    const uint8_t *enter = a->p;
+    make_enter(a);
+    begin(jit, a, STUB_EXIT);
+    make_exit(a);
+    begin(jit, a, STUB_EXIT_AT);
+    asm_store(a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RCX);
+    asm_jmp_to(a, jit->stub[STUB_EXIT]);
+    begin(jit, a, STUB_NO_CODE);
+    asm_store(a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RAX);
+    asm_rm(a, 4, 0x31, H_RAX, asm_reg(H_RAX));
+    asm_jmp_to(a, jit->stub[STUB_EXIT]);
+    begin(jit, a, STUB_LOOKUP);
+    make_lookup(a, jit->stub[STUB_NO_CODE], false);
+    begin(jit, a, STUB_LOOKUP32);
+    make_lookup(a, jit->stub[STUB_NO_CODE], true);
+    make_dynamic(jit, a);
+    make_calls(jit, a);
+    const void *entry = enter + (jit->rx - jit->rw);
+    memcpy(&jit->enter, &entry, sizeof(entry));
+}

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The JIT's driver: the code region, compiling a block, links between blocks, running. */
+#include "accel/tcg/jit.h"
+
+#include "accel/tcg/alu.h"
+#include "accel/tcg/jit-internal.h"
+#include "util/log.h"
+
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* More than the longest block can become; a smaller rest counts as full. */
+#define BLOCK_CODE_MAX (256 * 1024)
+
+bool jit_available(void)
+{
+    return true;
+}
+
+/* ---- the region ---- */
+
+static bool map_region(Jit *jit, Error **errp)
+{
+    int fd = memfd_create("tcg-code", MFD_CLOEXEC);
+    if (fd < 0 || ftruncate(fd, (off_t)jit->size) < 0) {
+        error_set_errno(errp, errno, "tcg: cannot create memory for %zu MiB of translated code",
+                        jit->size / (size_t)MiB);
+        if (fd >= 0) {
+            close(fd);
+        }
+        return false;
+    }
+    void *rw = mmap(NULL, jit->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *rx = mmap(NULL, jit->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    int err = errno;
+    close(fd);
+    jit->rw = rw == MAP_FAILED ? NULL : rw;
+    jit->rx = rx == MAP_FAILED ? NULL : rx;
+    if (!jit->rw || !jit->rx) {
+        error_set_errno(errp, err, "tcg: cannot map %zu MiB for translated code",
+                        jit->size / (size_t)MiB);
+        error_hint(errp, "give a smaller tb-size= to -accel tcg, or use engine=interp where "
+                         "executable memory is forbidden");
+        return false;
+    }
+    return true;
+}
+
+Jit *jit_new(size_t size, Error **errp)
+{
+    Jit *jit = g_new0(Jit, 1);
+    jit->size = size + BLOCK_CODE_MAX;
+    if (!map_region(jit, errp)) {
+        jit_free(jit);
+        return NULL;
+    }
+    jit->ctx = g_new0(JitCtx, 1);
+    Asm a = {.p = jit->rw, .end = jit->rw + jit->size};
+    jit_make_stubs(jit, &a);
+    jit->first = jit->next = a.p;
+    return jit;
+}
+
+void jit_free(Jit *jit)
+{
+    if (jit) {
+        if (jit->rw) {
+            munmap(jit->rw, jit->size);
+        }
+        if (jit->rx) {
+            munmap(jit->rx, jit->size);
+        }
+        g_free(jit->ctx);
+        g_free(jit);
+    }
+}
+
+void jit_reset(Jit *jit)
+{
+    jit->next = jit->first;
+}
+
+void jit_usage(const Jit *jit, size_t *used, size_t *size)
+{
+    *used = (size_t)(jit->next - jit->rw);
+    *size = jit->size;
+}
+
+static const void *executable(const Jit *jit, const uint8_t *rw)
+{
+    return jit->rx + (rw - jit->rw);
+}
+
+const void *jit_no_code(const Jit *jit)
+{
+    return executable(jit, jit->stub[STUB_NO_CODE]);
+}
+
+/* ---- emitting ---- */
+
+uint64_t jit_rip(const JitCtx *j, const IrOp *op)
+{
+    return j->b->rip + op->pc;
+}
+
+Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i)
+{
+    /* Room for all that one operation may note; a fuller block is not compiled. */
+    if (j->n_cold >= COLD_MAX - 1) {
+        j->never = true;
+        j->n_cold = COLD_MAX - 1;
+    }
+    Cold *c = &j->cold[j->n_cold++];
+    *c = (Cold){.kind = (uint8_t)kind, .index = (uint16_t)i, .before = j->fs};
+    return c;
+}
+
+void jit_jump_stub(JitCtx *j, JitStub s)
+{
+    asm_jmp_to(&j->a, j->jit->stub[s]);
+}
+
+static void stub_arguments(JitCtx *j, unsigned i)
+{
+    asm_movi(&j->a, H_RAX, (uintptr_t)jit_block_op(j, i));
+    asm_movi(&j->a, H_RCX, jit_rip(j, &j->ops[i]));
+}
+
+void jit_call_stub(JitCtx *j, JitStub s, unsigned i)
+{
+    if (j->live[i]) {
+        jit_flags_to_mem(j);
+    }
+    stub_arguments(j, i);
+    asm_call_to(&j->a, j->jit->stub[s]);
+    j->fs = (FlagState){.mem = true};
+    asm_rm(&j->a, 4, 0x85, H_RAX, asm_reg(H_RAX));
+    Cold *c = jit_cold(j, COLD_LEAVE, i);
+    c->from = asm_jcc(&j->a, CC_NE);
+}
+
+unsigned jit_emit(JitCtx *j, unsigned i)
+{
+    for (unsigned k = 0; k < 2; k++) {
+        if (j->join[i][k]) {
+            if (k == 0) {
+                jit_flags_to_mem(j);
+            }
+            asm_here(&j->a, j->join[i][k]);
+            j->join[i][k] = NULL;
+            j->fs = (FlagState){.mem = true};
+        }
+    }
+    unsigned next = jit_integer_op(j, i);
+    if (!next) {
+        next = jit_memory_op(j, i);
+    }
+    if (!next) {
+        next = jit_flow_op(j, i);
+    }
+    if (!next) {
+        next = jit_vector_op(j, i);
+    }
+    return next;
+}
+
+/* ---- cold code ---- */
+
+static void cold_miss(JitCtx *j, const Cold *c)
+{
+    const IrOp *op = &j->ops[c->index];
+    jit_flags_rescue(j, &c->before);
+    asm_movi(&j->a, H_RCX, jit_rip(j, op));
+    asm_movi(&j->a, H_RDX, c->info);
+    asm_call_to(&j->a, j->jit->stub[c->kind == COLD_LOAD ? STUB_LOAD : STUB_STORE]);
+    if (!c->fn) {
+        asm_jmp_to(&j->a, c->resume);
+        return;
+    }
+    asm_rm(&j->a, 4, 0x85, H_RDX, asm_reg(H_RDX));
+    asm_jcc_to(&j->a, CC_E, c->resume);
+    j->fs = c->before;
+    c->fn(j, op + c->slot);
+    asm_call_to(&j->a, j->jit->stub[STUB_COMMIT]);
+    asm_8(&j->a, 0xe3); /* JRCXZ over the next jump */
+    asm_8(&j->a, 5);
+    uint8_t *to_rest = asm_jmp(&j->a);
+    asm_jmp_to(&j->a, c->after);
+    asm_here(&j->a, to_rest);
+    j->fs = c->done;
+    jit_emit_rest(j, c->index, c->rest);
+}
+
+/* The rest of the instruction after a call of C that asked to leave (1), or all is done (2). */
+static void cold_leave(JitCtx *j, unsigned i)
+{
+    if (j->ops[i].op == IR_CALLX) {
+        asm_alu_imm(&j->a, 7, 4, asm_reg(H_RAX), 2);
+        asm_jcc_to(&j->a, CC_E, j->jit->stub[STUB_DYNAMIC]);
+    }
+    j->fs = (FlagState){.mem = true};
+    jit_emit_rest(j, i, i + 1);
+}
+
+static void cold_call(JitCtx *j, const Cold *c)
+{
+    jit_flags_rescue(j, &c->before);
+    stub_arguments(j, c->index);
+    asm_call_to(&j->a, c->stub);
+    asm_rm(&j->a, 4, 0x85, H_RAX, asm_reg(H_RAX));
+    uint8_t *stay = asm_jcc(&j->a, CC_E);
+    cold_leave(j, c->index);
+    asm_here(&j->a, stay);
+    if (c->done.host && !c->done.mem) { /* as after the straight code */
+        j->fs = (FlagState){.mem = true};
+        jit_flags_to_host(j);
+    }
+    asm_jmp_to(&j->a, c->resume);
+}
+
+static void cold_exit(JitCtx *j, const Cold *c)
+{
+    Block *b = j->b;
+    b->exit_at[c->slot] = (uint32_t)(c->from - j->jit->rw);
+    b->exit_cold[c->slot] = (uint32_t)(j->a.p - j->jit->rw);
+    asm_movi(&j->a, H_RAX, (uintptr_t)b | c->slot);
+    asm_movi(&j->a, H_RCX, c->rip);
+    jit_jump_stub(j, STUB_EXIT_AT);
+}
+
+static void emit_cold(JitCtx *j)
+{
+    j->in_cold = true;
+    for (unsigned k = 0; k < j->n_cold && !j->a.full && !j->never; k++) {
+        Cold c = j->cold[k];
+        asm_here(&j->a, c.from);
+        switch (c.kind) {
+        case COLD_LOAD:
+        case COLD_STORE:
+            cold_miss(j, &c);
+            break;
+        case COLD_CALL:
+            cold_call(j, &c);
+            break;
+        case COLD_LEAVE:
+            cold_leave(j, c.index);
+            break;
+        case COLD_EXIT:
+            cold_exit(j, &c);
+            break;
+        default: /* COLD_STUB */
+            asm_movi(&j->a, H_RAX, c.rip);
+            asm_jmp_to(&j->a, c.stub);
+            break;
+        }
+    }
+}
+
+/* ---- a block ---- */
+
+static void find_live(JitCtx *j)
+{
+    unsigned live = FS_ALL;
+    j->live[j->n] = FS_ALL;
+    for (unsigned i = j->n; i-- > 0;) {
+        live = ir_live_before(&j->ops[i], live);
+        j->live[i] = (uint8_t)live;
+    }
+}
+
+/* Requests wait: to the run loop before the block. */
+static void emit_entry(JitCtx *j)
+{
+    asm_alu_imm(&j->a, 7, 4, asm_mem(H_RBP, CPU_OFF(attention)), 0);
+    Cold *c = jit_cold(j, COLD_STUB, 0);
+    c->from = asm_jcc(&j->a, CC_NE);
+    c->rip = j->b->rip;
+    c->stub = j->jit->stub[STUB_NO_CODE];
+}
+
+static void log_code(const Jit *jit, const Block *b, const uint8_t *start, size_t size)
+{
+    FILE *out = log_begin();
+    uint64_t at = (uint64_t)(uintptr_t)executable(jit, start);
+    fprintf(out, "OUT: [size=%zu] for %016" PRIx64 "\n", size, b->rip);
+    tcg_disassemble(out, start, size, at, 64);
+    fputc('\n', out);
+    log_end(out);
+}
+
+bool jit_compile(Jit *jit, Block *b)
+{
+    JitCtx *j = jit->ctx;
+    if ((size_t)(jit->rw + jit->size - jit->next) < BLOCK_CODE_MAX) {
+        return false;
+    }
+    j->a = (Asm){.p = (uint8_t *)ALIGN_UP((uintptr_t)jit->next, (uintptr_t)16),
+                 .end = jit->rw + jit->size};
+    j->jit = jit;
+    j->b = b;
+    j->ops = b->ops;
+    j->n = b->n_ops;
+    j->fs = (FlagState){.mem = true};
+    j->n_cold = 0;
+    j->never = j->in_cold = false;
+    memset(j->join, 0, sizeof(j->join[0]) * (j->n + 1));
+    find_live(j);
+    uint8_t *start = j->a.p;
+    emit_entry(j);
+    for (unsigned i = 0; i < j->n && !j->never;) {
+        i = jit_emit(j, i);
+    }
+    emit_cold(j);
+    if (j->never || j->a.full) {
+        b->jit_never = true;
+        return true;
+    }
+    jit->next = j->a.p;
+    b->host_start = executable(jit, start);
+    b->host_size = (uint32_t)(j->a.p - start);
+    if (log_enabled(LOG_OUT_ASM)) {
+        log_code(jit, b, start, b->host_size);
+    }
+    __atomic_store_n(&b->host_code, b->host_start, __ATOMIC_RELEASE);
+    return true;
+}
+
+void jit_link(Jit *jit, Block *from, unsigned slot, const Block *to)
+{
+    if (!from->host_size || !from->exit_at[slot]) {
+        return;
+    }
+    const uint8_t *at = jit->rw + from->exit_at[slot];
+    const uint8_t *target = jit->rw + from->exit_cold[slot];
+    if (to) {
+        if (!to->host_size) {
+            return;
+        }
+        target = jit->rw + ((const uint8_t *)to->host_start - jit->rx);
+    }
+    int32_t d = (int32_t)(target - (at + 4));
+    __atomic_store_n((int32_t *)(jit->rw + from->exit_at[slot]), d, __ATOMIC_RELEASE);
+}
+
+bool jit_contains(const Block *b, uintptr_t pc)
+{
+    return b->host_size && pc - (uintptr_t)b->host_start <= b->host_size;
+}
+
+Block *jit_run(Jit *jit, CPUX86 *cpu, const Block *b, unsigned *slot)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    tc->fl = fl_from_rflags(cpu->rflags);
+    tc->jump_key = tcg_jump_key(tcg_block_flags(cpu), tc->gen_bits);
+    tc->current = NULL;
+    uint64_t r = jit->enter((uint8_t *)cpu + JIT_BIAS, b->host_code);
+    cpu->rflags = fl_to_rflags(cpu->rflags, tc->fl);
+    *slot = r & 1;
+    return (Block *)(uintptr_t)(r & ~(uint64_t)1);
+}
