@@ -19,6 +19,7 @@ struct BlockBackend {
     Object obj;
     BlockGraph *graph;
     char *id;        /* NULL: anonymous */
+    bool hidden;     /* of an export: not a drive of the machine */
     bool implicit;   /* stands for a node made by -blockdev */
     bool owned;      /* the graph holds a reference; else whoever made it does */
     BlockNode *node; /* NULL: no medium */

@@ -210,6 +210,30 @@ static bool file_set_permissions(BlockNode *n, bool used, bool write, bool share
     return image_lock_set(&s->lock, s->fd, n->filename, perms, denied, errp);
 }
 
+/*
+ * Another description of the same file, even if its name is gone.  The locks belong to the
+ * description: they are given up with the old one and taken again.
+ */
+static bool file_reopen(BlockNode *n, bool read_only, Error **errp)
+{
+    FileState *s = n->s;
+    g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", s->fd);
+    int flags = O_CLOEXEC | O_NOCTTY | (read_only ? O_RDONLY : O_RDWR) |
+                (n->flags.direct ? O_DIRECT : 0);
+    int fd = open(self, flags);
+    if (fd < 0) {
+        error_set_errno(errp, errno, "cannot open '%s' %s", n->filename,
+                        read_only ? "for reading" : "for reading and writing");
+        return false;
+    }
+    ImageLock was = s->lock;
+    close(s->fd);
+    s->fd = fd;
+    s->lock = (ImageLock){0};
+    return !s->locking ||
+           image_lock_set(&s->lock, s->fd, n->filename, was.perms, was.denied, errp);
+}
+
 /* ---- requests ---- */
 
 /* The control thread's way: blocking calls. Bytes moved, or -errno. */
@@ -487,7 +511,7 @@ static bool file_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **er
     .state_size = sizeof(FileState), .protocol = true, .open = file_open, .close = file_close,    \
     .preadv = file_preadv, .pwritev = file_pwritev, .flush = file_flush, .discard = file_discard, \
     .zero = file_zero, .truncate = file_truncate, .map = file_map, .allocated = file_allocated,   \
-    .set_permissions = file_set_permissions
+    .reopen = file_reopen, .set_permissions = file_set_permissions
 
 const BlockDriver block_driver_file = {
     .name = "file",

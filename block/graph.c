@@ -68,6 +68,9 @@ static void drive_free(DriveInfo *d)
 
 void block_graph_free(BlockGraph *g)
 {
+    if (g->stop_exports) {
+        g->stop_exports(g);
+    }
     jobs_cancel_all(g);
     block_drain_all(g);
     block_flush_all(g);

@@ -216,6 +216,9 @@ struct BlockGraph {
     GQueue parked;      /* fibers that wait for `quiesce` to end */
     GList *jobs;        /* Job*, see block/job.h */
     GList *throttles;   /* ThrottleGroup*, see block/throttle.h */
+    struct NbdServer *nbd; /* nbd/nbd.h */
+    GList *exports;        /* NbdExport* */
+    void (*stop_exports)(BlockGraph *g); /* when the graph goes */
     BlockEventHook *event_hook;
     void *event_hook_opaque;
 };

@@ -123,7 +123,7 @@ static Json *node_info(BlockNode *n, const BlockBackend *blk, bool chain)
 
 static bool shown(const BlockBackend *blk)
 {
-    return (blk->id && !blk->implicit) || blk->attached;
+    return !blk->hidden && ((blk->id && !blk->implicit) || blk->attached);
 }
 
 static Json *backend_info(BlockBackend *blk, bool flat)

@@ -11,8 +11,8 @@ import subprocess
 import sys
 
 ROOMS = ["util", "event", "qapi", "qom", "io", "crypto", "memory", "state", "chardev", "net",
-         "block", "ui", "target/i386", "accel", "target/i386/tcg", "target/i386/kvm", "accel/tcg",
-         "hw", "accel/qtest", "migration", "monitor", "system", "nbd", "tools", "linux-user"]
+         "block", "nbd", "ui", "target/i386", "accel", "target/i386/tcg", "target/i386/kvm", "accel/tcg",
+         "hw", "accel/qtest", "migration", "monitor", "system", "tools", "linux-user"]
 # Within "accel" and "target", engine and CPU glue meet and see each other.
 PEERS = {("target/i386/tcg", "accel/tcg"), ("qapi", "qom")}
 FREE = {"tests"}

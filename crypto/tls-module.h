@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* crypto/tls-module.h: what crypto/tls.c asks of gnutls (module "tls"). */
+#ifndef RHEA_CRYPTO_TLS_MODULE_H
+#define RHEA_CRYPTO_TLS_MODULE_H
+
+#include "io/channel.h"
+#include "util/module.h"
+
+typedef enum TlsKind { TLS_X509, TLS_PSK, TLS_ANON } TlsKind;
+typedef struct TlsCredsSpec {
+    TlsKind kind;
+    bool server, verify_peer;
+    const char *dir, *priority, *username, *key_password;
+} TlsCredsSpec;
+
+typedef struct TlsModule {
+    ModuleHead head;
+    void *(*creds_new)(const TlsCredsSpec *spec, Error **errp);
+    void (*creds_free)(void *creds);
+    void *(*session_new)(void *creds, int fd, const char *hostname, Error **errp);
+    /* 0: done; -EAGAIN; else an error. */
+    int (*handshake)(void *session, bool *want_write, Error **errp);
+    IoCipher cipher;
+} TlsModule;
+
+#endif

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Management commands about exports. */
+#include "crypto/tls.h"
+#include "nbd/nbd.h"
+#include "qapi/qapi-commands.h"
+
+bool qmp_nbd_server_start(Object *root, const Json *addr, bool has_handshake_max_seconds,
+                          int64_t handshake_max_seconds, const char *tls_creds,
+                          const char *tls_authz, bool has_max_connections, int64_t max_connections,
+                          Error **errp)
+{
+    NbdServerParams p = {.handshake_seconds =
+                             has_handshake_max_seconds ? (unsigned)handshake_max_seconds : 10,
+                         .max_connections = has_max_connections ? (unsigned)max_connections : 100};
+    if (tls_authz) {
+        error_set(errp, "tls-authz is not supported: verify-peer=on of the credentials decides "
+                        "who may connect");
+        return false;
+    }
+    if (!socket_spec_from_json(&p.addr, addr, errp)) {
+        return false;
+    }
+    if (tls_creds) {
+        p.tls_creds = tls_creds_find(root, tls_creds, true, errp);
+    }
+    bool ok = (!tls_creds || p.tls_creds) && nbd_server_start(block_graph_of(root), &p, errp);
+    socket_spec_clear(&p.addr);
+    return ok;
+}
+
+static bool running(BlockGraph *g, Error **errp)
+{
+    if (!nbd_server_of(g)) {
+        error_set(errp, "NBD server not running");
+        return false;
+    }
+    return true;
+}
+
+bool qmp_nbd_server_stop(Object *root, Error **errp)
+{
+    BlockGraph *g = block_graph_of(root);
+    if (!running(g, errp)) {
+        return false;
+    }
+    nbd_server_stop(g);
+    return true;
+}
+
+bool qmp_nbd_server_add(Object *root, const char *device, const char *name, const char *description,
+                        bool has_writable, bool writable, const char *bitmap, Error **errp)
+{
+    BlockGraph *g = block_graph_of(root);
+    g_autoptr(Json) bitmaps = bitmap ? json_array() : NULL;
+    if (bitmap) {
+        json_append(bitmaps, json_string(bitmap));
+    }
+    const char *export = name ? name : device;
+    NbdExportParams p = {.id = export,
+                         .node_name = device,
+                         .name = export,
+                         .description = description,
+                         .writable = has_writable && writable,
+                         .bitmaps = bitmaps};
+    return running(g, errp) && nbd_export_add(g, &p, errp);
+}
+
+bool qmp_nbd_server_remove(Object *root, const char *name, bool has_mode,
+                           QBlockExportRemoveMode mode, Error **errp)
+{
+    BlockGraph *g = block_graph_of(root);
+    if (!running(g, errp)) {
+        return false;
+    }
+    NbdExport *e = nbd_export_find(g, name);
+    if (!e) {
+        error_set(errp, "Export '%s' is not found", name);
+        return false;
+    }
+    return nbd_export_del(g, nbd_export_id(e), has_mode && mode == Q_BLOCK_EXPORT_REMOVE_MODE_HARD,
+                          errp);
+}
+
+static bool flag(const Json *args, const char *key)
+{
+    bool b = false;
+    Json *v = json_get(args, key);
+    return v && json_get_bool(v, &b) && b;
+}
+
+bool qmp_block_export_add(Object *root, const Json *args, Error **errp)
+{
+    BlockGraph *g = block_graph_of(root);
+    if (json_get(args, "iothread")) {
+        error_set(errp, "'iothread' is not supported: an export uses the thread of its node");
+        return false;
+    }
+    NbdExportParams p = {.id = json_get_str(args, "id"),
+                         .node_name = json_get_str(args, "node-name"),
+                         .name = json_get_str(args, "name"),
+                         .description = json_get_str(args, "description"),
+                         .writable = flag(args, "writable"),
+                         .writethrough = flag(args, "writethrough"),
+                         .allocation_depth = flag(args, "allocation-depth"),
+                         .bitmaps = json_get(args, "bitmaps")};
+    return running(g, errp) && nbd_export_add(g, &p, errp);
+}
+
+bool qmp_block_export_del(Object *root, const char *id, bool has_mode, QBlockExportRemoveMode mode,
+                          Error **errp)
+{
+    return nbd_export_del(block_graph_of(root), id,
+                          has_mode && mode == Q_BLOCK_EXPORT_REMOVE_MODE_HARD, errp);
+}
+
+bool qmp_query_block_exports(Object *root, Json **out, Error **errp)
+{
+    *out = nbd_exports_query(block_graph_of(root));
+    return true;
+}
