@@ -196,8 +196,9 @@ void blk_detach(BlockBackend *blk)
         return;
     }
     if (blk->node) {
+        blk_wait_idle(blk);
+        blk_flush(blk); /* while drained it would wait for ever */
         blk_drain_begin(blk);
-        blk_flush(blk);
         blk_drain_end(blk);
         node_release(blk->node, blk);
     }
@@ -259,8 +260,9 @@ void blk_remove_medium(BlockBackend *blk)
     if (!blk->node) {
         return;
     }
-    blk_drain_begin(blk);
+    blk_wait_idle(blk);
     blk_flush(blk);
+    blk_drain_begin(blk);
     BlockNode *n = blk->node;
     if (blk->attached) {
         node_release(n, blk);

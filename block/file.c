@@ -218,8 +218,8 @@ static bool file_reopen(BlockNode *n, bool read_only, Error **errp)
 {
     FileState *s = n->s;
     g_autofree char *self = g_strdup_printf("/proc/self/fd/%d", s->fd);
-    int flags = O_CLOEXEC | O_NOCTTY | (read_only ? O_RDONLY : O_RDWR) |
-                (n->flags.direct ? O_DIRECT : 0);
+    int flags =
+        O_CLOEXEC | O_NOCTTY | (read_only ? O_RDONLY : O_RDWR) | (n->flags.direct ? O_DIRECT : 0);
     int fd = open(self, flags);
     if (fd < 0) {
         error_set_errno(errp, errno, "cannot open '%s' %s", n->filename,
@@ -230,8 +230,7 @@ static bool file_reopen(BlockNode *n, bool read_only, Error **errp)
     close(s->fd);
     s->fd = fd;
     s->lock = (ImageLock){0};
-    return !s->locking ||
-           image_lock_set(&s->lock, s->fd, n->filename, was.perms, was.denied, errp);
+    return !s->locking || image_lock_set(&s->lock, s->fd, n->filename, was.perms, was.denied, errp);
 }
 
 /* ---- requests ---- */

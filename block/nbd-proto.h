@@ -8,9 +8,9 @@
 
 #include <stdint.h>
 
-#define NBD_MAGIC 0x4e42444d41474943ull        /* "NBDMAGIC" */
-#define NBD_OPTS_MAGIC 0x49484156454f5054ull   /* "IHAVEOPT" */
-#define NBD_OLD_MAGIC 0x00420281861253ull      /* oldstyle */
+#define NBD_MAGIC 0x4e42444d41474943ull      /* "NBDMAGIC" */
+#define NBD_OPTS_MAGIC 0x49484156454f5054ull /* "IHAVEOPT" */
+#define NBD_OLD_MAGIC 0x00420281861253ull    /* oldstyle */
 #define NBD_OPT_REPLY_MAGIC 0x0003e889045565a9ull
 #define NBD_REQUEST_MAGIC 0x25609513u
 #define NBD_REQUEST_EXT_MAGIC 0x21e41c71u

@@ -210,12 +210,12 @@ struct BlockGraph {
     void *tray_hook_opaque;
     GMutex idle_lock; /* guards in_flight for those who wait for it, and `parked` */
     GCond idle_cond;
-    EventLoop *control; /* where jobs end and the graph changes; `loop` if nobody said */
-    unsigned quiesce;   /* atomic: requests wait (live.c) */
-    unsigned draining;  /* atomic: somebody waits for requests, so nobody holds one back */
-    GQueue parked;      /* fibers that wait for `quiesce` to end */
-    GList *jobs;        /* Job*, see block/job.h */
-    GList *throttles;   /* ThrottleGroup*, see block/throttle.h */
+    EventLoop *control;    /* where jobs end and the graph changes; `loop` if nobody said */
+    unsigned quiesce;      /* atomic: requests wait (live.c) */
+    unsigned draining;     /* atomic: somebody waits for requests, so nobody holds one back */
+    GQueue parked;         /* fibers that wait for `quiesce` to end */
+    GList *jobs;           /* Job*, see block/job.h */
+    GList *throttles;      /* ThrottleGroup*, see block/throttle.h */
     struct NbdServer *nbd; /* nbd/nbd.h */
     GList *exports;        /* NbdExport* */
     void (*stop_exports)(BlockGraph *g); /* when the graph goes */

@@ -62,6 +62,10 @@ int io_channel_fd(const IoChannel *c)
 
 void io_channel_set_loop(IoChannel *c, EventLoop *loop)
 {
+    if (c->watch_read || c->watch_write) { /* left over from the last wait */
+        loop_watch_fd(c->loop, c->fd, NULL, NULL, NULL);
+        c->watch_read = c->watch_write = false;
+    }
     c->loop = loop;
 }
 
