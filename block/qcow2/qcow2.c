@@ -234,29 +234,6 @@ static void write_back(Qcow2 *s)
     }
 }
 
-static bool qcow2_reopen(BlockNode *n, bool read_only, Error **errp)
-{
-    Qcow2 *s = n->s;
-    if (read_only) {
-        if (!s->corrupt) {
-            write_back(s);
-        }
-        return true;
-    }
-    if (s->corrupt) {
-        error_set(errp, "'%s' is corrupt and cannot be written", node_filename(n));
-        return false;
-    }
-    if (s->external && (!node_reopen(s->external, false, errp) ||
-                        !node_take(s->external, n, n->name, true, n->flags.force_share, errp))) {
-        return false;
-    }
-    n->flags.read_only = false; /* what follows writes */
-    bool ok = prepare_writing(s, errp);
-    n->flags.read_only = true;
-    return ok;
-}
-
 static void qcow2_close(BlockNode *n)
 {
     Qcow2 *s = n->s;
@@ -304,6 +281,10 @@ static bool qcow2_reopen(BlockNode *n, bool read_only, Error **errp)
     if ((s->incompat & QCOW2_INCOMPAT_CORRUPT) || s->corrupt || s->shown_length) {
         error_set(errp, "'%s' is %s and cannot be written", node_filename(n),
                   s->shown_length ? "a snapshot" : "marked corrupt");
+        return false;
+    }
+    if (s->external && (!node_reopen(s->external, false, errp) ||
+                        !node_take(s->external, n, n->name, true, n->flags.force_share, errp))) {
         return false;
     }
     n->flags.read_only = false; /* what is prepared is written already */
@@ -428,7 +409,6 @@ const BlockDriver block_driver_qcow2 = {
     .preadv = qcow2_preadv,
     .pwritev = qcow2_pwritev,
     .flush = qcow2_flush,
-    .reopen = qcow2_reopen,
     .discard = qcow2_discard,
     .zero = qcow2_zero,
     .truncate = qcow2_truncate,
