@@ -98,6 +98,14 @@ static void check_ip(CPUX86 *cpu, uint64_t ip)
     }
 }
 
+void tcg_check_address(CPUX86 *cpu, const IrOp *op, uint64_t lin, unsigned size)
+{
+    if ((cpu->hflags & HF_CS64) &&
+        !(x86_is_canonical(cpu, lin) && x86_is_canonical(cpu, lin + size - 1))) {
+        x86_raise_error(cpu, op->seg == SEG_SS ? EXC_SS : EXC_GP, 0);
+    }
+}
+
 static void check_align(CPUX86 *cpu, const IrOp *op)
 {
     uint64_t lin = tcg_op_linear(cpu, op, op->size, false);
@@ -105,6 +113,7 @@ static void check_align(CPUX86 *cpu, const IrOp *op)
         if (op->op == IR_ALIGN_GP) {
             x86_raise_error(cpu, EXC_GP, 0);
         }
+        tcg_check_address(cpu, op, lin, op->size);
         x86_raise_error(cpu, EXC_AC, 0);
     }
 }
@@ -112,14 +121,6 @@ static void check_align(CPUX86 *cpu, const IrOp *op)
 static Vec *vreg(TcgCpu *tc, unsigned n)
 {
     return n < IR_VT0 ? &tc->cpu->vec[n] : &tc->vtmp[n - IR_VT0];
-}
-
-void tcg_check_address(CPUX86 *cpu, const IrOp *op, uint64_t lin, unsigned size)
-{
-    if ((cpu->hflags & HF_CS64) &&
-        !(x86_is_canonical(cpu, lin) && x86_is_canonical(cpu, lin + size - 1))) {
-        x86_raise_error(cpu, op->seg == SEG_SS ? EXC_SS : EXC_GP, 0);
-    }
 }
 
 static void vec_load(TcgCpu *tc, const IrOp *op, uint64_t lin)

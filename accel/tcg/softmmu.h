@@ -68,10 +68,18 @@ void mmu_context_changed(CPUX86 *cpu);
  * limit and rights of the segment; raises #GP(0) or #SS(0).
  */
 uint64_t seg_linear(CPUX86 *cpu, unsigned seg, uint64_t offset, unsigned size, bool write);
+/* #AC if user mode asked for it; for operands of 2, 4, 8 bytes. */
+static inline void x86_check_align(CPUX86 *cpu, uint64_t linear, unsigned size)
+{
+    if ((cpu->hflags & HF_ALIGN_CHECK) && (linear & (size - 1))) {
+        x86_raise_error(cpu, EXC_AC, 0);
+    }
+}
 static inline uint64_t x86_ld(CPUX86 *cpu, unsigned seg, uint64_t offset, unsigned size)
 {
     uint64_t lin = seg_linear(cpu, seg, offset, size, false);
     MmuMode m = mmu_mode(cpu);
+    x86_check_align(cpu, lin, size);
     switch (size) {
     case 1:
         return mmu_ld8(cpu, lin, m);
@@ -87,6 +95,7 @@ static inline void x86_st(CPUX86 *cpu, unsigned seg, uint64_t offset, unsigned s
 {
     uint64_t lin = seg_linear(cpu, seg, offset, size, true);
     MmuMode m = mmu_mode(cpu);
+    x86_check_align(cpu, lin, size);
     switch (size) {
     case 1:
         mmu_st8(cpu, lin, (uint8_t)v, m);

@@ -295,6 +295,7 @@ static bool h_cmpxchg8(CPUX86 *cpu, const IrOp *op)
         x86_raise_error(cpu, EXC_GP, 0);
     }
     tcg_check_address(cpu, op, lin, 2 * half);
+    x86_check_align(cpu, lin, 2 * half);
     void *host = mmu_atomic_ptr(cpu, lin, 2 * half, mode);
     if (host && half == 4) {
         ok = cmpxchg8b(cpu, host);

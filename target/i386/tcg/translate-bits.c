@@ -83,6 +83,7 @@ static void bit_test(Translator *t, IrOpcode op, IrAtomic kind)
     MemRef m = imm ? tr_mem(t) : bit_string(t, src->reg);
     IrOp *o;
     if (t->in->lock) {
+        tr_align_check(t, dst->size, &m);
         o = tr_emit(t, IR_ATOMIC, dst->size);
         o->sub = (uint8_t)kind;
         o->d = IR_T0;

@@ -25,6 +25,7 @@ static void arith(Translator *t, IrOpcode op, unsigned d, unsigned src, bool imm
 static void locked(Translator *t, IrAtomic kind, unsigned d, unsigned src, bool imm)
 {
     MemRef m = tr_mem(t);
+    tr_align_check(t, size0(t), &m);
     IrOp *o = tr_emit(t, IR_ATOMIC, size0(t));
     o->sub = (uint8_t)kind;
     o->d = (uint8_t)d;

@@ -138,7 +138,7 @@ static void check_alignment(Translator *t, const Operand *o, const MemRef *m)
     if (o->aligned) {
         tr_align(t, o->size, m);
     } else if ((t->flags & HF_ALIGN_CHECK) && (o->size & (o->size - 1)) == 0 && o->size > 1 &&
-               o->size <= 8) {
+               o->size <= 32) {
         tr_set_mem(tr_emit(t, IR_ALIGN, o->size), m);
     }
 }

@@ -124,7 +124,7 @@ void tr_set_mem(IrOp *op, const MemRef *m)
     op->flags |= m->flags;
 }
 
-static void align_check(Translator *t, unsigned size, const MemRef *m)
+void tr_align_check(Translator *t, unsigned size, const MemRef *m)
 {
     if ((t->flags & HF_ALIGN_CHECK) && size > 1 && size <= 8) {
         tr_set_mem(tr_emit(t, IR_ALIGN, size), m);
@@ -138,7 +138,7 @@ void tr_align(Translator *t, unsigned size, const MemRef *m)
 
 void tr_load(Translator *t, unsigned size, unsigned d, const MemRef *m, bool for_write)
 {
-    align_check(t, size, m);
+    tr_align_check(t, size, m);
     IrOp *o = tr_emit(t, IR_LD, size);
     o->d = (uint8_t)d;
     o->flags = for_write ? IRF_WRITE : 0;
@@ -147,7 +147,7 @@ void tr_load(Translator *t, unsigned size, unsigned d, const MemRef *m, bool for
 
 void tr_store(Translator *t, unsigned size, unsigned a, const MemRef *m)
 {
-    align_check(t, size, m);
+    tr_align_check(t, size, m);
     IrOp *o = tr_emit(t, IR_ST, size);
     o->a = (uint8_t)a;
     tr_set_mem(o, m);

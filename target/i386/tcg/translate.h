@@ -42,6 +42,8 @@ MemRef tr_stack(const Translator *t, unsigned reg, int disp);
 void tr_set_mem(IrOp *op, const MemRef *m);
 void tr_load(Translator *t, unsigned size, unsigned d, const MemRef *m, bool for_write);
 void tr_store(Translator *t, unsigned size, unsigned a, const MemRef *m);
+/* #AC if user mode asked for it and an operand of 2, 4, 8 bytes is not aligned. */
+void tr_align_check(Translator *t, unsigned size, const MemRef *m);
 void tr_align(Translator *t, unsigned size, const MemRef *m);
 /* d = offset of m, of `size` bytes; no flags. */
 void tr_lea(Translator *t, unsigned size, unsigned d, const MemRef *m);

@@ -8,9 +8,16 @@ static uint64_t load(X87Op *o, unsigned size)
     return x86_ld(o->cpu, o->seg, o->ea, size);
 }
 
+/* Ten bytes count as aligned like eight. */
+static void check_align80(X87Op *o, bool write)
+{
+    x86_check_align(o->cpu, seg_linear(o->cpu, o->seg, o->ea, 10, write), 8);
+}
+
 static Float80 load80(X87Op *o)
 {
     uint8_t b[10];
+    check_align80(o, false);
     x86_ld_bytes(o->cpu, o->seg, o->ea, b, sizeof(b));
     return (Float80){ld_le64(b), ld_le16(b + 8)};
 }
@@ -20,6 +27,7 @@ static void store80(X87Op *o, Float80 v)
     uint8_t b[10];
     st_le64(b, v.mant);
     st_le16(b + 8, v.exp);
+    check_align80(o, true);
     x86_st_bytes(o->cpu, o->seg, o->ea, b, sizeof(b));
 }
 
