@@ -108,6 +108,7 @@ typedef struct TlbInfo {
     hwaddr phys; /* of the page */
     RamBlock *ram;
     uint64_t ram_offset;
+    uint32_t asid; /* whose page: 0, or an SVM guest's */
     bool global;
 } TlbInfo;
 
@@ -120,11 +121,25 @@ typedef struct JumpEntry {
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
 
-#define PCID_SLOTS 16
+#define PCID_SLOTS 32
 typedef struct PcidSlot {
+    uint32_t asid;
     uint16_t pcid;
     uint8_t gen; /* 0: free */
 } PcidSlot;
+/* What else decides how pages are walked; changing it within one address space flushes. */
+typedef struct TlbContext {
+    bool valid;
+    uint32_t asid;
+    uint64_t cr0, cr4, efer, nested_cr3;
+    bool smm, a20;
+} TlbContext;
+#define TLB_CONTEXTS 17
+/* The address space identifier: 0, or the SVM guest's. */
+static inline uint32_t tcg_asid(const CPUX86 *cpu)
+{
+    return cpu->hflags & HF_SVM_GUEST ? cpu->svm.asid : 0;
+}
 
 typedef struct Tcg Tcg;
 typedef struct TcgCpu {
@@ -160,10 +175,9 @@ typedef struct TcgCpu {
     unsigned pcid_next;
     unsigned last_gen;
     uint64_t large_bloom[4], huge_bloom[4]; /* 2/4 MiB and 1 GiB pages seen, by hash */
-    uint64_t ctx_cr0, ctx_cr4, ctx_efer;    /* what the cached entries were made under */
-    bool ctx_smm, ctx_a20, ctx_valid;
-    uint64_t run_cr3; /* CR3 when run() was left */
-    unsigned pauses;  /* PAUSE instructions since the thread last gave way */
+    TlbContext ctx[TLB_CONTEXTS];           /* by ASID: what the cached entries were made under */
+    uint64_t run_cr3;                       /* CR3 when run() was left */
+    unsigned pauses;                        /* PAUSE instructions since the thread last gave way */
     /* guarded by Tcg.excl_lock */
     bool running;         /* executes guest code */
     bool in_exclusive;    /* in an exclusive section, or waits for one, within a block */

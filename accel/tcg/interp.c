@@ -13,6 +13,7 @@
 #include "accel/tcg/interp-handlers.h"
 #include "target/i386/paging.h"
 #include "target/i386/tcg/helper.h"
+#include "target/i386/tcg/svm.h"
 #include "util/log.h"
 
 #include <inttypes.h>
@@ -23,8 +24,15 @@
 uint32_t tcg_irq_mask(const CPUX86 *cpu)
 {
     uint32_t mask = ~0u;
-    if (!(cpu->rflags & FLAG_IF) || (cpu->hflags & HF_INHIBIT)) {
+    bool off = !(cpu->rflags & FLAG_IF) || (cpu->hflags & HF_INHIBIT);
+    if (off || !(cpu->hflags & HF_SVM_GUEST)) {
+        mask &= ~IRQ_VIRT;
+    }
+    if (cpu->hflags & HF_SVM_GUEST ? !svm_takes_interrupts(cpu) : off) {
         mask &= ~IRQ_HARD;
+    }
+    if (cpu->svm.gif_clear) {
+        mask &= ~(IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_INIT | IRQ_MCE | IRQ_VIRT);
     }
     if (cpu->nmi_masked || (cpu->hflags & HF_INHIBIT)) {
         mask &= ~IRQ_NMI;

@@ -11,6 +11,7 @@
 #include "accel/tcg/tlb.h"
 #include "target/i386/paging.h"
 #include "target/i386/tcg/helper.h"
+#include "target/i386/tcg/svm.h"
 #include "util/log.h"
 
 #include <inttypes.h>
@@ -55,7 +56,7 @@ static _Noreturn void raise_noncanonical(CPUX86 *cpu, unsigned seg)
 /* A global page that was cached under another generation. */
 static bool retag_global(TcgCpu *tc, TlbEntry *e, const TlbInfo *info, uint64_t page)
 {
-    if (!info->global || !(tc->cpu->cr4 & CR4_PGE)) {
+    if (!info->global || info->asid != tcg_asid(tc->cpu) || !(tc->cpu->cr4 & CR4_PGE)) {
         return false;
     }
     uint64_t *tags[3] = {&e->tag_r, &e->tag_w, &e->tag_x};
@@ -124,6 +125,7 @@ static void set_entry(TcgCpu *tc, TlbEntry *e, TlbInfo *info, uint64_t page, uin
     info->ram = plain ? m->ram : NULL;
     info->ram_offset = m->ram_offset;
     info->global = walk && walk->global;
+    info->asid = tcg_asid(tc->cpu);
     spin_unlock(&tc->tlb_lock);
 }
 
@@ -162,6 +164,9 @@ static TlbEntry *fill(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode,
         w = &walk;
         if (!x86_page_walk(cpu, lin, access, mode == MMU_USER,
                            mode == MMU_KERNEL && (cpu->cr4 & CR4_SMAP), false, w)) {
+            if (w->nested_fault) {
+                svm_exit(cpu, SVM_EXIT_NPF, w->nested_error, w->nested_addr);
+            }
             LOG(LOG_MMU, "cpu %u: page fault at %016" PRIx64 ", error %x, ip %016" PRIx64 "\n",
                 cpu->index, lin, w->error, cpu->rip);
             x86_raise_pf(cpu, lin, w->error);

@@ -12,6 +12,7 @@
 #include "accel/tcg/jit.h"
 #include "accel/tcg/perfmap.h"
 #include "target/i386/tcg/helper.h"
+#include "target/i386/tcg/svm.h"
 #include "util/log.h"
 
 #include <inttypes.h>
@@ -79,6 +80,9 @@ static void handle_requests(TcgCpu *tc, uint32_t irq)
 /* The most important event that can be served now (SDM vol. 3, 6.9). false: triple fault. */
 static bool serve_event(CPUX86 *cpu, uint32_t irq)
 {
+    if ((cpu->hflags & HF_SVM_GUEST) && svm_event(cpu, irq)) {
+        return true;
+    }
     if (irq & IRQ_MCE) {
         cpu_interrupt_clear(cpu, IRQ_MCE);
         bool shutdown = cpu->mce_again || !(cpu->cr4 & CR4_MCE);
@@ -110,11 +114,13 @@ static bool serve_event(CPUX86 *cpu, uint32_t irq)
             return true;
         }
         return deliver(cpu, EVENT_EXTERNAL, vector);
+    } else if (irq & IRQ_VIRT) {
+        return svm_deliver_virtual(cpu);
     }
     return true;
 }
 
-#define IRQ_ARCHITECTURAL (IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_INIT | IRQ_SIPI | IRQ_MCE)
+#define IRQ_ARCHITECTURAL (IRQ_VIRT | IRQ_HARD | IRQ_NMI | IRQ_SMI | IRQ_INIT | IRQ_SIPI | IRQ_MCE)
 
 static uint32_t serviceable(CPUX86 *cpu)
 {
@@ -247,6 +253,13 @@ static bool take_exception(TcgCpu *tc)
         return true;
     }
     note_step(tc);
+    if (cpu->exception_vector == SVM_EXIT) {
+        svm_leave_guest(cpu);
+        return true;
+    }
+    if (cpu->exception_vector == SVM_INJECT) {
+        return svm_inject(cpu);
+    }
     return x86_deliver(cpu, EVENT_EXCEPTION, cpu->exception_vector, cpu->exception_has_error,
                        cpu->exception_error, cpu->rip);
 }

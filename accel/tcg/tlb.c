@@ -33,8 +33,9 @@ static uint16_t current_pcid(const CPUX86 *cpu)
 
 static PcidSlot *find_slot(TcgCpu *tc, uint16_t pcid)
 {
+    uint32_t asid = tcg_asid(tc->cpu);
     for (unsigned i = 0; i < PCID_SLOTS; i++) {
-        if (tc->pcids[i].gen && tc->pcids[i].pcid == pcid) {
+        if (tc->pcids[i].gen && tc->pcids[i].pcid == pcid && tc->pcids[i].asid == asid) {
             return &tc->pcids[i];
         }
     }
@@ -53,7 +54,7 @@ static void select_generation(TcgCpu *tc)
             tc->last_gen = 0;
         }
         s = &tc->pcids[tc->pcid_next++ % PCID_SLOTS];
-        *s = (PcidSlot){.pcid = pcid, .gen = (uint8_t)++tc->last_gen};
+        *s = (PcidSlot){.asid = tcg_asid(tc->cpu), .pcid = pcid, .gen = (uint8_t)++tc->last_gen};
     }
     tc->gen_bits = (uint64_t)s->gen << TLB_GEN_SHIFT;
 }
@@ -140,18 +141,30 @@ void mmu_flush_pcid_page(CPUX86 *cpu, uint16_t pcid, uint64_t linear)
 #define CTX_CR4 (CR4_PSE | CR4_PAE | CR4_PGE | CR4_LA57 | CR4_PCIDE | CR4_SMEP | CR4_SMAP | CR4_PKE)
 #define CTX_EFER (EFER_NXE | EFER_LMA)
 
+static bool same_context(const TlbContext *a, const TlbContext *b)
+{
+    return a->valid && a->asid == b->asid && a->cr0 == b->cr0 && a->cr4 == b->cr4 &&
+           a->efer == b->efer && a->nested_cr3 == b->nested_cr3 && a->smm == b->smm &&
+           a->a20 == b->a20;
+}
+
+/* An SVM guest and its hypervisor find their own entries again after a change of worlds. */
 void mmu_context_changed(CPUX86 *cpu)
 {
     TcgCpu *tc = tcg_cpu(cpu);
-    uint64_t cr0 = cpu->cr0 & CTX_CR0, cr4 = cpu->cr4 & CTX_CR4, efer = cpu->efer & CTX_EFER;
-    if (!tc->ctx_valid || cr0 != tc->ctx_cr0 || cr4 != tc->ctx_cr4 || efer != tc->ctx_efer ||
-        cpu->smm != tc->ctx_smm || cpu->a20_masked != tc->ctx_a20) {
-        tc->ctx_cr0 = cr0;
-        tc->ctx_cr4 = cr4;
-        tc->ctx_efer = efer;
-        tc->ctx_smm = cpu->smm;
-        tc->ctx_a20 = cpu->a20_masked;
-        tc->ctx_valid = true;
+    TlbContext now = {.valid = true,
+                      .asid = tcg_asid(cpu),
+                      .cr0 = cpu->cr0 & CTX_CR0,
+                      .cr4 = cpu->cr4 & CTX_CR4,
+                      .efer = cpu->efer & CTX_EFER,
+                      .smm = cpu->smm,
+                      .a20 = cpu->a20_masked};
+    TlbContext *c = &tc->ctx[MIN(now.asid, TLB_CONTEXTS - 1u)];
+    if (now.asid) {
+        now.nested_cr3 = cpu->svm.nested_paging ? cpu->svm.nested_cr3 : 1;
+    }
+    if (!same_context(c, &now)) {
+        *c = now;
         mmu_flush(cpu);
         if (tc->tcg->n_watch) {
             tcg_debug_update(tc);

@@ -49,6 +49,37 @@ static const StateField vec_fields[] = {
 };
 static const StateDesc vec_desc = {.name = "vec", .version = 1, .fields = vec_fields};
 
+static const StateField svm_fields[] = {
+    STATE_F_BOOL(SvmState, gif_clear),
+    STATE_F_UINT(SvmState, vmcb),
+    STATE_F_UINT(SvmState, intercept_cr),
+    STATE_F_UINT(SvmState, intercept_dr),
+    STATE_F_UINT(SvmState, intercept_exc),
+    STATE_F_UINT_ARRAY(SvmState, intercept),
+    STATE_F_UINT(SvmState, iopm),
+    STATE_F_UINT(SvmState, msrpm),
+    STATE_F_UINT(SvmState, tsc_offset),
+    STATE_F_UINT(SvmState, int_ctl),
+    STATE_F_UINT(SvmState, asid),
+    STATE_F_BOOL(SvmState, nested_paging),
+    STATE_F_UINT(SvmState, nested_cr3),
+    STATE_F_STRUCT_ARRAY(SvmState, host_segs, segment_desc),
+    STATE_F_STRUCT(SvmState, host_gdtr, table_desc),
+    STATE_F_STRUCT(SvmState, host_idtr, table_desc),
+    STATE_F_UINT(SvmState, host_efer),
+    STATE_F_UINT(SvmState, host_cr0),
+    STATE_F_UINT(SvmState, host_cr3),
+    STATE_F_UINT(SvmState, host_cr4),
+    STATE_F_UINT(SvmState, host_rflags),
+    STATE_F_UINT(SvmState, host_rip),
+    STATE_F_UINT(SvmState, host_rsp),
+    STATE_F_UINT(SvmState, host_rax),
+    STATE_F_UINT(SvmState, host_pat),
+    STATE_F_BOOL(SvmState, smm_guest),
+    {0},
+};
+static const StateDesc svm_desc = {.name = "svm", .version = 1, .fields = svm_fields};
+
 static const StateField cpu_fields[] = {
     STATE_F_UINT_ARRAY(CPUX86, regs),
     STATE_F_UINT(CPUX86, rip),
@@ -109,6 +140,8 @@ static const StateField cpu_fields[] = {
     STATE_F_UINT(CPUX86, kvm_poll_control),
     STATE_F_UINT(CPUX86, vm_hsave_pa),
     STATE_F_UINT(CPUX86, vm_cr),
+    STATE_F_STRUCT(CPUX86, svm, svm_desc),
+    STATE_F_BOOL(CPUX86, saved_guest),
     STATE_F_UINT(CPUX86, clock_modulation),
     STATE_F_UINT(CPUX86, therm_interrupt),
     STATE_F_UINT(CPUX86, hwcr),
@@ -135,6 +168,7 @@ static void pre_save(void *obj)
     CPUX86 *cpu = obj;
 
     cpu->saved_inhibit = cpu->hflags & HF_INHIBIT;
+    cpu->saved_guest = cpu->hflags & HF_SVM_GUEST;
 }
 
 static bool check(const void *obj, Error **errp)
@@ -169,7 +203,7 @@ static void loaded(void *obj)
     CPUX86 *cpu = obj;
 
     cpu->rflags = (cpu->rflags & 0x3f7fd5) | FLAG_ONE;
-    cpu->hflags = cpu->saved_inhibit ? HF_INHIBIT : 0;
+    cpu->hflags = (cpu->saved_inhibit ? HF_INHIBIT : 0) | (cpu->saved_guest ? HF_SVM_GUEST : 0);
     cpu_update_hflags(cpu);
 }
 

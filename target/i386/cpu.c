@@ -61,6 +61,7 @@ static void reset_execution(CPUX86 *cpu, bool bsp)
     cpu->halted = cpu->wait_for_sipi = !bsp;
     cpu->nmi_masked = false;
     cpu->smm = false;
+    cpu->svm.gif_clear = cpu->svm.smm_guest = false;
     cpu->exception_vector = -1;
     cpu->injected_vector = -1;
     cpu->injected_soft = cpu->injected_nmi = false;
@@ -258,6 +259,7 @@ _Noreturn void x86_raise_error(CPUX86 *cpu, int vector, uint32_t error)
 
 _Noreturn void x86_raise_pf(CPUX86 *cpu, uint64_t addr, uint32_t error)
 {
+    cpu->svm.old_cr2 = cpu->cr2; /* stays if a hypervisor wants the fault */
     cpu->cr2 = addr;
     raise_now(cpu, EXC_PF, true, error);
 }

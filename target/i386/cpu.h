@@ -215,6 +215,7 @@ typedef struct ApicOps {
 #define IRQ_EXIT (1u << 7)      /* leave the run loop: work is queued, or stop */
 #define IRQ_POLL (1u << 8)      /* APIC state to look at */
 #define IRQ_RESET (1u << 9)
+#define IRQ_VIRT (1u << 10) /* an SVM guest has a virtual interrupt to take */
 
 typedef enum CpuFeatureWord {
     FEAT_1_EDX,
@@ -289,6 +290,27 @@ typedef struct CpuConfig {
 #define HF_UMIP (1u << 21)
 #define HF_ALIGN_CHECK (1u << 22) /* CPL 3, CR0.AM, EFLAGS.AC */
 
+/*
+ * Secure virtual machine (APM vol. 2, chapter 15): the controls of the guest that VMRUN
+ * started, while HF_SVM_GUEST is set, and the host's state, which the chip keeps to itself.
+ */
+typedef struct SvmState {
+    bool gif_clear; /* the global interrupt flag is 0 */
+    uint64_t vmcb;  /* physical address */
+    uint32_t intercept_cr, intercept_dr, intercept_exc, intercept[3];
+    uint64_t iopm, msrpm, tsc_offset, int_ctl;
+    uint32_t asid;
+    bool nested_paging;
+    uint64_t nested_cr3;
+    Segment host_segs[4]; /* ES, CS, SS, DS */
+    TableReg host_gdtr, host_idtr;
+    uint64_t host_efer, host_cr0, host_cr3, host_cr4, host_rflags, host_rip, host_rsp, host_rax;
+    uint64_t host_pat;
+    bool smm_guest; /* the SMI that is being served came from a guest */
+    /* of the exit that is under way; not saved */
+    uint64_t exit_code, exit_info1, exit_info2, next_rip, delivering, inject, old_cr2;
+} SvmState;
+
 struct CPUX86 {
     uint64_t regs[16];       /* first member: an IR register number indexes regs and engine_tmp */
     uint64_t engine_tmp[16]; /* the engine's temporaries (accel/tcg/ir.h); not architectural */
@@ -325,6 +347,7 @@ struct CPUX86 {
     uint64_t kvm_system_time, kvm_wall_clock, kvm_steal_time, kvm_async_pf, kvm_eoi;
     uint64_t kvm_async_pf_int, kvm_poll_control;
     uint64_t vm_hsave_pa, vm_cr;
+    SvmState svm;
     uint64_t clock_modulation, therm_interrupt;
     uint64_t hwcr, amd_config[8]; /* AMD: HWCR; chip configuration without visible effect */
 
@@ -348,6 +371,7 @@ struct CPUX86 {
      */
     uint8_t debug_pending;
     bool mce_again;     /* a machine check came during another: shutdown (mce.h) */
+    bool saved_guest;   /* HF_SVM_GUEST, likewise */
     bool saved_inhibit; /* HF_INHIBIT while the state is saved or loaded (cpu-state.c) */
 
     /* ---- not architectural ---- */

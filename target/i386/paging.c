@@ -32,6 +32,8 @@ typedef struct Walk {
     uint64_t linear;
     PageAccess access;
     bool user, smap_check, debug;
+    bool host;           /* the tables are a hypervisor's, for its guest's physical addresses */
+    PageWalk *out;       /* for faults of nested paging */
     unsigned entry_size; /* 4 or 8 */
     WalkEntry entries[MAX_LEVELS];
     unsigned count;
@@ -136,7 +138,7 @@ static void pkey_rights(const Walk *w, uint64_t leaf, bool *read, bool *write)
     bool ad = cpu->pkru >> (key * 2) & 1, wd = cpu->pkru >> (key * 2 + 1) & 1;
 
     *read = *write = true;
-    if (!(cpu->cr4 & CR4_PKE) || !(cpu->efer & EFER_LMA) || !(w->rights & PTE_U)) {
+    if (w->host || !(cpu->cr4 & CR4_PKE) || !(cpu->efer & EFER_LMA) || !(w->rights & PTE_U)) {
         return;
     }
     *read = !ad;
@@ -144,6 +146,35 @@ static void pkey_rights(const Walk *w, uint64_t leaf, bool *read, bool *write)
 }
 
 /* The leaf was found: rights, accessed and dirty bits, and the answer. */
+static bool nested(const CPUX86 *cpu)
+{
+    return (cpu->hflags & HF_SVM_GUEST) && cpu->svm.nested_paging;
+}
+
+static bool nested_walk(CPUX86 *cpu, hwaddr gpa, PageAccess access, bool table, bool debug,
+                        PageWalk *out);
+
+/* The guest-physical page in `out` becomes the host's. */
+static bool finish_nested(const Walk *w, PageWalk *out)
+{
+    PageWalk n = {0};
+
+    if (w->host || !nested(w->cpu)) {
+        return true;
+    }
+    if (!nested_walk(w->cpu, out->phys, w->access, false, w->debug, &n)) {
+        out->nested_fault = true;
+        out->nested_error = n.nested_error;
+        out->nested_addr = out->phys;
+        return false;
+    }
+    out->phys = n.phys;
+    out->page_size = MIN(out->page_size, n.page_size);
+    out->writable &= n.writable;
+    out->executable &= n.executable;
+    return true;
+}
+
 static WalkResult finish(const Walk *w, uint64_t leaf, uint64_t base, uint64_t size, PageWalk *out)
 {
     const CPUX86 *cpu = w->cpu;
@@ -153,7 +184,7 @@ static WalkResult finish(const Walk *w, uint64_t leaf, uint64_t base, uint64_t s
     bool key_read, key_write, readable, writable, executable;
 
     pkey_rights(w, leaf, &key_read, &key_write);
-    if (w->user) {
+    if (w->user || w->host) {
         readable = user_page;
         writable = user_page && writable_page;
         executable = user_page && !nx;
@@ -184,7 +215,7 @@ static WalkResult finish(const Walk *w, uint64_t leaf, uint64_t base, uint64_t s
     out->executable = executable;
     out->global = (leaf & PTE_G) && (cpu->cr4 & CR4_PGE);
     out->error = 0;
-    return WALK_OK;
+    return finish_nested(w, out) ? WALK_OK : WALK_FAULT;
 }
 
 static WalkResult walk_fail(const Walk *w, uint32_t cause, PageWalk *out)
@@ -193,27 +224,47 @@ static WalkResult walk_fail(const Walk *w, uint32_t cause, PageWalk *out)
     return WALK_FAULT;
 }
 
+/* A guest-physical address of one of the guest's tables; false: a nested fault. */
+static bool table_address(const Walk *w, hwaddr *addr)
+{
+    PageWalk n = {0};
+
+    if (w->host || !nested(w->cpu)) {
+        return true;
+    }
+    /* The walk may set bits in it: to the hypervisor it is a write (APM vol. 2, 15.25.5). */
+    if (!nested_walk(w->cpu, *addr, w->debug ? PAGE_READ : PAGE_WRITE, true, w->debug, &n)) {
+        w->out->nested_fault = true;
+        w->out->nested_error = n.nested_error;
+        w->out->nested_addr = *addr;
+        return false;
+    }
+    *addr = n.phys;
+    return true;
+}
+
+/* A table that the hypervisor does not map reads as not present; out->nested_fault says it. */
 static uint64_t next_entry(Walk *w, hwaddr addr)
 {
     WalkEntry *e = &w->entries[w->count++];
 
     e->addr = a20(w->cpu, addr);
-    e->value = read_entry(w, e->addr);
+    e->value = table_address(w, &e->addr) ? read_entry(w, e->addr) : 0;
     w->rights = (w->rights & e->value & (PTE_W | PTE_U)) | ((w->rights | e->value) & PTE_NX);
     return e->value;
 }
 
-static WalkResult walk_32(Walk *w, PageWalk *out)
+static WalkResult walk_32_from(Walk *w, uint64_t cr3, uint64_t cr4, PageWalk *out)
 {
     CPUX86 *cpu = w->cpu;
     uint64_t pde, pte;
 
     w->entry_size = 4;
-    pde = next_entry(w, (cpu->cr3 & 0xfffff000) + ((w->linear >> 22) & 1023) * 4);
+    pde = next_entry(w, (cr3 & 0xfffff000) + ((w->linear >> 22) & 1023) * 4);
     if (!(pde & PTE_P)) {
         return walk_fail(w, 0, out);
     }
-    if ((pde & PTE_PS) && (cpu->cr4 & CR4_PSE)) {
+    if ((pde & PTE_PS) && (cr4 & CR4_PSE)) {
         bool pse36 = cpu_has(cpu, FEAT_1_EDX, F1_EDX_PSE36);
         uint64_t high = (pde >> 13) & 0xff;
         uint64_t base = (pde & 0xffc00000) | (pse36 ? high << 32 : 0);
@@ -228,6 +279,16 @@ static WalkResult walk_32(Walk *w, PageWalk *out)
         return walk_fail(w, 0, out);
     }
     return finish(w, pte, pte & 0xfffff000, 4 * KiB, out);
+}
+
+static WalkResult walk_32(Walk *w, PageWalk *out)
+{
+    return walk_32_from(w, w->cpu->cr3, w->cpu->cr4, out);
+}
+
+static WalkResult walk_nested_32(Walk *w, PageWalk *out)
+{
+    return walk_32_from(w, w->cpu->svm.nested_cr3, w->cpu->svm.host_cr4, out);
 }
 
 /* Reserved bits of an 8-byte entry at `level` (1: PTE … 5: PML5E). */
@@ -272,7 +333,16 @@ static WalkResult walk_levels(Walk *w, hwaddr table, unsigned level, PageWalk *o
 
 static WalkResult walk_pae(Walk *w, PageWalk *out)
 {
-    uint64_t pdpte = w->cpu->pdpte[(w->linear >> 30) & 3];
+    unsigned n = (w->linear >> 30) & 3;
+    uint64_t pdpte = w->cpu->pdpte[n];
+
+    /* With nested paging they are read from memory each time (APM vol. 2, 15.25.10). */
+    if (nested(w->cpu)) {
+        hwaddr at = (w->cpu->cr3 & 0xffffffe0) + n * 8;
+
+        w->entry_size = 8;
+        pdpte = table_address(w, &at) ? read_entry(w, at) : 0;
+    }
 
     /* Bits 62:52 of PAE entries are reserved; long mode ignores them. */
     w->reserved |= 0x7ff0000000000000ull;
@@ -280,6 +350,47 @@ static WalkResult walk_pae(Walk *w, PageWalk *out)
         return walk_fail(w, 0, out);
     }
     return walk_levels(w, pdpte & PTE_ADDR, 2, out);
+}
+
+/*
+ * The hypervisor's tables, in the form that its own paging had at VMRUN: what is not mapped,
+ * or not for this access, is a nested page fault.
+ */
+static bool nested_walk(CPUX86 *cpu, hwaddr gpa, PageAccess access, bool table, bool debug,
+                        PageWalk *out)
+{
+    const SvmState *s = &cpu->svm;
+    WalkResult r;
+
+    do {
+        Walk w = {.cpu = cpu,
+                  .linear = gpa,
+                  .access = access,
+                  .user = true,
+                  .debug = debug,
+                  .host = true,
+                  .out = out,
+                  .rights = PTE_W | PTE_U};
+
+        *out = (PageWalk){0};
+        w.reserved = (PTE_ADDR & ~phys_mask(cpu)) | (s->host_efer & EFER_NXE ? 0 : PTE_NX);
+        if (s->host_efer & EFER_LMA) {
+            r = walk_levels(&w, s->nested_cr3 & PTE_ADDR, s->host_cr4 & CR4_LA57 ? 5 : 4, out);
+        } else if (s->host_cr4 & CR4_PAE) {
+            uint64_t pdpte;
+
+            w.entry_size = 8;
+            w.reserved |= 0x7ff0000000000000ull;
+            pdpte = read_entry(&w, (s->nested_cr3 & 0xffffffe0) + ((gpa >> 30) & 3) * 8);
+            r = gpa >> 32 || !(pdpte & PTE_P) ? walk_fail(&w, 0, out)
+                                              : walk_levels(&w, pdpte & PTE_ADDR, 2, out);
+        } else {
+            r = gpa >> 32 ? walk_fail(&w, 0, out) : walk_nested_32(&w, out);
+        }
+    } while (r == WALK_RETRY);
+    out->nested_error = (out->error & ~(uint64_t)PF_I) | PF_U | (table ? NPF_TABLE : NPF_FINAL) |
+                        (access == PAGE_FETCH ? PF_I : 0);
+    return r == WALK_OK;
 }
 
 static void no_paging(CPUX86 *cpu, uint64_t linear, PageWalk *w)
@@ -298,8 +409,14 @@ bool x86_page_walk(CPUX86 *cpu, uint64_t linear, PageAccess access, bool user, b
     WalkResult r;
 
     if (!(cpu->cr0 & CR0_PG)) {
+        Walk w = {.cpu = cpu, .linear = linear, .access = access, .debug = debug, .out = out};
+        bool ok;
+
         no_paging(cpu, linear, out);
-        return true;
+        rcu_read_lock();
+        ok = finish_nested(&w, out);
+        rcu_read_unlock();
+        return ok;
     }
     rcu_read_lock();
     do {
@@ -309,6 +426,7 @@ bool x86_page_walk(CPUX86 *cpu, uint64_t linear, PageAccess access, bool user, b
                   .user = user,
                   .smap_check = smap_check,
                   .debug = debug,
+                  .out = out,
                   .rights = PTE_W | PTE_U};
 
         *out = (PageWalk){0};
@@ -327,6 +445,9 @@ bool x86_page_walk(CPUX86 *cpu, uint64_t linear, PageAccess access, bool user, b
 
 bool x86_load_pdptes(CPUX86 *cpu, uint64_t cr3)
 {
+    if (nested(cpu)) {
+        return true; /* they are looked at when they are used */
+    }
     Walk w = {.cpu = cpu, .entry_size = 8};
     uint64_t pdpte[4];
     uint64_t reserved = 0x1e6 | ~(phys_mask(cpu));

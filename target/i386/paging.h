@@ -18,7 +18,13 @@ typedef struct PageWalk {
                                           * if the dirty bit is already set, or this is a write */
     bool global;
     uint32_t error; /* page-fault error code when the walk fails */
+    /* The fault is one of nested paging (SVM): its error code and the guest-physical address. */
+    bool nested_fault;
+    uint64_t nested_error;
+    hwaddr nested_addr;
 } PageWalk;
+#define NPF_FINAL (1ull << 32) /* nested_error: at the final address; */
+#define NPF_TABLE (1ull << 33) /* or at a table of the guest's */
 
 #define PF_P 1u
 #define PF_W 2u

@@ -3,6 +3,7 @@
 #include "target/i386/tcg/control.h"
 
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 
 #define CR0_KNOWN                                                                              \
     (CR0_PE | CR0_MP | CR0_EM | CR0_TS | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_NW | CR0_CD | \
@@ -27,6 +28,7 @@ static void write_cr0(CPUX86 *cpu, uint64_t v)
     if (v >> 32) {
         gp0(cpu);
     }
+    svm_check_cr0_value(cpu, v | CR0_ET);
     v = (v & CR0_KNOWN) | CR0_ET;
     changed = v ^ old;
     if (((v & CR0_PG) && !(v & CR0_PE)) || ((v & CR0_NW) && !(v & CR0_CD))) {
@@ -146,6 +148,7 @@ static void write_cr4(CPUX86 *cpu, uint64_t v)
 uint64_t helper_read_cr(CPUX86 *cpu, unsigned n)
 {
     require_cpl0(cpu);
+    svm_check_cr(cpu, n, false);
     switch (n) {
     case 0:
         return cpu->cr0;
@@ -156,6 +159,9 @@ uint64_t helper_read_cr(CPUX86 *cpu, unsigned n)
     case 4:
         return cpu->cr4;
     case 8:
+        if (svm_virtual_tpr(cpu)) {
+            return cpu->svm.int_ctl & 15;
+        }
         return cpu->apic_ops ? cpu->apic_ops->get_tpr(cpu->apic) >> 4 : 0;
     default:
         x86_raise(cpu, EXC_UD);
@@ -165,6 +171,7 @@ uint64_t helper_read_cr(CPUX86 *cpu, unsigned n)
 void helper_write_cr(CPUX86 *cpu, unsigned n, uint64_t v)
 {
     require_cpl0(cpu);
+    svm_check_cr(cpu, n, true);
     switch (n) {
     case 0:
         write_cr0(cpu, v);
@@ -182,7 +189,10 @@ void helper_write_cr(CPUX86 *cpu, unsigned n, uint64_t v)
         if (v >> 4) {
             gp0(cpu);
         }
-        if (cpu->apic_ops) {
+        if (svm_virtual_tpr(cpu)) {
+            cpu->svm.int_ctl = (cpu->svm.int_ctl & ~0xffull) | v;
+            svm_update_virtual(cpu);
+        } else if (cpu->apic_ops) {
             cpu->apic_ops->set_tpr(cpu->apic, (uint8_t)(v << 4));
         }
         break;
@@ -194,6 +204,7 @@ void helper_write_cr(CPUX86 *cpu, unsigned n, uint64_t v)
 void helper_lmsw(CPUX86 *cpu, uint16_t v)
 {
     require_cpl0(cpu);
+    svm_check_cr(cpu, 0, true);
     /* LMSW reaches the low four bits and cannot clear PE. */
     write_cr0(cpu, (cpu->cr0 & ~14ull) | (v & 15));
 }
@@ -201,6 +212,7 @@ void helper_lmsw(CPUX86 *cpu, uint16_t v)
 void helper_clts(CPUX86 *cpu)
 {
     require_cpl0(cpu);
+    svm_check_cr(cpu, 0, true);
     cpu->cr0 &= ~(uint64_t)CR0_TS;
     cpu_update_hflags(cpu);
 }
@@ -221,6 +233,9 @@ bool x86_write_efer(CPUX86 *cpu, uint64_t v)
 {
     uint64_t old = cpu->efer;
 
+    if ((v & EFER_SVME) && (cpu->vm_cr >> 4 & 1)) { /* VM_CR.SVMDIS */
+        return false;
+    }
     if ((v & ~x86_efer_known(cpu)) || (((v ^ old) & EFER_LME) && (cpu->cr0 & CR0_PG))) {
         return false;
     }
@@ -270,6 +285,7 @@ void helper_xsetbv(CPUX86 *cpu)
         x86_raise(cpu, EXC_UD);
     }
     require_cpl0(cpu);
+    svm_check(cpu, SVM_EXIT_XSETBV);
     if ((uint32_t)cpu->regs[R_RCX] != 0 || !x86_write_xcr0(cpu, v)) {
         gp0(cpu);
     }

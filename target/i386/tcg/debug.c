@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Debug registers and the traps they make; SDM vol. 3 chapter 17. */
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 
 #define DR6_FIXED 0xffff0ff0u
 #define DR6_WRITABLE 0xe00fu /* B0-B3, BD, BS, BT */
@@ -114,12 +115,15 @@ static unsigned check_dr_access(CPUX86 *cpu, unsigned n)
 
 uint64_t helper_read_dr(CPUX86 *cpu, unsigned n)
 {
-    return cpu->dr[check_dr_access(cpu, n & 7)];
+    n = check_dr_access(cpu, n & 7);
+    svm_check_dr(cpu, n, false);
+    return cpu->dr[n];
 }
 
 void helper_write_dr(CPUX86 *cpu, unsigned n, uint64_t v)
 {
     n = check_dr_access(cpu, n & 7);
+    svm_check_dr(cpu, n, true);
     if (n >= 6 && v >> 32) {
         x86_raise_error(cpu, EXC_GP, 0);
     }

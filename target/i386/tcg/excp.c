@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Delivery of interrupts and exceptions in every mode; SDM vol. 3 chapter 6. */
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 #include "util/log.h"
 
 #include <inttypes.h>
@@ -350,6 +351,9 @@ static bool try_deliver(CPUX86 *cpu, const Event *e)
 
     if (sigsetjmp(env, 0)) {
         cpu->unwind = outer;
+        if (cpu->exception_vector == SVM_EXIT && outer) {
+            siglongjmp(*outer, 1); /* to the hypervisor, which learns what was being delivered */
+        }
         return false;
     }
     cpu->unwind = &env;
@@ -406,20 +410,31 @@ bool x86_deliver(CPUX86 *cpu, EventKind kind, int vector, bool has_error, uint32
 
     cpu->halted = false;
     cpu->hflags &= ~HF_INHIBIT;
+    bool injected = cpu->svm.inject != 0; /* by the hypervisor itself: not intercepted */
+    cpu->svm.inject = cpu->svm.delivering = 0;
     for (;;) {
         ExceptionClass first = kind == EVENT_EXCEPTION ? exception_class(e.vector) : BENIGN;
         ExceptionClass second;
 
         log_event(cpu, &e);
+        if (cpu->hflags & HF_SVM_GUEST) {
+            if (e.kind == EVENT_EXCEPTION && !injected &&
+                svm_exception(cpu, e.vector, e.has_error, e.error)) {
+                return true;
+            }
+            svm_note_delivery(cpu, e.kind, e.vector, e.has_error, e.error);
+            injected = false;
+        }
         if (try_deliver(cpu, &e)) {
             cpu->exception_vector = -1;
+            cpu->svm.delivering = 0;
             return true;
         }
         second = exception_class(cpu->exception_vector);
         if (first == DOUBLE_FAULT && second != BENIGN) {
             LOG(LOG_CPU_RESET, "cpu %u: triple fault\n", cpu->index);
             cpu->exception_vector = -1;
-            return false;
+            return svm_shutdown(cpu);
         }
         kind = EVENT_EXCEPTION;
         e.kind = EVENT_EXCEPTION;
@@ -442,6 +457,18 @@ static void software_interrupt(CPUX86 *cpu, EventKind kind, int vector, uint64_t
 {
     Event e = {kind, vector, false, 0, next_rip};
 
+    if (cpu->hflags & HF_SVM_GUEST) {
+        unsigned code = kind == EVENT_ICEBP ? SVM_EXIT_ICEBP : SVM_EXIT_SWINT;
+
+        if (vector != EXC_BP && vector != EXC_OF && svm_wants(cpu, code)) {
+            svm_exit(cpu, code, (unsigned)vector, 0);
+        }
+        /* INT3, INTO and ICEBP are exceptions to a hypervisor, after the instruction. */
+        if ((vector == EXC_BP || vector == EXC_OF || kind == EVENT_ICEBP) &&
+            (cpu->svm.intercept_exc >> vector & 1)) {
+            svm_exit(cpu, SVM_EXIT_EXCP_BASE + (unsigned)vector, 0, 0);
+        }
+    }
     log_event(cpu, &e);
     deliver_once(cpu, &e);
 }

@@ -4,6 +4,7 @@
 
 #include "accel/tcg/interp.h"
 #include "target/i386/tcg/helper.h"
+#include "target/i386/tcg/svm.h"
 #include "target/i386/tcg/translate.h"
 
 static void set_flags(CPUX86 *cpu, uint64_t mask, uint64_t value)
@@ -189,6 +190,7 @@ static bool h_enter(CPUX86 *cpu, const IrOp *op)
 
 static bool h_pushf(CPUX86 *cpu, const IrOp *op)
 {
+    svm_note(cpu, op_next_rip(cpu, op));
     uint64_t v = helper_pushf(cpu, op->size), sp = cpu->regs[R_RSP] - op->size;
     x86_st(cpu, SEG_SS, sp & sp_mask(cpu), op->size, v);
     set_sp(cpu, sp);
@@ -199,6 +201,7 @@ static bool h_popf(CPUX86 *cpu, const IrOp *op)
 {
     uint64_t sp = cpu->regs[R_RSP];
     unsigned stack = cpu_stack_size(cpu); /* before the flags (VM) could change */
+    svm_note(cpu, op_next_rip(cpu, op));
     uint64_t v = x86_ld(cpu, SEG_SS, sp & sp_mask(cpu), op->size);
     helper_popf(cpu, v, op->size);
     sp += op->size;

@@ -2,6 +2,7 @@
 /* Port I/O: permission (IOPL, the TSS's bitmap; SDM vol. 1, 18.5) and the access. */
 #include "accel/tcg/internal.h"
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 
 #define TSS_IO_MAP 102
 
@@ -38,6 +39,7 @@ uint32_t helper_in(CPUX86 *cpu, uint16_t port, unsigned size)
     uint64_t v = UINT32_MAX;
 
     helper_check_io(cpu, port, size);
+    svm_check_io(cpu, port, size, true, 0);
     tcg_exact(tcg_cpu(cpu));
     if (address_space_ld(cpu->as_io, port, io_attrs(cpu), size, &v) != MEM_OK) {
         v = UINT32_MAX;
@@ -51,6 +53,7 @@ uint32_t helper_in(CPUX86 *cpu, uint16_t port, unsigned size)
 void helper_out(CPUX86 *cpu, uint16_t port, uint32_t v, unsigned size)
 {
     helper_check_io(cpu, port, size);
+    svm_check_io(cpu, port, size, false, 0);
     tcg_exact(tcg_cpu(cpu));
     if (size < 4) {
         v &= (1u << (size * 8)) - 1;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* IRET and far RET: returns within a ring, to an outer ring, to virtual-8086 mode, to a task. */
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 
 #define FLAGS_USER \
     (FLAG_CF | FLAG_PF | FLAG_AF | FLAG_ZF | FLAG_SF | FLAG_TF | FLAG_DF | FLAG_OF | FLAG_NT)
@@ -225,6 +226,7 @@ static void iret_protected(CPUX86 *cpu, unsigned opsize)
 
 void helper_iret(CPUX86 *cpu, unsigned opsize, uint64_t next_rip)
 {
+    svm_check(cpu, SVM_EXIT_IRET);
     log_far_transfer(cpu, "interrupt return from", cpu->segs[SEG_CS].selector, cpu->rip);
     if (in_vm86(cpu)) {
         iret_vm86(cpu, opsize);

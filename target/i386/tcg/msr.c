@@ -6,6 +6,7 @@
 #include "accel/tcg/internal.h"
 #include "target/i386/tcg/control.h"
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 #include "util/log.h"
 
 enum {
@@ -63,6 +64,12 @@ enum {
 #define MSR_AMD_SYSCFG 0xc0010010u
 #define MSR_AMD_HWCR 0xc0010015u
 #define MSR_AMD_INT_PENDING 0xc0010055u
+#define MSR_VM_CR 0xc0010114u
+#define MSR_VM_HSAVE_PA 0xc0010117u
+#define F81_ECX_SVM (1u << 2)
+#define VM_CR_WRITABLE 0x1full
+#define VM_CR_LOCK (1ull << 3)
+#define VM_CR_SVMDIS (1ull << 4)
 
 #define F1_EDX_TSC (1u << 4)
 #define F1_EDX_APIC (1u << 9)
@@ -281,6 +288,12 @@ static bool read_amd(CPUX86 *cpu, uint32_t index, uint64_t *v)
     case MSR_AMD_INT_PENDING:
         *v = 0;
         return true;
+    case MSR_VM_CR:
+        *v = cpu->vm_cr;
+        return cpu_has(cpu, FEAT_80000001_ECX, F81_ECX_SVM);
+    case MSR_VM_HSAVE_PA:
+        *v = cpu->vm_hsave_pa;
+        return cpu_has(cpu, FEAT_80000001_ECX, F81_ECX_SVM);
     default:
         return false;
     }
@@ -304,6 +317,25 @@ static bool write_amd(CPUX86 *cpu, uint32_t index, uint64_t v)
     case MSR_AMD_SYSCFG:
     case MSR_AMD_INT_PENDING:
         return v == 0;
+    case MSR_VM_CR:
+        if (!cpu_has(cpu, FEAT_80000001_ECX, F81_ECX_SVM) || (v & ~VM_CR_WRITABLE)) {
+            return false;
+        }
+        if (cpu->vm_cr & VM_CR_LOCK) { /* both bits stay as they are */
+            v = (v & ~(VM_CR_LOCK | VM_CR_SVMDIS)) | (cpu->vm_cr & (VM_CR_LOCK | VM_CR_SVMDIS));
+        }
+        if ((v & VM_CR_SVMDIS) && (cpu->efer & EFER_SVME)) {
+            return false;
+        }
+        cpu->vm_cr = v;
+        return true;
+    case MSR_VM_HSAVE_PA:
+        if (!cpu_has(cpu, FEAT_80000001_ECX, F81_ECX_SVM) || (v & 4095) ||
+            v >> cpu->config.phys_bits) {
+            return false;
+        }
+        cpu->vm_hsave_pa = v;
+        return true;
     default:
         return false;
     }
@@ -598,6 +630,7 @@ void helper_rdmsr(CPUX86 *cpu)
     uint64_t v = 0;
 
     require_cpl0(cpu);
+    svm_check_msr(cpu, index, false);
     if (!is_plain_state(index)) {
         tcg_exact(tcg_cpu(cpu));
     }
@@ -615,6 +648,7 @@ void helper_wrmsr(CPUX86 *cpu)
     uint64_t v = (cpu->regs[R_RDX] << 32) | (uint32_t)cpu->regs[R_RAX];
 
     require_cpl0(cpu);
+    svm_check_msr(cpu, index, true);
     if (!is_plain_state(index)) {
         tcg_exact(tcg_cpu(cpu));
     }

@@ -6,6 +6,7 @@
  */
 #include "target/i386/tcg/control.h"
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 #include "util/bits.h"
 #include "util/log.h"
 
@@ -231,6 +232,7 @@ void x86_enter_smm(CPUX86 *cpu)
     }
     address_space_write(cpu->as_smm, (hwaddr)cpu->smbase + AREA_BASE, smm_attrs(), area,
                         sizeof(area));
+    svm_enter_smm(cpu);
     cpu->smm = true;
     cpu->smi_count++;
     cpu->halted = false;
@@ -283,6 +285,7 @@ void helper_rsm(CPUX86 *cpu)
     uint8_t area[AREA_SIZE];
     uint32_t revision;
 
+    svm_check(cpu, SVM_EXIT_RSM);
     if (!cpu->smm) {
         x86_raise(cpu, EXC_UD);
     }
@@ -303,6 +306,7 @@ void helper_rsm(CPUX86 *cpu)
     cpu->rflags = (cpu->rflags & 0x3f7fd5) | FLAG_ONE;
     cpu->cr0 |= CR0_ET;
     cpu->smm = false;
+    svm_leave_smm(cpu);
     cpu_update_hflags(cpu);
     if (!state_is_valid(cpu) || ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) &&
                                  !(cpu->efer & EFER_LMA) && !x86_load_pdptes(cpu, cpu->cr3))) {

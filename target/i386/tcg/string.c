@@ -8,6 +8,7 @@
 #include "accel/tcg/tlb.h"
 #include "target/i386/tcg/helper.h"
 #include "target/i386/tcg/int-helper.h"
+#include "target/i386/tcg/svm.h"
 #include "target/i386/tcg/translate.h"
 
 #include <string.h>
@@ -288,6 +289,9 @@ static bool h_string(CPUX86 *cpu, const IrOp *op)
     s.step = cpu->rflags & FLAG_DF ? -(int64_t)op->size : (int64_t)op->size;
     if (s.kind == STRING_INS || s.kind == STRING_OUTS) { /* even when nothing is left to do */
         helper_check_io(cpu, (uint16_t)cpu->regs[R_RDX], s.size);
+        svm_note(cpu, op_next_rip(cpu, op));
+        svm_check_io(cpu, (uint16_t)cpu->regs[R_RDX], s.size, s.kind == STRING_INS,
+                     SVM_IO_STRING | (op->disp & (STRING_REP | STRING_REPNE) ? SVM_IO_REP : 0));
     }
     if (op->disp & (STRING_REP | STRING_REPNE)) {
         return repeat(&s, op->disp & STRING_REPNE);

@@ -2,6 +2,7 @@
 /* Flags, time stamps, HLT and friends, TLB instructions, ENTER. */
 #include "accel/tcg/internal.h"
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 
 #include <sched.h>
 #include <sys/random.h>
@@ -23,6 +24,7 @@ uint64_t helper_pushf(CPUX86 *cpu, unsigned opsize)
 {
     uint64_t v = cpu->rflags & ~(uint64_t)(FLAG_VM | FLAG_RF);
 
+    svm_check(cpu, SVM_EXIT_PUSHF);
     if (in_vm86(cpu) && cpu_iopl(cpu) < 3) {
         if (!(cpu->cr4 & CR4_VME) || opsize != 2) {
             gp0(cpu);
@@ -48,6 +50,7 @@ void helper_popf(CPUX86 *cpu, uint64_t v, unsigned opsize)
     uint64_t mask = FLAGS_POP | (opsize == 2 ? 0 : FLAGS_POP_HIGH);
     unsigned cpl = cpu_cpl(cpu);
 
+    svm_check(cpu, SVM_EXIT_POPF);
     if (in_vm86(cpu) && cpu_iopl(cpu) < 3) {
         if (!(cpu->cr4 & CR4_VME) || opsize != 2) {
             gp0(cpu);
@@ -114,13 +117,14 @@ void helper_clac_stac(CPUX86 *cpu, bool set)
 
 /* ---- time, identification, randomness ---- */
 
-static void rdtsc(CPUX86 *cpu)
+static void rdtsc(CPUX86 *cpu, unsigned code)
 {
     uint64_t tsc;
 
     if ((cpu->cr4 & CR4_TSD) && cpu_cpl(cpu) != 0) {
         gp0(cpu);
     }
+    svm_check(cpu, code);
     tcg_exact(tcg_cpu(cpu));
     tsc = cpu_tsc(cpu);
     cpu->regs[R_RAX] = (uint32_t)tsc;
@@ -129,17 +133,18 @@ static void rdtsc(CPUX86 *cpu)
 
 void helper_rdtsc(CPUX86 *cpu)
 {
-    rdtsc(cpu);
+    rdtsc(cpu, SVM_EXIT_RDTSC);
 }
 
 void helper_rdtscp(CPUX86 *cpu)
 {
-    rdtsc(cpu);
+    rdtsc(cpu, SVM_EXIT_RDTSCP);
     cpu->regs[R_RCX] = (uint32_t)cpu->tsc_aux;
 }
 
 void helper_rdpmc(CPUX86 *cpu)
 {
+    svm_check(cpu, SVM_EXIT_RDPMC);
     /* CPUID shows no performance counters, so that no index is valid. */
     gp0(cpu);
 }
@@ -148,6 +153,7 @@ void helper_cpuid(CPUX86 *cpu)
 {
     uint32_t r[4];
 
+    svm_check(cpu, SVM_EXIT_CPUID);
     cpu_cpuid(cpu, (uint32_t)cpu->regs[R_RAX], (uint32_t)cpu->regs[R_RCX], r);
     cpu->regs[R_RAX] = r[0];
     cpu->regs[R_RBX] = r[1];
@@ -169,6 +175,7 @@ uint64_t helper_rdrand(CPUX86 *cpu, unsigned opsize, bool *ok)
 void helper_hlt(CPUX86 *cpu, uint64_t next_rip)
 {
     require_cpl0(cpu);
+    svm_check(cpu, SVM_EXIT_HLT);
     cpu->rip = next_rip;
     cpu->halted = true;
 }
@@ -186,6 +193,7 @@ void helper_monitor(CPUX86 *cpu, unsigned seg, uint64_t ea)
     if ((uint32_t)cpu->regs[R_RCX] != 0) {
         gp0(cpu);
     }
+    svm_check(cpu, SVM_EXIT_MONITOR);
     x86_ld(cpu, seg, ea, 1); /* for its faults */
 }
 
@@ -195,6 +203,7 @@ void helper_mwait(CPUX86 *cpu, uint64_t next_rip)
     if ((uint32_t)cpu->regs[R_RCX] > 1) {
         gp0(cpu);
     }
+    svm_check(cpu, SVM_EXIT_MWAIT);
     /* It may wake at any time; who watches memory that another CPU writes must not sleep. */
     sched_yield();
     cpu->rip = next_rip;
@@ -205,6 +214,9 @@ void helper_mwait(CPUX86 *cpu, uint64_t next_rip)
 void helper_invlpg(CPUX86 *cpu, uint64_t linear)
 {
     require_cpl0(cpu);
+    if ((cpu->hflags & HF_SVM_GUEST) && svm_wants(cpu, SVM_EXIT_INVLPG)) {
+        svm_exit(cpu, SVM_EXIT_INVLPG, linear, 0);
+    }
     mmu_flush_page(cpu, linear);
 }
 
@@ -215,6 +227,7 @@ void helper_invpcid(CPUX86 *cpu, uint64_t type, unsigned seg, uint64_t ea)
     uint16_t pcid;
 
     require_cpl0(cpu);
+    svm_check(cpu, SVM_EXIT_INVPCID);
     x86_ld_bytes(cpu, seg, ea, desc, sizeof(desc));
     pcid = desc[0] & 0xfff;
     if (type > INV_ALL || desc[0] >> 12 ||
@@ -237,7 +250,8 @@ void helper_invpcid(CPUX86 *cpu, uint64_t type, unsigned seg, uint64_t ea)
 
 void helper_wbinvd(CPUX86 *cpu)
 {
-    require_cpl0(cpu); /* memory is coherent: nothing to write back */
+    require_cpl0(cpu);
+    svm_check(cpu, SVM_EXIT_WBINVD); /* else nothing: memory is coherent */
 }
 
 void helper_swapgs(CPUX86 *cpu)

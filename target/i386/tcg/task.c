@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Hardware task switches; SDM vol. 3 chapter 8.3. */
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm.h"
 
 #define TSS32_MIN_LIMIT 0x67
 #define TSS16_MIN_LIMIT 0x2b
@@ -293,6 +294,7 @@ void task_switch(CPUX86 *cpu, uint16_t sel, TaskSwitchKind kind, uint32_t ext, b
     Task old = {0}, next = {0};
     TssImage im;
 
+    svm_check_task_switch(cpu, sel, kind, has_error, error);
     fetch_task(cpu, sel, kind, ext, &next);
     current_task(cpu, ext, &old);
     load_image(cpu, &next, &im);

@@ -7,6 +7,7 @@
 #include "target/i386/paging.h"
 #include "target/i386/tcg/helper.h"
 #include "target/i386/tcg/int-helper.h"
+#include "target/i386/tcg/svm.h"
 #include "target/i386/tcg/translate.h"
 
 #include <sched.h>
@@ -46,6 +47,7 @@ static void set_zf(CPUX86 *cpu, bool on)
 #define PLAIN(id, call)                             \
     static bool h_##id(CPUX86 *cpu, const IrOp *op) \
     {                                               \
+        svm_note(cpu, op_next_rip(cpu, op));        \
         call;                                       \
         return true;                                \
     }                                               \
@@ -93,6 +95,14 @@ PLAIN(read_cr, set_sized(cpu, op->d, op->size, helper_read_cr(cpu, (unsigned)op-
 PLAIN(read_dr, set_sized(cpu, op->d, op->size, helper_read_dr(cpu, (unsigned)op->disp)))
 /* Watched pages are marked in the TLB. */
 PLAIN(write_dr, (helper_write_dr(cpu, (unsigned)op->disp, arg_a(cpu, op)), mmu_flush(cpu)))
+PLAIN(vmrun, helper_vmrun(cpu, op->size, op_next_rip(cpu, op)))
+PLAIN(vmload, helper_vmload(cpu, op->size))
+PLAIN(vmsave, helper_vmsave(cpu, op->size))
+PLAIN(vmmcall, helper_vmmcall(cpu))
+PLAIN(stgi, helper_stgi(cpu))
+PLAIN(clgi, helper_clgi(cpu))
+PLAIN(invlpga, helper_invlpga(cpu, op->size))
+PLAIN(pause_guest, svm_check(cpu, SVM_EXIT_PAUSE))
 PLAIN(fence, __atomic_thread_fence(__ATOMIC_SEQ_CST))
 PLAIN(monitor, helper_monitor(cpu, op->seg, ir_offset(cpu, op)))
 PLAIN(invpcid, helper_invpcid(cpu, arg_a(cpu, op), op->seg, ir_offset(cpu, op)))
@@ -219,6 +229,12 @@ static void branch_far(Translator *t, const IrHelper *h)
 static bool h_sldt(CPUX86 *cpu, const IrOp *op)
 {
     helper_check_umip(cpu);
+    svm_note(cpu, op_next_rip(cpu, op));
+    if (op->disp == OP_SMSW) {
+        svm_check_cr(cpu, 0, false);
+    } else {
+        svm_check(cpu, op->disp == OP_SLDT ? SVM_EXIT_LDTR_READ : SVM_EXIT_TR_READ);
+    }
     *ir_reg(cpu, op->d) = op->disp == OP_SLDT  ? cpu->ldtr.selector
                           : op->disp == OP_STR ? cpu->tr.selector
                                                : cpu->cr0;
@@ -269,6 +285,8 @@ static bool h_store_table(CPUX86 *cpu, const IrOp *op)
     unsigned size = cpu->hflags & HF_CS64 ? 8 : 4;
     uint64_t ea = ir_offset(cpu, op);
     helper_check_umip(cpu);
+    svm_note(cpu, op_next_rip(cpu, op));
+    svm_check(cpu, idt ? SVM_EXIT_IDTR_READ : SVM_EXIT_GDTR_READ);
     uint64_t second = seg_linear(cpu, op->seg, next_offset(op, ea, 2), size, true);
     mmu_probe(cpu, second, size, true, mmu_mode(cpu));
     x86_st(cpu, op->seg, ea, 2, r->limit);
@@ -281,6 +299,8 @@ static bool h_load_table(CPUX86 *cpu, const IrOp *op)
 {
     unsigned size = cpu->hflags & HF_CS64 ? 8 : 4;
     uint64_t ea = ir_offset(cpu, op);
+    svm_note(cpu, op_next_rip(cpu, op));
+    svm_check(cpu, op->d ? SVM_EXIT_IDTR_WRITE : SVM_EXIT_GDTR_WRITE);
     uint16_t limit = (uint16_t)x86_ld(cpu, op->seg, ea, 2);
     uint64_t base = x86_ld(cpu, op->seg, next_offset(op, ea, 2), size);
     if (size == 4 && op->size == 2) {
@@ -306,6 +326,7 @@ static void table(Translator *t, const IrHelper *h, bool idt)
 static bool h_invlpg(CPUX86 *cpu, const IrOp *op)
 {
     uint64_t lin = ir_offset(cpu, op);
+    svm_note(cpu, op_next_rip(cpu, op));
     if (!(cpu->hflags & HF_CS64)) {
         lin = (uint32_t)(lin + cpu->segs[op->seg].base);
     } else if (op->seg >= SEG_FS) {
@@ -325,6 +346,7 @@ static uint16_t io_port(const CPUX86 *cpu, const IrOp *op)
 
 static bool h_in(CPUX86 *cpu, const IrOp *op)
 {
+    svm_note(cpu, op_next_rip(cpu, op));
     set_sized(cpu, R_RAX, op->size, helper_in(cpu, io_port(cpu, op), op->size));
     return true;
 }
@@ -332,6 +354,7 @@ HELPER(s_in, "in", h_in, HE_ANY);
 
 static bool h_out(CPUX86 *cpu, const IrOp *op)
 {
+    svm_note(cpu, op_next_rip(cpu, op));
     helper_out(cpu, io_port(cpu, op), (uint32_t)cpu->regs[R_RAX], op->size);
     return true;
 }
@@ -537,7 +560,8 @@ static const SimpleInsn simple_insns[OP_COUNT] = {
     [OP_SWAPGS] = {&s_swapgs, GO_ON},        [OP_XGETBV] = {&s_xgetbv, GO_ON},
     [OP_XSETBV] = {&s_xsetbv, END_NEXT},     [OP_CLAC] = {&s_clac, END_NEXT},
     [OP_STAC] = {&s_stac, END_NEXT},         [OP_FENCE] = {&s_fence, GO_ON},
-    [OP_PAUSE] = {&s_pause, GO_ON},
+    [OP_PAUSE] = {&s_pause, GO_ON},          [OP_VMMCALL] = {&s_vmmcall, END_EXIT},
+    [OP_STGI] = {&s_stgi, END_NEXT},         [OP_CLGI] = {&s_clgi, END_NEXT},
 };
 
 static bool simple(Translator *t)
@@ -679,11 +703,46 @@ static bool refused(const Translator *t)
     }
 }
 
+/* Those of a hypervisor whose operand is RAX, of the address's size. */
+static bool hypervisor(Translator *t)
+{
+    const IrHelper *h;
+    switch (t->in->op) {
+    case OP_VMRUN:
+        h = &s_vmrun;
+        break;
+    case OP_VMLOAD:
+        h = &s_vmload;
+        break;
+    case OP_VMSAVE:
+        h = &s_vmsave;
+        break;
+    case OP_INVLPGA:
+        h = &s_invlpga;
+        break;
+    default:
+        return false;
+    }
+    tr_call(t, h)->size = t->in->addrsize;
+    if (t->in->op == OP_VMRUN) {
+        tr_exit(t);
+    } else {
+        tr_exit_next(t);
+    }
+    return true;
+}
+
 bool tr_system(Translator *t)
 {
     IrOp *o;
     if (refused(t)) {
         tr_trap(t, EXC_GP);
+        return true;
+    }
+    if (t->in->op == OP_PAUSE && (t->flags & HF_SVM_GUEST)) {
+        (void)tr_call(t, &s_pause_guest);
+    }
+    if (hypervisor(t)) {
         return true;
     }
     if (simple(t) || segments(t) || memory_operand(t)) {

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Changing worlds: VMRUN and #VMEXIT, VMLOAD and VMSAVE, the global interrupt flag. */
+#include "target/i386/tcg/svm.h"
+
+#include "target/i386/paging.h"
+#include "target/i386/tcg/control.h"
+#include "target/i386/tcg/desc.h"
+#include "util/log.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define VMCB_SIZE 4096u
+/* Offsets in the control area. */
+enum {
+    V_CR = 0x00,
+    V_DR = 0x04,
+    V_EXC = 0x08,
+    V_MISC = 0x0c,
+    V_IOPM = 0x40,
+    V_MSRPM = 0x48,
+    V_TSC_OFFSET = 0x50,
+    V_ASID = 0x58,
+    V_TLB_CONTROL = 0x5c,
+    V_INT_CTL = 0x60,
+    V_INT_STATE = 0x68,
+    V_EXIT_CODE = 0x70,
+    V_EXIT_INFO1 = 0x78,
+    V_EXIT_INFO2 = 0x80,
+    V_EXIT_INT_INFO = 0x88,
+    V_NP_CONTROL = 0x90,
+    V_EVENT_INJ = 0xa8,
+    V_NCR3 = 0xb0,
+    V_NRIP = 0xc8,
+    V_INSN_LEN = 0xd0,
+    V_INSN_BYTES = 0xd1,
+};
+/* And in the area of saved state. */
+enum {
+    S_ES = 0x400,
+    S_CS = 0x410,
+    S_SS = 0x420,
+    S_DS = 0x430,
+    S_FS = 0x440,
+    S_GS = 0x450,
+    S_GDTR = 0x460,
+    S_LDTR = 0x470,
+    S_IDTR = 0x480,
+    S_TR = 0x490,
+    S_CPL = 0x4cb,
+    S_EFER = 0x4d0,
+    S_CR4 = 0x548,
+    S_CR3 = 0x550,
+    S_CR0 = 0x558,
+    S_DR7 = 0x560,
+    S_DR6 = 0x568,
+    S_RFLAGS = 0x570,
+    S_RIP = 0x578,
+    S_RSP = 0x5d8,
+    S_RAX = 0x5f8,
+    S_STAR = 0x600,
+    S_LSTAR = 0x608,
+    S_CSTAR = 0x610,
+    S_SFMASK = 0x618,
+    S_KERNEL_GS = 0x620,
+    S_SYSENTER_CS = 0x628,
+    S_SYSENTER_ESP = 0x630,
+    S_SYSENTER_EIP = 0x638,
+    S_CR2 = 0x640,
+    S_PAT = 0x668,
+};
+
+#define INT_CTL_TPR 0xffull
+#define INT_CTL_IRQ (1ull << 8)
+#define INT_CTL_VGIF (1ull << 9)
+#define INT_CTL_VGIF_ENABLE (1ull << 25)
+#define INT_CTL_WRITTEN (INT_CTL_TPR | INT_CTL_IRQ | INT_CTL_VGIF)
+#define EVENT_VALID (1ull << 31)
+#define EVENT_ERROR (1ull << 11)
+#define SVM_FEATURE_VGIF (1u << 16)
+#define SVM_FEATURE_NPT (1u << 0)
+#define SVM_FEATURE_NRIPS (1u << 3)
+#define SVM_FEATURE_DECODE (1u << 7)
+
+static MemAttrs phys_attrs(void)
+{
+    return (MemAttrs){.requester = 0xffff};
+}
+
+static uint64_t get(const uint8_t *v, unsigned at)
+{
+    return ld_le64(v + at);
+}
+
+static void put(uint8_t *v, unsigned at, uint64_t x)
+{
+    st_le64(v + at, x);
+}
+
+static void get_segment(const uint8_t *p, Segment *s)
+{
+    s->selector = ld_le16(p);
+    s->attr = ld_le16(p + 2) & 0xfff;
+    s->limit = ld_le32(p + 4);
+    s->base = ld_le64(p + 8);
+    if (!(s->attr & SEG_P)) {
+        s->attr |= SEG_UNUSABLE;
+    }
+}
+
+static void put_segment(uint8_t *p, const Segment *s)
+{
+    uint16_t attr = s->attr & 0xfff;
+
+    st_le16(p, s->selector);
+    st_le16(p + 2, s->attr & SEG_UNUSABLE ? (uint16_t)(attr & ~SEG_P) : attr);
+    st_le32(p + 4, s->limit);
+    st_le64(p + 8, s->base);
+}
+
+static void get_table(const uint8_t *p, TableReg *t)
+{
+    t->limit = (uint16_t)ld_le32(p + 4);
+    t->base = ld_le64(p + 8);
+}
+
+static void put_table(uint8_t *p, const TableReg *t)
+{
+    st_le32(p + 4, t->limit);
+    st_le64(p + 8, t->base);
+}
+
+/* ---- who may ---- */
+
+static void require_svm(CPUX86 *cpu)
+{
+    if (!(cpu->efer & EFER_SVME) || !(cpu->hflags & HF_PE) || in_vm86(cpu)) {
+        x86_raise(cpu, EXC_UD);
+    }
+    if (cpu_cpl(cpu)) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+}
+
+/* RAX names a page of physical memory. */
+static hwaddr operand_page(CPUX86 *cpu, unsigned addrsize)
+{
+    uint64_t a = cpu->regs[R_RAX];
+
+    a = addrsize == 8 ? a : addrsize == 4 ? (uint32_t)a : (uint16_t)a;
+    if ((a & 4095) || (cpu->config.phys_bits < 64 && a >> cpu->config.phys_bits)) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+    return a;
+}
+
+/* ---- VMRUN ---- */
+
+static void save_host(CPUX86 *cpu, uint64_t next_rip)
+{
+    SvmState *s = &cpu->svm;
+
+    memcpy(s->host_segs, cpu->segs, sizeof(s->host_segs));
+    s->host_gdtr = cpu->gdtr;
+    s->host_idtr = cpu->idtr;
+    s->host_efer = cpu->efer;
+    s->host_cr0 = cpu->cr0;
+    s->host_cr3 = cpu->cr3;
+    s->host_cr4 = cpu->cr4;
+    s->host_rflags = cpu->rflags;
+    s->host_rip = next_rip;
+    s->host_rsp = cpu->regs[R_RSP];
+    s->host_rax = cpu->regs[R_RAX];
+    s->host_pat = cpu->pat;
+}
+
+static void load_controls(CPUX86 *cpu, const uint8_t *v, hwaddr vmcb)
+{
+    SvmState *s = &cpu->svm;
+
+    s->vmcb = vmcb;
+    s->intercept_cr = ld_le32(v + V_CR);
+    s->intercept_dr = ld_le32(v + V_DR);
+    s->intercept_exc = ld_le32(v + V_EXC);
+    for (unsigned i = 0; i < 3; i++) {
+        s->intercept[i] = ld_le32(v + V_MISC + i * 4);
+    }
+    s->iopm = get(v, V_IOPM) & ~0xfffull;
+    s->msrpm = get(v, V_MSRPM) & ~0xfffull;
+    s->tsc_offset = get(v, V_TSC_OFFSET);
+    s->asid = ld_le32(v + V_ASID);
+    s->int_ctl = get(v, V_INT_CTL);
+    if (!cpu_has(cpu, FEAT_SVM, SVM_FEATURE_VGIF)) {
+        s->int_ctl &= ~INT_CTL_VGIF_ENABLE;
+    }
+    s->nested_paging = (v[V_NP_CONTROL] & 1) && cpu_has(cpu, FEAT_SVM, SVM_FEATURE_NPT);
+    s->nested_cr3 = get(v, V_NCR3);
+}
+
+static void load_guest(CPUX86 *cpu, const uint8_t *v)
+{
+    SvmState *s = &cpu->svm;
+
+    get_segment(v + S_ES, &cpu->segs[SEG_ES]);
+    get_segment(v + S_CS, &cpu->segs[SEG_CS]);
+    get_segment(v + S_SS, &cpu->segs[SEG_SS]);
+    get_segment(v + S_DS, &cpu->segs[SEG_DS]);
+    get_table(v + S_GDTR, &cpu->gdtr);
+    get_table(v + S_IDTR, &cpu->idtr);
+    cpu->efer = get(v, S_EFER);
+    cpu->cr0 = (get(v, S_CR0) | CR0_ET) & UINT32_MAX;
+    cpu->cr2 = get(v, S_CR2);
+    cpu->cr3 = get(v, S_CR3);
+    cpu->cr4 = get(v, S_CR4);
+    cpu->rflags = (get(v, S_RFLAGS) & 0x3f7fd5) | FLAG_ONE;
+    cpu->rip = get(v, S_RIP);
+    cpu->regs[R_RSP] = get(v, S_RSP);
+    cpu->regs[R_RAX] = get(v, S_RAX);
+    cpu->dr[7] = (get(v, S_DR7) & 0xffff27ff) | 0x400;
+    cpu->dr[6] = (get(v, S_DR6) & 0xe00f) | 0xffff0ff0;
+    /* The privilege level has a place of its own; here it is that of SS. */
+    cpu->segs[SEG_SS].attr = (uint16_t)((cpu->segs[SEG_SS].attr & ~(3u << SEG_DPL_SHIFT)) |
+                                        (v[S_CPL] & 3u) << SEG_DPL_SHIFT);
+    if (s->nested_paging) {
+        cpu->pat = get(v, S_PAT);
+    }
+    cpu->tsc_offset += (int64_t)s->tsc_offset;
+    cpu->debug_pending = 0;
+    cpu->hflags &= ~HF_INHIBIT;
+    cpu->hflags |= v[V_INT_STATE] & 1 ? HF_INHIBIT : 0;
+    cpu->hflags |= HF_SVM_GUEST;
+    s->gif_clear = false;
+    cpu_update_hflags(cpu);
+}
+
+/* APM vol. 2, "Canonicalization and Consistency Checks". */
+static bool consistent(const CPUX86 *cpu, const uint8_t *v)
+{
+    uint64_t cr0 = get(v, S_CR0), cr4 = get(v, S_CR4), efer = get(v, S_EFER), cr3 = get(v, S_CR3);
+    uint16_t cs = ld_le16(v + S_CS + 2);
+    bool long_paging = (efer & EFER_LME) && (cr0 & CR0_PG);
+    uint64_t inj = get(v, V_EVENT_INJ);
+    unsigned type = inj >> 8 & 7;
+
+    if (!(efer & EFER_SVME) || (efer & ~x86_efer_known(cpu)) || (cr4 & ~x86_cr4_known(cpu)) ||
+        cr0 >> 32 || (!(cr0 & CR0_CD) && (cr0 & CR0_NW)) || get(v, S_DR6) >> 32 ||
+        get(v, S_DR7) >> 32) {
+        return false;
+    }
+    if (long_paging && (!(cr4 & CR4_PAE) || !(cr0 & CR0_PE) || ((cs & SEG_L) && (cs & SEG_DB)) ||
+                        cr3 >> cpu->config.phys_bits)) {
+        return false;
+    }
+    if (!ld_le32(v + V_ASID) || !(ld_le32(v + V_MISC + 4) & 1)) {
+        return false;
+    }
+    if (inj & EVENT_VALID) {
+        bool bad_exception = type == 3 && ((inj & 0xff) >= 32 || (inj & 0xff) == EXC_NMI);
+
+        return !(type == 1 || type > 4 || bad_exception);
+    }
+    return true;
+}
+
+static void flush_as_told(CPUX86 *cpu, uint8_t control)
+{
+    if (control & 7) {
+        mmu_flush(cpu); /* all of it: one address space's entries are found no quicker */
+    }
+}
+
+void helper_vmrun(CPUX86 *cpu, unsigned addrsize, uint64_t next_rip)
+{
+    uint8_t v[VMCB_SIZE];
+    hwaddr page;
+
+    require_svm(cpu);
+    svm_check(cpu, SVM_EXIT_VMRUN);
+    page = operand_page(cpu, addrsize);
+    if (address_space_read(cpu->as, page, phys_attrs(), v, sizeof(v)) != MEM_OK) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+    save_host(cpu, next_rip);
+    load_controls(cpu, v, page);
+    cpu->svm.delivering = cpu->svm.inject = 0;
+    cpu->svm.next_rip = 0;
+    if (!consistent(cpu, v)) {
+        LOG(LOG_INT, "cpu %u: VMRUN of an invalid state\n", cpu->index);
+        cpu->svm.tsc_offset = 0;
+        cpu->hflags |= HF_SVM_GUEST; /* the way out is the same; the guest's state is the host's */
+        svm_exit(cpu, SVM_EXIT_INVALID, 0, 0);
+    }
+    load_guest(cpu, v);
+    LOG(LOG_INT, "cpu %u: VMRUN %09" PRIx64 ", ip %016" PRIx64 "\n", cpu->index, page, cpu->rip);
+    mmu_context_changed(cpu);
+    flush_as_told(cpu, v[V_TLB_CONTROL]);
+    svm_update_virtual(cpu);
+    if ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LMA) &&
+        !cpu->svm.nested_paging && !x86_load_pdptes(cpu, cpu->cr3)) {
+        svm_exit(cpu, SVM_EXIT_INVALID, 0, 0);
+    }
+    if (get(v, V_EVENT_INJ) & EVENT_VALID) {
+        cpu->svm.inject = get(v, V_EVENT_INJ);
+        cpu->svm.next_rip = get(v, V_NRIP);
+        cpu->exception_vector = SVM_INJECT;
+        siglongjmp(*cpu->unwind, 1);
+    }
+}
+
+bool svm_inject(CPUX86 *cpu)
+{
+    SvmState *s = &cpu->svm;
+    uint64_t e = s->inject;
+    unsigned type = e >> 8 & 7;
+    int vector = (int)(e & 0xff);
+    uint64_t rip = cpu->rip;
+
+    cpu->exception_vector = -1;
+    if (type == 4 && s->next_rip && cpu_has(cpu, FEAT_SVM, SVM_FEATURE_NRIPS)) {
+        rip = s->next_rip;
+    }
+    s->next_rip = 0;
+    /* Not subject to intercepts, but what goes wrong with it is. */
+    return x86_deliver(cpu,
+                       type == 3   ? EVENT_EXCEPTION
+                       : type == 4 ? EVENT_SOFT_INT
+                                   : EVENT_EXTERNAL,
+                       vector, e & EVENT_ERROR, (uint32_t)(e >> 32), rip);
+}
+
+/* ---- #VMEXIT ---- */
+
+static void save_guest(const CPUX86 *cpu, uint8_t *v)
+{
+    const SvmState *s = &cpu->svm;
+
+    put_segment(v + S_ES, &cpu->segs[SEG_ES]);
+    put_segment(v + S_CS, &cpu->segs[SEG_CS]);
+    put_segment(v + S_SS, &cpu->segs[SEG_SS]);
+    put_segment(v + S_DS, &cpu->segs[SEG_DS]);
+    put_table(v + S_GDTR, &cpu->gdtr);
+    put_table(v + S_IDTR, &cpu->idtr);
+    put(v, S_EFER, cpu->efer);
+    put(v, S_CR0, cpu->cr0);
+    put(v, S_CR2, cpu->cr2);
+    put(v, S_CR3, cpu->cr3);
+    put(v, S_CR4, cpu->cr4);
+    put(v, S_RFLAGS, cpu->rflags);
+    put(v, S_RIP, cpu->rip);
+    put(v, S_RSP, cpu->regs[R_RSP]);
+    put(v, S_RAX, cpu->regs[R_RAX]);
+    put(v, S_DR7, cpu->dr[7]);
+    put(v, S_DR6, cpu->dr[6]);
+    v[S_CPL] = (uint8_t)cpu_cpl(cpu);
+    if (s->nested_paging) {
+        put(v, S_PAT, cpu->pat);
+    }
+    v[V_INT_STATE] = (uint8_t)((v[V_INT_STATE] & ~1u) | (cpu->hflags & HF_INHIBIT ? 1 : 0));
+}
+
+/* With decode assists, the code at the guest's RIP, so that the hypervisor need not walk to it. */
+static void save_code(CPUX86 *cpu, uint8_t *v)
+{
+    unsigned n = 0;
+
+    v[V_INSN_LEN] = 0;
+    if (!cpu_has(cpu, FEAT_SVM, SVM_FEATURE_DECODE) ||
+        (cpu->svm.exit_code != SVM_EXIT_NPF && cpu->svm.exit_code != SVM_EXIT_EXCP_BASE + EXC_PF)) {
+        return;
+    }
+    while (n < 15 && cpu_debug_rw(cpu, cpu->segs[SEG_CS].base + cpu->rip + n, &v[V_INSN_BYTES + n],
+                                  1, false)) {
+        n++;
+    }
+    v[V_INSN_LEN] = (uint8_t)n;
+}
+
+static void save_exit(CPUX86 *cpu, uint8_t *v)
+{
+    const SvmState *s = &cpu->svm;
+
+    put(v, V_EXIT_CODE, s->exit_code);
+    put(v, V_EXIT_INFO1, s->exit_info1);
+    put(v, V_EXIT_INFO2, s->exit_info2);
+    put(v, V_EXIT_INT_INFO, s->delivering);
+    put(v, V_INT_CTL, (get(v, V_INT_CTL) & ~INT_CTL_WRITTEN) | (s->int_ctl & INT_CTL_WRITTEN));
+    put(v, V_EVENT_INJ, get(v, V_EVENT_INJ) & ~EVENT_VALID);
+    if (cpu_has(cpu, FEAT_SVM, SVM_FEATURE_NRIPS)) {
+        put(v, V_NRIP, s->next_rip);
+    }
+    save_code(cpu, v);
+}
+
+static void load_host(CPUX86 *cpu)
+{
+    SvmState *s = &cpu->svm;
+
+    cpu->hflags &= ~(HF_SVM_GUEST | HF_INHIBIT);
+    memcpy(cpu->segs, s->host_segs, sizeof(s->host_segs));
+    cpu->gdtr = s->host_gdtr;
+    cpu->idtr = s->host_idtr;
+    cpu->efer = s->host_efer;
+    cpu->cr0 = s->host_cr0 | CR0_PE;
+    cpu->cr3 = s->host_cr3;
+    cpu->cr4 = s->host_cr4;
+    cpu->rflags = s->host_rflags & ~(uint64_t)FLAG_VM;
+    cpu->rip = s->host_rip;
+    cpu->regs[R_RSP] = s->host_rsp;
+    cpu->regs[R_RAX] = s->host_rax;
+    cpu->dr[7] = 0x400;
+    cpu->tsc_offset -= (int64_t)s->tsc_offset;
+    if (s->nested_paging) {
+        cpu->pat = s->host_pat;
+    }
+    cpu->debug_pending = 0;
+    cpu->halted = false;
+    s->gif_clear = true;
+    s->delivering = s->inject = s->next_rip = 0;
+    cpu->exception_vector = -1;
+    cpu_update_hflags(cpu);
+    cpu_interrupt_clear(cpu, IRQ_VIRT);
+    mmu_context_changed(cpu);
+    if ((cpu->cr0 & CR0_PG) && (cpu->cr4 & CR4_PAE) && !(cpu->efer & EFER_LMA)) {
+        x86_load_pdptes(cpu, cpu->cr3);
+    }
+}
+
+/* Exits of instructions say where the next one is; others leave the field 0. */
+static bool is_instruction(uint64_t code)
+{
+    return code < SVM_EXIT_EXCP_BASE || (code >= SVM_EXIT_CR0_SEL_WRITE && code < SVM_EXIT_NPF &&
+                                         code != SVM_EXIT_SHUTDOWN && code != SVM_EXIT_TASK_SWITCH);
+}
+
+void svm_leave_guest(CPUX86 *cpu)
+{
+    SvmState *s = &cpu->svm;
+    uint8_t v[VMCB_SIZE];
+
+    LOG(LOG_INT,
+        "cpu %u: VMEXIT %" PRIx64 " info %016" PRIx64 " %016" PRIx64 ", ip %016" PRIx64 "\n",
+        cpu->index, s->exit_code, s->exit_info1, s->exit_info2, cpu->rip);
+    if (!is_instruction(s->exit_code)) {
+        s->next_rip = 0;
+    }
+    if (address_space_read(cpu->as, s->vmcb, phys_attrs(), v, sizeof(v)) == MEM_OK) {
+        if (s->exit_code != SVM_EXIT_INVALID) {
+            save_guest(cpu, v);
+        }
+        save_exit(cpu, v);
+        address_space_write(cpu->as, s->vmcb, phys_attrs(), v, sizeof(v));
+    }
+    load_host(cpu);
+}
+
+/* ---- VMLOAD, VMSAVE ---- */
+
+void helper_vmload(CPUX86 *cpu, unsigned addrsize)
+{
+    uint8_t v[VMCB_SIZE];
+    hwaddr page;
+
+    require_svm(cpu);
+    svm_check(cpu, SVM_EXIT_VMLOAD);
+    page = operand_page(cpu, addrsize);
+    if (address_space_read(cpu->as, page, phys_attrs(), v, sizeof(v)) != MEM_OK) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+    get_segment(v + S_FS, &cpu->segs[SEG_FS]);
+    get_segment(v + S_GS, &cpu->segs[SEG_GS]);
+    get_segment(v + S_LDTR, &cpu->ldtr);
+    get_segment(v + S_TR, &cpu->tr);
+    cpu->kernel_gs_base = get(v, S_KERNEL_GS);
+    cpu->star = get(v, S_STAR);
+    cpu->lstar = get(v, S_LSTAR);
+    cpu->cstar = get(v, S_CSTAR);
+    cpu->sfmask = get(v, S_SFMASK);
+    cpu->sysenter_cs = get(v, S_SYSENTER_CS);
+    cpu->sysenter_esp = get(v, S_SYSENTER_ESP);
+    cpu->sysenter_eip = get(v, S_SYSENTER_EIP);
+}
+
+void helper_vmsave(CPUX86 *cpu, unsigned addrsize)
+{
+    uint8_t v[VMCB_SIZE];
+    hwaddr page;
+
+    require_svm(cpu);
+    svm_check(cpu, SVM_EXIT_VMSAVE);
+    page = operand_page(cpu, addrsize);
+    if (address_space_read(cpu->as, page, phys_attrs(), v, sizeof(v)) != MEM_OK) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+    put_segment(v + S_FS, &cpu->segs[SEG_FS]);
+    put_segment(v + S_GS, &cpu->segs[SEG_GS]);
+    put_segment(v + S_LDTR, &cpu->ldtr);
+    put_segment(v + S_TR, &cpu->tr);
+    put(v, S_KERNEL_GS, cpu->kernel_gs_base);
+    put(v, S_STAR, cpu->star);
+    put(v, S_LSTAR, cpu->lstar);
+    put(v, S_CSTAR, cpu->cstar);
+    put(v, S_SFMASK, cpu->sfmask);
+    put(v, S_SYSENTER_CS, cpu->sysenter_cs);
+    put(v, S_SYSENTER_ESP, cpu->sysenter_esp);
+    put(v, S_SYSENTER_EIP, cpu->sysenter_eip);
+    address_space_write(cpu->as, page + S_FS, phys_attrs(), v + S_FS, S_CR2 - S_FS);
+}
+
+/* ---- the others ---- */
+
+void helper_vmmcall(CPUX86 *cpu)
+{
+    svm_check(cpu, SVM_EXIT_VMMCALL);
+    x86_raise(cpu, EXC_UD);
+}
+
+static void set_gif(CPUX86 *cpu, bool on)
+{
+    SvmState *s = &cpu->svm;
+
+    if ((cpu->hflags & HF_SVM_GUEST) && (s->int_ctl & INT_CTL_VGIF_ENABLE)) {
+        s->int_ctl = on ? s->int_ctl | INT_CTL_VGIF : s->int_ctl & ~INT_CTL_VGIF;
+        svm_update_virtual(cpu);
+    } else {
+        s->gif_clear = !on;
+    }
+}
+
+void helper_stgi(CPUX86 *cpu)
+{
+    require_svm(cpu);
+    svm_check(cpu, SVM_EXIT_STGI);
+    set_gif(cpu, true);
+}
+
+void helper_clgi(CPUX86 *cpu)
+{
+    require_svm(cpu);
+    svm_check(cpu, SVM_EXIT_CLGI);
+    set_gif(cpu, false);
+}
+
+void helper_invlpga(CPUX86 *cpu, unsigned addrsize)
+{
+    uint64_t a = cpu->regs[R_RAX];
+    uint32_t asid = (uint32_t)cpu->regs[R_RCX];
+
+    require_svm(cpu);
+    svm_check(cpu, SVM_EXIT_INVLPGA);
+    if (!asid) {
+        mmu_flush_page(cpu, addrsize == 8 ? a : (uint32_t)a);
+    } else {
+        mmu_flush(cpu);
+    }
+}
+
+void svm_enter_smm(CPUX86 *cpu)
+{
+    cpu->svm.smm_guest = cpu->hflags & HF_SVM_GUEST;
+    cpu->hflags &= ~HF_SVM_GUEST;
+}
+
+void svm_leave_smm(CPUX86 *cpu)
+{
+    if (cpu->svm.smm_guest) {
+        cpu->svm.smm_guest = false;
+        cpu->hflags |= HF_SVM_GUEST;
+        svm_update_virtual(cpu);
+    }
+}
