@@ -5,7 +5,7 @@
 # Needed to build; the second group is optional (configure --disable-…).
 BUILD_PACKAGES="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev \
 libpixman-1-dev zlib1g-dev"
-OPTIONAL_PACKAGES="liburing-dev libslirp-dev libpng-dev libzstd-dev nettle-dev libcapstone-dev"
+OPTIONAL_PACKAGES="liburing-dev libslirp-dev libpng-dev libzstd-dev liblzma-dev nettle-dev libcapstone-dev"
 # Needed to run: firmware.
 RUN_PACKAGES="seabios"
 # What scripts/demo makes its guest from, besides the kernel.

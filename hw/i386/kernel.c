@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hw/i386/kernel.h"
 
+#include "accel/accel.h"
 #include "hw/core/datafile.h"
+#include "hw/i386/vmlinux.h"
 #include "util/option.h"
 
 #include <errno.h>
@@ -18,6 +20,7 @@ enum {
     HDR_VERSION = 0x206,
     HDR_LOADER = 0x210,
     HDR_LOADFLAGS = 0x211,
+    HDR_CODE32_START = 0x214,
     HDR_RAMDISK = 0x218,
     HDR_RAMDISK_SIZE = 0x21c,
     HDR_HEAP_END = 0x224,
@@ -41,6 +44,7 @@ typedef struct Linux {
     uint8_t *image; /* private mapping, whose header is filled in */
     GBytes *bytes, *initrd_bytes;
     size_t len, setup_len;
+    Vmlinux *unpacked; /* or NULL: it unpacks itself */
     uint16_t version;
     uint32_t setup_addr, kernel_addr, cmdline_addr, cmdline_max;
     size_t initrd_len;
@@ -177,6 +181,9 @@ static bool place_initrd(Linux *l, Error **errp)
     if (l->version >= 0x20a && l->kernel_addr == 0x100000) {
         end = MAX(end, l->kernel_addr + (uint64_t)ld_le32(l->image + HDR_INIT_SIZE));
     }
+    if (l->unpacked) {
+        end = vmlinux_end(l->unpacked);
+    }
     if (end > max || l->initrd_len > max - end) {
         error_set(errp,
                   "the initial RAM disk '%s' (%zu bytes) does not fit into memory below 0x%" PRIx64
@@ -199,6 +206,9 @@ static void fill_header(Linux *l)
     h[HDR_LOADFLAGS] |= CAN_USE_HEAP;
     st_le16(h + HDR_HEAP_END, (uint16_t)(l->cmdline_addr - l->setup_addr - 0x200));
     st_le32(h + HDR_CMD_LINE, l->cmdline_addr);
+    if (l->unpacked) {
+        st_le32(h + HDR_CODE32_START, vmlinux_addr(l->unpacked));
+    }
 }
 
 static void publish(Linux *l, const char *cmdline)
@@ -211,17 +221,41 @@ static void publish(Linux *l, const char *cmdline)
     fw_cfg_add_u32(f, FW_CFG_SETUP_ADDR, l->setup_addr);
     fw_cfg_add_u32(f, FW_CFG_SETUP_SIZE, (uint32_t)l->setup_len);
     fw_cfg_add_bytes(f, FW_CFG_SETUP_DATA, l->image, l->setup_len);
-    fw_cfg_add_u32(f, FW_CFG_KERNEL_ADDR, l->kernel_addr);
-    fw_cfg_add_u32(f, FW_CFG_KERNEL_SIZE, (uint32_t)(l->len - l->setup_len));
-    g_autoptr(GBytes) payload =
-        g_bytes_new_from_bytes(l->bytes, l->setup_len, l->len - l->setup_len);
-    fw_cfg_add_gbytes(f, FW_CFG_KERNEL_DATA, payload);
+    if (l->unpacked) {
+        vmlinux_publish(l->unpacked, f);
+    } else {
+        fw_cfg_add_u32(f, FW_CFG_KERNEL_ADDR, l->kernel_addr);
+        fw_cfg_add_u32(f, FW_CFG_KERNEL_SIZE, (uint32_t)(l->len - l->setup_len));
+        g_autoptr(GBytes) payload =
+            g_bytes_new_from_bytes(l->bytes, l->setup_len, l->len - l->setup_len);
+        fw_cfg_add_gbytes(f, FW_CFG_KERNEL_DATA, payload);
+    }
     fw_cfg_add_u32(f, FW_CFG_INITRD_ADDR, l->initrd_addr);
     fw_cfg_add_u32(f, FW_CFG_INITRD_SIZE, (uint32_t)l->initrd_len);
     if (l->initrd_bytes) {
         fw_cfg_add_gbytes(f, FW_CFG_INITRD_DATA, l->initrd_bytes);
     } else {
         fw_cfg_add_bytes(f, FW_CFG_INITRD_DATA, NULL, 0);
+    }
+}
+
+/*
+ * Unpacks the kernel, if that is what it would do itself.  Not for a firmware of the user's
+ * choice, which may want the file as it is, nor a CPU without 64-bit mode, nor one with
+ * five levels of page tables, which the kernel's own unpacker would turn on.
+ */
+static void unpack_kernel(Linux *l)
+{
+    const Machine *m = &l->pc->m;
+    const Vcpu *v = m->cpus->len ? g_ptr_array_index(m->cpus, 0) : NULL;
+    bool plain = v && cpu_has(&v->cpu, FEAT_80000001_EDX, 1u << 29) &&
+                 !cpu_has(&v->cpu, FEAT_7_0_ECX, 1u << 16);
+
+    if (plain && !m->firmware && l->kernel_addr == 0x100000) {
+        l->unpacked = vmlinux_new(l->bytes, l->setup_len, l->pc->below_4g);
+    }
+    if (l->unpacked) {
+        l->pc->vmlinux = l->unpacked;
     }
 }
 
@@ -241,6 +275,7 @@ static bool linux_load(PcMachine *pc, GBytes *bytes, Error **errp)
                   l.cmdline_max);
         return false;
     }
+    unpack_kernel(&l);
     if (pc->m.initrd) {
         l.initrd_bytes = datafile_map(pc->m.initrd, pc->below_4g, errp);
         if (!l.initrd_bytes) {

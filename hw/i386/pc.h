@@ -34,6 +34,7 @@ typedef struct PcMachine {
 
     /* memory */
     uint64_t below_4g, above_4g;
+    struct Vmlinux *vmlinux;              /* the unpacked kernel of -kernel, or NULL */
     Region ram_all, ram_below, ram_above; /* the latter are aliases of parts of the first */
     Region *node_ram; /* what ram_all consists of if NUMA nodes have backends of their own */
     RamBlock *bios;

@@ -4,6 +4,7 @@
  */
 #include "accel/accel.h"
 #include "hw/i386/southbridge.h"
+#include "hw/i386/vmlinux.h"
 
 #define LOW_RAM_I440FX (3584 * MiB)
 #define LOW_RAM_I440FX_BIG (3 * GiB)
@@ -151,6 +152,7 @@ static void pc_finalize(Object *obj)
     PcMachine *pc = (PcMachine *)obj;
 
     pc_machine_fini(pc);
+    vmlinux_free(pc->vmlinux);
 }
 
 static const Property pc_props[] = {

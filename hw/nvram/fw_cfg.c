@@ -41,6 +41,7 @@ typedef struct Item {
     bool writable;
     FwCfgSelectFn *select;
     FwCfgWrittenFn *written;
+    FwCfgLendFn *refill, *drop;
     void *opaque;
 } Item;
 
@@ -214,6 +215,10 @@ static bool dma_read_item(FwCfg *f, hwaddr addr, uint32_t len)
         loop_yield(f->dev.owner.loop);
     }
     if (b) {
+        Item *it = find_item(f, f->key);
+        if (it && it->drop && f->offset == size) {
+            it->drop(it->opaque);
+        }
         g_bytes_unref(b);
     }
     return ok;
@@ -324,6 +329,16 @@ void fw_cfg_add_gbytes(FwCfg *f, uint16_t key, GBytes *bytes)
     assert((key & KEY_MASK) < FW_CFG_FILE_FIRST);
     g_clear_pointer(&it->bytes, g_bytes_unref);
     it->bytes = g_bytes_ref(bytes);
+}
+
+void fw_cfg_set_lender(FwCfg *f, uint16_t key, FwCfgLendFn *refill, FwCfgLendFn *drop, void *opaque)
+{
+    Item *it = &f->items[0][key];
+
+    assert(key < FW_CFG_FILE_FIRST && it->bytes);
+    it->refill = refill;
+    it->drop = drop;
+    it->opaque = opaque;
 }
 
 void fw_cfg_add_bytes(FwCfg *f, uint16_t key, const void *data, size_t len)
@@ -474,6 +489,11 @@ static void fw_cfg_reset(Device *dev)
     f->key = FW_CFG_SIGNATURE;
     f->offset = 0;
     f->dma_addr = 0;
+    for (unsigned i = 0; i < FW_CFG_FILE_FIRST; i++) {
+        if (f->items[0][i].refill) {
+            f->items[0][i].refill(f->items[0][i].opaque);
+        }
+    }
 }
 
 static bool fw_cfg_realize(Device *dev, Error **errp)

@@ -65,6 +65,13 @@ void fw_cfg_machine_done(FwCfg *f, Machine *m);
 /* Adding replaces what was there under the key. */
 /* Without a copy: a reference is taken (kernels and initrds that are mapped files). */
 void fw_cfg_add_gbytes(FwCfg *f, uint16_t key, GBytes *bytes);
+/*
+ * The bytes under `key` are big and needed once: `drop` is called when the guest has read them
+ * to their end by DMA, after which they may be anything, and `refill` at the next reset.
+ */
+typedef void FwCfgLendFn(void *opaque);
+void fw_cfg_set_lender(FwCfg *f, uint16_t key, FwCfgLendFn *refill, FwCfgLendFn *drop,
+                       void *opaque);
 void fw_cfg_add_bytes(FwCfg *f, uint16_t key, const void *data, size_t len);
 void fw_cfg_add_string(FwCfg *f, uint16_t key, const char *s); /* with its NUL */
 void fw_cfg_add_u16(FwCfg *f, uint16_t key, uint16_t v);       /* little-endian */
