@@ -192,7 +192,8 @@ struct BlockDriver {
 };
 
 extern const BlockDriver block_driver_file, block_driver_host_device, block_driver_raw,
-    block_driver_qcow2, block_driver_null, block_driver_luks;
+    block_driver_qcow2, block_driver_null, block_driver_luks, block_driver_vdi, block_driver_vpc,
+    block_driver_vhdx, block_driver_qed;
 
 /* ---- graph.c: life ---- */
 struct BlockGraph {
