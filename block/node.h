@@ -36,6 +36,7 @@ typedef struct BlockLimits {
     uint32_t discard_align; /* smaller discards are dropped; 0: request_align */
     uint32_t max_iov;       /* elements of one request; 0: any */
     uint64_t max_transfer;  /* bytes of one request; 0: any */
+    bool compressed_only;   /* writes must be BLK_COMPRESSED, in units of opt_io */
     uint32_t opt_io;        /* preferred unit of writes (cluster size); 0: none */
 } BlockLimits;
 
@@ -193,7 +194,7 @@ struct BlockDriver {
 
 extern const BlockDriver block_driver_file, block_driver_host_device, block_driver_raw,
     block_driver_qcow2, block_driver_null, block_driver_luks, block_driver_vdi, block_driver_vpc,
-    block_driver_vhdx, block_driver_qed;
+    block_driver_vhdx, block_driver_qed, block_driver_vmdk;
 
 /* ---- graph.c: life ---- */
 struct BlockGraph {

@@ -268,6 +268,7 @@ static bool convert(Convert *c, Error **errp)
     c->copy.sources = (BlockNode **)c->sources->pdata;
     c->copy.n_sources = c->sources->len;
     c->copy.target = c->target;
+    c->copy.compress |= c->target->limits.compressed_only;
     tool_progress_start(&c->copy.progress, tool_has(a, "progress") && !img_quiet(a));
     bool ok = img_copy(c->t, &c->copy, errp);
     tool_progress_end(&c->copy.progress);
