@@ -249,6 +249,10 @@ enum { MOD_ANY, MOD_MEM, MOD_REG };
 #define F_VAES FEATURE(FEAT_7_0_ECX, 9)
 #define F_VPCLMULQDQ FEATURE(FEAT_7_0_ECX, 10)
 #define F_RDPID FEATURE(FEAT_7_0_ECX, 22)
+#define F_MOVDIRI FEATURE(FEAT_7_0_ECX, 27)
+#define F_MOVDIR64B FEATURE(FEAT_7_0_ECX, 28)
+#define F_SERIALIZE FEATURE(FEAT_7_0_EDX, 14)
+#define F_CLZERO FEATURE(FEAT_80000008_EBX, 0)
 #define F_SYSCALL FEATURE(FEAT_80000001_EDX, 11)
 #define F_FXSR_OPT FEATURE(FEAT_80000001_EDX, 25)
 #define F_RDTSCP FEATURE(FEAT_80000001_EDX, 27)
@@ -505,6 +509,10 @@ typedef enum InsnOp {
     OP_VZERO,   /* arg: the bytes kept of each register */
     OP_GATHER,  /* arg: GATHER_* */
     OP_VMASK,   /* VMASKMOVPS …, VPMASKMOVx; arg: the element's size */
+    OP_EXTRQ,   /* SSE4A */
+    OP_INSERTQ,
+    OP_CLZERO,
+    OP_MOVDIR64B,
     OP_SIMD,
     OP_COUNT
 } InsnOp;

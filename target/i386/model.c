@@ -20,7 +20,8 @@ static const char tcg_features[] =
     "umip la57 rdpid fsrm fzrm fsrs fsrc syscall nx mmxext pdpe1gb rdtscp lm "
     "lahf-lm cmp-legacy cr8legacy abm 3dnowprefetch invtsc wbnoinvd "
     "svm npt nrip-save vmcb-clean flushbyasid decodeassists vgif "
-    "xsaveopt xsavec xgetbv1 xsaves arat topoext zero-fcs-fds no-nested-data-bp "
+    "xsaveopt xsavec xgetbv1 xsaves arat topoext sse4a fxsr-opt osvw clzero xsaveerptr "
+    "movdiri movdir64b serialize cldemote zero-fcs-fds no-nested-data-bp "
     /* What leaks from caches and buffers a guest's own code cannot stop here. */
     "arch-capabilities rdctl-no skip-l1dfl-vmentry ssb-no mds-no pschange-mc-no taa-no "
     "sbdr-ssdp-no fbsdp-no psdp-no gds-no rfds-no its-no";

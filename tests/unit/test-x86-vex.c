@@ -357,6 +357,81 @@ static void test_leaf_d(void)
     guest_free(g);
 }
 
+/* The rights that XRSTOR brings hold at once. */
+static void test_xsave_pkru(void)
+{
+    Guest *g = guest_new("max");
+    enter(g, GUEST_LONG_USER);
+    g->cpu->cr4 |= CR4_PKE;
+    g->cpu->xcr0 = 0x207;
+    guest_st(g, PT_ENTRY(HOLE), HOLE | 7 | 1ull << 59, 8); /* key 1 */
+    guest_st(g, AT_DATA + 512, 0x200, 8);
+    guest_st(g, AT_DATA + 2688, 4, 4); /* key 1: no access */
+    g->cpu->regs[R_RBX] = AT_DATA;
+    g->cpu->regs[R_RCX] = HOLE;
+    g->cpu->regs[R_RAX] = 0x200;
+    g->cpu->regs[R_RDX] = 0;
+    cpu_update_hflags(g->cpu);
+    /* mov esi,[rcx]; xrstor64 [rbx]; mov esi,[rcx] */
+    g_assert_cmpint(RUN(g, 0x8b, 0x31, 0x48, 0x0f, 0xae, 0x2b, 0x8b, 0x31), ==, EXC_PF);
+    g_assert_cmphex(guest_frame(g, 0, 8), ==, 0x25); /* present, user, by key */
+    g_assert_cmphex(guest_frame(g, 1, 8), ==, AT_CODE + 6);
+    guest_free(g);
+}
+
+/* ---- small extensions ---- */
+
+static void test_lines(void)
+{
+    Guest *g = guest_new("max");
+    enter(g, GUEST_LONG);
+    for (unsigned i = 0; i < 24; i++) {
+        guest_st(g, AT_DATA + i * 8, 0x1111111111111111ull * (i % 15 + 1), 8);
+    }
+    g->cpu->regs[R_RAX] = AT_DATA + 0x7f;
+    g_assert_cmpint(RUN(g, 0x0f, 0x01, 0xfc), ==, DONE); /* clzero */
+    g_assert_cmphex(guest_ld(g, AT_DATA + 0x38, 8), !=, 0);
+    g_assert_cmphex(guest_ld(g, AT_DATA + 0x40, 8), ==, 0);
+    g_assert_cmphex(guest_ld(g, AT_DATA + 0x78, 8), ==, 0);
+    g_assert_cmphex(guest_ld(g, AT_DATA + 0x80, 8), !=, 0);
+    /* movdir64b rdx,[rbx]: from anywhere, to a line */
+    g->cpu->regs[R_RBX] = AT_DATA + 8;
+    g->cpu->regs[R_RDX] = AT_DATA + 0x400;
+    g_assert_cmpint(RUN(g, 0x66, 0x0f, 0x38, 0xf8, 0x13), ==, DONE);
+    g_assert_cmphex(guest_ld(g, AT_DATA + 0x400, 8), ==, guest_ld(g, AT_DATA + 8, 8));
+    g_assert_cmphex(guest_ld(g, AT_DATA + 0x438, 8), ==, guest_ld(g, AT_DATA + 0x40, 8));
+    enter(g, GUEST_LONG);
+    g->cpu->regs[R_RBX] = AT_DATA;
+    g->cpu->regs[R_RDX] = AT_DATA + 0x408;
+    g_assert_cmpint(RUN(g, 0x66, 0x0f, 0x38, 0xf8, 0x13), ==, EXC_GP);
+    enter(g, GUEST_LONG);
+    g->cpu->regs[R_RBX] = AT_DATA;
+    g->cpu->regs[R_RDX] = 0x123456789abcdef0ull;
+    g_assert_cmpint(RUN(g, 0x48, 0x0f, 0x38, 0xf9, 0x13), ==, DONE); /* movdiri [rbx],rdx */
+    g_assert_cmphex(guest_ld(g, AT_DATA, 8), ==, 0x123456789abcdef0ull);
+    g_assert_cmpint(TRY(g, GUEST_LONG, 0x0f, 0x01, 0xe8), ==, DONE); /* serialize */
+    guest_free(g);
+    g = guest_new("qemu64");
+    g_assert_cmpint(TRY(g, GUEST_LONG, 0x0f, 0x01, 0xfc), ==, EXC_UD);
+    g_assert_cmpint(TRY(g, GUEST_LONG, 0x66, 0x0f, 0x38, 0xf8, 0x13), ==, EXC_UD);
+    guest_free(g);
+}
+
+/* EFER.FFXSR is for the kernel's 64-bit code. */
+static void test_fast_fxsave(void)
+{
+    Guest *g = guest_new("max");
+    for (unsigned user = 0; user < 2; user++) {
+        enter(g, user ? GUEST_LONG_USER : GUEST_LONG);
+        g->cpu->efer |= EFER_FFXSR;
+        g->cpu->regs[R_RBX] = AT_DATA;
+        g_assert_cmpint(RUN(g, 0x0f, 0xae, 0x03), ==, DONE); /* fxsave [rbx] */
+        g_assert_cmphex(guest_ld(g, AT_DATA + 24, 4), ==, 0x1f80);
+        g_assert_cmphex(guest_ld(g, AT_DATA + 160 + 16, 8), ==, user ? 0x1111111111111111ull : 0);
+    }
+    guest_free(g);
+}
+
 /* ---- machine checks ---- */
 
 static void test_machine_check(void)
@@ -414,6 +489,9 @@ int main(int argc, char **argv)
     g_test_add_func("/x86-vex/gather", test_gather);
     g_test_add_func("/x86-vex/xsave", test_xsave);
     g_test_add_func("/x86-vex/leaf-d", test_leaf_d);
+    g_test_add_func("/x86-vex/xsave-pkru", test_xsave_pkru);
+    g_test_add_func("/x86-vex/lines", test_lines);
+    g_test_add_func("/x86-vex/fast-fxsave", test_fast_fxsave);
     g_test_add_func("/x86-vex/machine-check", test_machine_check);
     return g_test_run();
 }

@@ -70,6 +70,8 @@ enum {
 #define VM_CR_WRITABLE 0x1full
 #define VM_CR_LOCK (1ull << 3)
 #define VM_CR_SVMDIS (1ull << 4)
+#define MSR_AMD_OSVW_LENGTH 0xc0010140u
+#define MSR_AMD_OSVW_STATUS 0xc0010141u
 
 #define F1_EDX_TSC (1u << 4)
 #define F1_EDX_APIC (1u << 9)
@@ -84,6 +86,7 @@ enum {
 #define F7_ECX_RDPID (1u << 22)
 #define F7_EDX_SPEC_CTRL (1u << 26)
 #define F7_EDX_ARCH_CAP (1u << 29)
+#define F81_ECX_OSVW (1u << 9)
 #define F81_EDX_SYSCALL (1u << 11)
 #define F81_EDX_RDTSCP (1u << 27)
 #define F81_EDX_LM (1u << 29)
@@ -110,6 +113,7 @@ static const uint32_t amd_config_msrs[] = {
     0xc001102b, /* CU_CFG2 */
 };
 #define AMD_DE_CFG_SLOT 5
+#define AMD_OSVW_ERRATA 5
 
 static bool is_amd(const CPUX86 *cpu)
 {
@@ -294,6 +298,11 @@ static bool read_amd(CPUX86 *cpu, uint32_t index, uint64_t *v)
     case MSR_VM_HSAVE_PA:
         *v = cpu->vm_hsave_pa;
         return cpu_has(cpu, FEAT_80000001_ECX, F81_ECX_SVM);
+    case MSR_AMD_OSVW_LENGTH:
+    case MSR_AMD_OSVW_STATUS:
+        /* The errata that have numbers (so many), of which this CPU has none. */
+        *v = index == MSR_AMD_OSVW_LENGTH ? AMD_OSVW_ERRATA : 0;
+        return cpu_has(cpu, FEAT_80000001_ECX, F81_ECX_OSVW);
     default:
         return false;
     }

@@ -100,7 +100,7 @@ static bool form_is_sse(uint16_t o)
     return f == OF_V || f == OF_W || f == OF_U || f == OF_H;
 }
 
-static bool sse_state(Translator *t)
+bool tr_sse_state(Translator *t)
 {
     if (t->flags & HF_SSE_OK) {
         return true;
@@ -123,7 +123,7 @@ static bool check_state(Translator *t, VecInsn *v)
     if (t->in->vex) {
         return tr_avx_state(t);
     }
-    if (v->sse && !sse_state(t)) {
+    if (v->sse && !tr_sse_state(t)) {
         return false;
     }
     if (v->mmx) {
@@ -386,7 +386,7 @@ static void mxcsr(Translator *t)
 {
     IrOp *o;
     unsigned a;
-    if (t->in->vex ? !tr_avx_state(t) : !sse_state(t)) {
+    if (t->in->vex ? !tr_avx_state(t) : !tr_sse_state(t)) {
         return;
     }
     if (t->in->op == OP_LDMXCSR) {

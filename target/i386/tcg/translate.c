@@ -277,7 +277,7 @@ static void translate_one(Translator *t)
         clear_inhibit(t);
     }
     if (tr_integer(t) || tr_bits(t) || tr_flow(t) || tr_stack_insn(t) || tr_string(t) ||
-        tr_vector(t) || tr_avx(t) || tr_system(t)) {
+        tr_vector(t) || tr_avx(t) || tr_system(t) || tr_extension(t)) {
         if (t->n == n) {
             (void)tr_emit(t, IR_NOP, 1); /* ir_optimize() knows whether its place matters */
         }

@@ -73,8 +73,11 @@ bool tr_string(Translator *t);
 bool tr_system(Translator *t);
 bool tr_vector(Translator *t);
 bool tr_avx(Translator *t);
+bool tr_extension(Translator *t);
 
 /* ---- vectors ---- */
+/* The entry check of SSE's instructions, as tr_avx_state(). */
+bool tr_sse_state(Translator *t);
 /* The entry check of VEX-encoded vector instructions; false: the instruction faults. */
 bool tr_avx_state(Translator *t);
 /* Clears what lies above the `size` bytes of vector d that a VEX form wrote. */

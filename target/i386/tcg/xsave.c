@@ -109,6 +109,12 @@ static void check_fx(CPUX86 *cpu, unsigned seg, uint64_t ea)
     }
 }
 
+/* EFER.FFXSR: the kernel's FXSAVE and FXRSTOR leave the XMM registers alone. */
+static bool fast_fx(const CPUX86 *cpu)
+{
+    return (cpu->efer & EFER_FFXSR) && (cpu->hflags & HF_CS64) && cpu_cpl(cpu) == 0;
+}
+
 void helper_fxsave(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w)
 {
     uint8_t b[LEGACY_SIZE];
@@ -117,8 +123,9 @@ void helper_fxsave(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w)
     st_le32(b + 24, cpu->mxcsr);
     st_le32(b + 28, MXCSR_MASK);
     encode_xmm(cpu, b);
+    unsigned end = fast_fx(cpu) ? 160 : 160 + 16 * xmm_count(cpu);
     /* what lies behind the last XMM register is left to software */
-    x86_st_bytes(cpu, seg, ea, b, 160 + 16 * xmm_count(cpu));
+    x86_st_bytes(cpu, seg, ea, b, end);
 }
 
 void helper_fxrstor(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w)
@@ -132,7 +139,9 @@ void helper_fxrstor(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w)
     }
     decode_x87(cpu, b, rex_w);
     cpu->mxcsr = mxcsr;
-    decode_xmm(cpu, b);
+    if (!fast_fx(cpu)) {
+        decode_xmm(cpu, b);
+    }
 }
 
 /* ---- the extended components ---- */
@@ -375,6 +384,7 @@ void helper_xrstor(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w, XsaveKind
         x86_raise_error(cpu, EXC_GP, 0);
     }
 
+    uint32_t pkru = cpu->pkru;
     if (rfbm & XSTATE_X87) {
         restore_x87(cpu, load & XSTATE_X87 ? b : NULL, rex_w);
     }
@@ -389,5 +399,8 @@ void helper_xrstor(CPUX86 *cpu, unsigned seg, uint64_t ea, bool rex_w, XsaveKind
         if (rfbm >> c->bit & 1) {
             comp_decode(cpu, c, load >> c->bit & 1 ? b + comp_offset(c, compact) : NULL);
         }
+    }
+    if (cpu->pkru != pkru) {
+        mmu_flush(cpu); /* its entries know the old rights */
     }
 }
