@@ -4,12 +4,12 @@
  * when Rhea has unpacked the kernel already: from the 32-bit to the 64-bit boot
  * protocol (Documentation/arch/x86/boot.rst), then to the kernel.
  *
- * It runs where it is loaded, with ESI at the boot parameters; the word `entry` and the
- * page tables at the next page are filled in by the loader (hw/i386/vmlinux.c).
+ * It runs where it is loaded, with ESI at the boot parameters; the words `entry` and `cr4` and
+ * the page tables at the next page are filled in by the loader (hw/i386/vmlinux.c).
  */
         .section .rodata
         .balign 16
-        .global rhea_linux64, rhea_linux64_entry, rhea_linux64_end
+        .global rhea_linux64, rhea_linux64_entry, rhea_linux64_cr4, rhea_linux64_end
         .code32
 rhea_linux64:
         cli
@@ -24,7 +24,7 @@ rhea_linux64:
         leal    0x1000(%ebp), %eax
         movl    %eax, %cr3
         movl    %cr4, %eax
-        orl     $0x20, %eax             /* PAE */
+        orl     rhea_linux64_cr4 - rhea_linux64(%ebp), %eax
         movl    %eax, %cr4
         movl    $0xc0000080, %ecx
         rdmsr
@@ -64,6 +64,8 @@ gdt_pointer:
         .balign 8
 rhea_linux64_entry:
         .long   0
+rhea_linux64_cr4:
+        .long   0                       /* PAE, perhaps LA57 */
         .skip   32
 stack:
 rhea_linux64_end:

@@ -273,6 +273,11 @@ static Accel *try_accel(Vm *vm, const Config *cfg, const AccelChoice *choice, Er
     a->mem = vm->memsys;
     a->icount = cfg->icount;
     a->perfmap = cfg->perfmap;
+    if (cfg->perfmap && strcmp(accel_class(a)->name, "tcg")) {
+        error_set(errp, "this engine translates no code (-perfmap)");
+        object_unref(&a->obj);
+        return NULL;
+    }
     if (cfg->icount.on && !accel_class(a)->has_icount) {
         error_set(errp, "this engine cannot count the guest's instructions (-icount)");
         error_hint(errp, "use -accel tcg");

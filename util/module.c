@@ -13,8 +13,8 @@ static const struct {
     const char *name, *package;
 } known[] = {
     {"capstone", "libcapstone4"}, {"cipher", "libnettle8"}, {"des", "libnettle8"},
-    {"png", "libpng16-16"},       {"slirp", "libslirp0"},   {"xz", "liblzma5"},
-    {"zstd", "libzstd1"},
+    {"png", "libpng16-16"},       {"slirp", "libslirp0"},   {"tls", "libgnutls30"},
+    {"xz", "liblzma5"},           {"zstd", "libzstd1"},
 };
 
 /* Of the process, as loaded objects are. */

@@ -241,18 +241,17 @@ static void publish(Linux *l, const char *cmdline)
 
 /*
  * Unpacks the kernel, if that is what it would do itself.  Not for a firmware of the user's
- * choice, which may want the file as it is, nor a CPU without 64-bit mode, nor one with
- * five levels of page tables, which the kernel's own unpacker would turn on.
+ * choice, which may want the file as it is, nor a CPU without 64-bit mode.
  */
-static void unpack_kernel(Linux *l)
+static void unpack_kernel(Linux *l, const char *cmdline)
 {
     const Machine *m = &l->pc->m;
     const Vcpu *v = m->cpus->len ? g_ptr_array_index(m->cpus, 0) : NULL;
-    bool plain = v && cpu_has(&v->cpu, FEAT_80000001_EDX, 1u << 29) &&
-                 !cpu_has(&v->cpu, FEAT_7_0_ECX, 1u << 16);
+    bool long_mode = v && cpu_has(&v->cpu, FEAT_80000001_EDX, 1u << 29);
+    bool la57 = v && cpu_has(&v->cpu, FEAT_7_0_ECX, 1u << 16) && !strstr(cmdline, "no5lvl");
 
-    if (plain && !m->firmware && l->kernel_addr == 0x100000) {
-        l->unpacked = vmlinux_new(l->bytes, l->setup_len, l->pc->below_4g);
+    if (long_mode && !m->firmware && l->kernel_addr == 0x100000) {
+        l->unpacked = vmlinux_new(l->bytes, l->setup_len, l->pc->below_4g, la57);
     }
     if (l->unpacked) {
         l->pc->vmlinux = l->unpacked;
@@ -275,7 +274,7 @@ static bool linux_load(PcMachine *pc, GBytes *bytes, Error **errp)
                   l.cmdline_max);
         return false;
     }
-    unpack_kernel(&l);
+    unpack_kernel(&l, cmdline);
     if (pc->m.initrd) {
         l.initrd_bytes = datafile_map(pc->m.initrd, pc->below_4g, errp);
         if (!l.initrd_bytes) {

@@ -3,6 +3,7 @@
 
 #include "block/zstd-module.h"
 #include "hw/i386/xz-module.h"
+#include "target/i386/cpu.h"
 #include "util/bits.h"
 
 #include <elf.h>
@@ -21,12 +22,13 @@ enum {
     HDR_INIT_SIZE = 0x260,
 };
 #define XLF_KERNEL_64 0x01
+#define XLF_5LEVEL_ENABLED 0x40
 #define STUB_ROOM 0x10000u /* before the kernel: the program, page tables */
-#define TABLES 0x1000u     /* PML4, PDPT, four page directories */
+#define TABLES 0x1000u     /* PML5 if there is one, PML4, PDPT, four page directories */
 #define UNPACKED_MAX (512u * (size_t)MiB)
 #define SEGMENTS_MAX 16u
 
-extern const uint8_t rhea_linux64[], rhea_linux64_entry[], rhea_linux64_end[];
+extern const uint8_t rhea_linux64[], rhea_linux64_entry[], rhea_linux64_cr4[], rhea_linux64_end[];
 
 struct Vmlinux {
     GBytes *file;
@@ -35,7 +37,7 @@ struct Vmlinux {
     uint64_t base, end; /* of the kernel's memory */
     uint8_t *image;     /* as it is loaded at base - STUB_ROOM; pages only while needed */
     size_t image_len;
-    bool filled;
+    bool la57, filled;
 };
 
 /* ---- unpacking ---- */
@@ -142,8 +144,13 @@ static size_t image_size(const Vmlinux *v, const Elf64_Phdr *p, unsigned n)
 
 /* ---- the image ---- */
 /* All of the first 4 GiB at its own place, in pages of 2 MiB. */
-static void make_tables(uint8_t *at, uint64_t addr)
+static void make_tables(uint8_t *at, uint64_t addr, bool la57)
 {
+    if (la57) {
+        st_le64(at, (addr + 0x1000) | 3);
+        at += 0x1000;
+        addr += 0x1000;
+    }
     st_le64(at, (addr + 0x1000) | 3);
     for (unsigned i = 0; i < 4; i++) {
         st_le64(at + 0x1000 + 8 * i, (addr + 0x2000 + 0x1000 * i) | 3);
@@ -158,7 +165,8 @@ static void fill_image(Vmlinux *v, const uint8_t *elf, const Elf64_Phdr *p, unsi
 {
     memcpy(v->image, rhea_linux64, (size_t)(rhea_linux64_end - rhea_linux64));
     st_le32(v->image + (rhea_linux64_entry - rhea_linux64), (uint32_t)entry);
-    make_tables(v->image + TABLES, v->base - STUB_ROOM + TABLES);
+    st_le32(v->image + (rhea_linux64_cr4 - rhea_linux64), v->la57 ? CR4_PAE | CR4_LA57 : CR4_PAE);
+    make_tables(v->image + TABLES, v->base - STUB_ROOM + TABLES, v->la57);
     for (unsigned i = 0; i < n; i++) {
         memcpy(v->image + STUB_ROOM + (p[i].p_paddr - v->base), elf + p[i].p_offset, p[i].p_filesz);
     }
@@ -215,6 +223,7 @@ static bool read_header(Vmlinux *v, const uint8_t *h, size_t len, size_t setup_l
         size < 16 || offset > len - setup_len || size > len - setup_len - offset) {
         return false;
     }
+    v->la57 &= (ld_le16(h + HDR_XLOADFLAGS) & XLF_5LEVEL_ENABLED) != 0;
     v->payload = h + setup_len + offset;
     v->payload_len = size;
     v->unpacked_len = ld_le32(v->payload + size - 4); /* follows whatever the packing is */
@@ -224,13 +233,14 @@ static bool read_header(Vmlinux *v, const uint8_t *h, size_t len, size_t setup_l
            v->base < limit && v->end <= limit && v->end > v->base;
 }
 
-Vmlinux *vmlinux_new(GBytes *bytes, size_t setup_len, uint64_t limit)
+Vmlinux *vmlinux_new(GBytes *bytes, size_t setup_len, uint64_t limit, bool la57)
 {
     size_t len;
     const uint8_t *h = g_bytes_get_data(bytes, &len);
     Vmlinux *v = g_new0(Vmlinux, 1);
 
     v->file = g_bytes_ref(bytes);
+    v->la57 = la57;
     if (len < HDR_INIT_SIZE + 4 || len < setup_len ||
         !read_header(v, h, len, setup_len, MIN(limit, 4 * GiB)) || !make_image(v)) {
         vmlinux_free(v);

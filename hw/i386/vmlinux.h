@@ -19,8 +19,9 @@ typedef struct Vmlinux Vmlinux;
  * NULL: this kernel is to unpack itself, because it is no 64-bit one, its format or packing
  * is not known (or the library for it is not there), or memory ends below `limit` too early.
  * `bytes` is the file, referenced; setup_len the part before the 32-bit code.
+ * la57: the CPU has five levels of page tables; a kernel that knows them starts with them.
  */
-Vmlinux *vmlinux_new(GBytes *bytes, size_t setup_len, uint64_t limit);
+Vmlinux *vmlinux_new(GBytes *bytes, size_t setup_len, uint64_t limit, bool la57);
 void vmlinux_free(Vmlinux *v);
 /* Where it is to be loaded and started, and the end of the memory that it will use. */
 uint32_t vmlinux_addr(const Vmlinux *v);

@@ -66,7 +66,7 @@ static GByteArray *pack(const void *data, size_t len)
 static Vmlinux *try_image(GByteArray *a, uint64_t limit)
 {
     g_autoptr(GBytes) b = g_byte_array_free_to_bytes(a);
-    return vmlinux_new(b, SETUP, limit);
+    return vmlinux_new(b, SETUP, limit, false);
 }
 
 static Vmlinux *try_kernel(const Kernel *k)
