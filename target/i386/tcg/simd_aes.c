@@ -101,17 +101,17 @@ static Lane add_key(Lane s, const Lane *key)
     return s;
 }
 
-SIMD_BLOCKS(aesenc, {
+SIMD_BLOCKS_HOST(aesenc, "aes", "aesenc", {
     Lane s = shift_sub(&x);
     r = add_key(mix_columns(&s), &y);
 })
-SIMD_BLOCKS(aesenclast, r = add_key(shift_sub(&x), &y))
-SIMD_BLOCKS(aesdec, {
+SIMD_BLOCKS_HOST(aesenclast, "aes", "aesenclast", r = add_key(shift_sub(&x), &y))
+SIMD_BLOCKS_HOST(aesdec, "aes", "aesdec", {
     Lane s = inv_shift_sub(&x);
     r = add_key(inv_mix_columns(&s), &y);
 })
-SIMD_BLOCKS(aesdeclast, r = add_key(inv_shift_sub(&x), &y))
-SIMD_BLOCKS(aesimc, r = inv_mix_columns(&y))
+SIMD_BLOCKS_HOST(aesdeclast, "aes", "aesdeclast", r = add_key(inv_shift_sub(&x), &y))
+SIMD_BLOCKS_HOST(aesimc, "aes", "aesimc", r = inv_mix_columns(&y))
 
 static uint32_t sub_word(uint32_t v)
 {
@@ -127,7 +127,30 @@ SIMD_BLOCKS(
     })
 
 /* imm[0] and imm[4] choose the halves. */
-SIMD_BLOCKS(pclmulqdq, {
+static void soft_pclmulqdq(SIMD_ARGS);
+void simd_pclmulqdq(SIMD_ARGS)
+{
+    switch (ctl.imm & 0x11) {
+    case 0x00: {
+        HOST_BLOCKS("pclmul", "pclmulqdq $0x00,")
+        break;
+    }
+    case 0x01: {
+        HOST_BLOCKS("pclmul", "pclmulqdq $0x01,")
+        break;
+    }
+    case 0x10: {
+        HOST_BLOCKS("pclmul", "pclmulqdq $0x10,")
+        break;
+    }
+    default: {
+        HOST_BLOCKS("pclmul", "pclmulqdq $0x11,")
+        break;
+    }
+    }
+    soft_pclmulqdq(cpu, dst, a, b, ctl);
+}
+SIMD_BLOCKS_NAMED(static void soft_pclmulqdq, {
     uint64_t m = x.u64[ctl.imm & 1];
     uint64_t q = y.u64[ctl.imm >> 4 & 1];
     uint64_t low = 0;

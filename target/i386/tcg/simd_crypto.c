@@ -30,7 +30,30 @@ static uint32_t sha1_f(unsigned kind, uint32_t b, uint32_t c, uint32_t d)
 }
 
 /* x: A to D, y: four message words, to the first of which E was added. */
-SIMD_BLOCKS(sha1rnds4, {
+static void soft_sha1rnds4(SIMD_ARGS);
+void simd_sha1rnds4(SIMD_ARGS)
+{
+    switch (ctl.imm & 3) {
+    case 0: {
+        HOST_BLOCKS("sha", "sha1rnds4 $0,")
+        break;
+    }
+    case 1: {
+        HOST_BLOCKS("sha", "sha1rnds4 $1,")
+        break;
+    }
+    case 2: {
+        HOST_BLOCKS("sha", "sha1rnds4 $2,")
+        break;
+    }
+    default: {
+        HOST_BLOCKS("sha", "sha1rnds4 $3,")
+        break;
+    }
+    }
+    soft_sha1rnds4(cpu, dst, a, b, ctl);
+}
+SIMD_BLOCKS_NAMED(static void soft_sha1rnds4, {
     static const uint32_t k[4] = {0x5a827999, 0x6ed9eba1, 0x8f1bbcdc, 0xca62c1d6};
     uint32_t s[5] = {x.u32[3], x.u32[2], x.u32[1], x.u32[0], 0};
     for (unsigned i = 0; i < 4; i++) {
@@ -46,17 +69,17 @@ SIMD_BLOCKS(sha1rnds4, {
         r.u32[3 - i] = s[i];
     }
 })
-SIMD_BLOCKS(sha1nexte, {
+SIMD_BLOCKS_HOST(sha1nexte, "sha", "sha1nexte", {
     r = y;
     r.u32[3] += rol(x.u32[3], 30);
 })
-SIMD_BLOCKS(sha1msg1, {
+SIMD_BLOCKS_HOST(sha1msg1, "sha", "sha1msg1", {
     r.u32[3] = x.u32[1] ^ x.u32[3];
     r.u32[2] = x.u32[0] ^ x.u32[2];
     r.u32[1] = y.u32[3] ^ x.u32[1];
     r.u32[0] = y.u32[2] ^ x.u32[0];
 })
-SIMD_BLOCKS(sha1msg2, {
+SIMD_BLOCKS_HOST(sha1msg2, "sha", "sha1msg2", {
     r.u32[3] = rol(x.u32[3] ^ y.u32[2], 1);
     r.u32[2] = rol(x.u32[2] ^ y.u32[1], 1);
     r.u32[1] = rol(x.u32[1] ^ y.u32[0], 1);
@@ -76,7 +99,24 @@ static uint32_t sigma1(uint32_t v)
 }
 
 /* x: C D G H, y: A B E F; two words with their constants in XMM0. */
-SIMD_BLOCKS(sha256rnds2, {
+static void soft_sha256rnds2(SIMD_ARGS);
+void simd_sha256rnds2(SIMD_ARGS)
+{
+#ifdef __x86_64__
+    if (!ctl.soft && __builtin_cpu_supports("sha")) {
+        HostBlock p, q, xmm0;
+        memcpy(&p, a, 16);
+        memcpy(&q, b, 16);
+        memcpy(&xmm0, &cpu->vec[0], 16);
+        register HostBlock k __asm__("xmm0") = xmm0;
+        __asm__("sha256rnds2 %%xmm0, %1, %0" : "+x"(p) : "x"(q), "x"(k));
+        memcpy(dst, &p, 16);
+        return;
+    }
+#endif
+    soft_sha256rnds2(cpu, dst, a, b, ctl);
+}
+SIMD_BLOCKS_NAMED(static void soft_sha256rnds2, {
     uint32_t s[8] = {y.u32[3], y.u32[2], x.u32[3], x.u32[2],
                      y.u32[1], y.u32[0], x.u32[1], x.u32[0]};
     for (unsigned i = 0; i < 2; i++) {
@@ -93,10 +133,11 @@ SIMD_BLOCKS(sha256rnds2, {
     r.u32[1] = s[4];
     r.u32[0] = s[5];
 })
-SIMD_BLOCKS(
-    sha256msg1, for (unsigned i = 0; i < 4;
-                     i++) { r.u32[i] = x.u32[i] + sigma0(i < 3 ? x.u32[i + 1] : y.u32[0]); })
-SIMD_BLOCKS(sha256msg2, {
+SIMD_BLOCKS_HOST(
+    sha256msg1, "sha", "sha256msg1", for (unsigned i = 0; i < 4; i++) {
+        r.u32[i] = x.u32[i] + sigma0(i < 3 ? x.u32[i + 1] : y.u32[0]);
+    })
+SIMD_BLOCKS_HOST(sha256msg2, "sha", "sha256msg2", {
     r.u32[0] = x.u32[0] + sigma1(y.u32[2]);
     r.u32[1] = x.u32[1] + sigma1(y.u32[3]);
     r.u32[2] = x.u32[2] + sigma1(r.u32[0]);
@@ -136,8 +177,9 @@ static uint8_t affine(uint64_t matrix, uint8_t v, uint8_t add)
     return (uint8_t)r;
 }
 
-SIMD_BLOCKS(
-    gf2p8mulb, for (unsigned i = 0; i < 16; i++) { r.u8[i] = gf_mul(x.u8[i], y.u8[i]); })
+SIMD_BLOCKS_HOST(
+    gf2p8mulb, "gfni", "gf2p8mulb",
+    for (unsigned i = 0; i < 16; i++) { r.u8[i] = gf_mul(x.u8[i], y.u8[i]); })
 SIMD_BLOCKS(
     gf2p8affineqb,
     for (unsigned i = 0; i < 16; i++) { r.u8[i] = affine(y.u64[i / 8], x.u8[i], ctl.imm); })

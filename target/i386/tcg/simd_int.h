@@ -41,8 +41,9 @@ static inline void lane_put(Vec *v, unsigned off, const Lane *l, unsigned len)
 }
 
 /* for each block: x = a's, y = b's; `body` fills r. */
-#define SIMD_BLOCKS(name, ...)                                       \
-    void simd_##name(SIMD_ARGS)                                      \
+#define SIMD_BLOCKS(name, ...) SIMD_BLOCKS_NAMED(void simd_##name, __VA_ARGS__)
+#define SIMD_BLOCKS_NAMED(declaration, ...)                          \
+    declaration(SIMD_ARGS)                                           \
     {                                                                \
         for (unsigned off_ = 0; off_ < ctl.len; off_ += 16) {        \
             const Lane x = lane_get(a, off_), y = lane_get(b, off_); \
@@ -63,6 +64,36 @@ static inline void lane_put(Vec *v, unsigned off, const Lane *l, unsigned len)
             (void)q;                                          \
             r.f[i] = (__typeof__(r.f[0]))(expr);              \
         })
+
+/*
+ * The host's instruction where it has it (`feature` as __builtin_cpu_supports() wants it):
+ * a = a `insn` b for each block.  Integers only: no state comes into it.
+ */
+#ifdef __x86_64__
+typedef long long HostBlock __attribute__((vector_size(16)));
+#define HOST_BLOCKS(feature, insn)                         \
+    if (!ctl.soft && __builtin_cpu_supports(feature)) {    \
+        for (unsigned off = 0; off < ctl.len; off += 16) { \
+            HostBlock p, q;                                \
+            memcpy(&p, a->u8 + off, 16);                   \
+            memcpy(&q, b->u8 + off, 16);                   \
+            __asm__(insn " %1, %0" : "+x"(p) : "x"(q));    \
+            memcpy(dst->u8 + off, &p, 16);                 \
+        }                                                  \
+        return;                                            \
+    }
+#else
+#define HOST_BLOCKS(feature, insn)
+#endif
+/* SIMD_BLOCKS for those. */
+#define SIMD_BLOCKS_HOST(name, feature, insn, ...) \
+    static void soft_##name(SIMD_ARGS);            \
+    void simd_##name(SIMD_ARGS)                    \
+    {                                              \
+        HOST_BLOCKS(feature, insn)                 \
+        soft_##name(cpu, dst, a, b, ctl);          \
+    }                                              \
+    SIMD_BLOCKS_NAMED(static void soft_##name, __VA_ARGS__)
 
 static inline int sat_i8(int v)
 {
