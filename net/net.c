@@ -199,6 +199,20 @@ static char *netdev_kinds(const char *wanted, const char **near)
     return all;
 }
 
+const TypeInfo *netdev_find_type(const char *kind, Error **errp)
+{
+    g_autofree char *type = g_strdup_printf("netdev-%s", kind);
+    const TypeInfo *t = type_find(type);
+    if (!t || t->abstract || !type_is_a(t, TYPE_NETDEV)) {
+        const char *near;
+        g_autofree char *all = netdev_kinds(kind, &near);
+        error_set(errp, "there is no network backend type '%s'", kind);
+        error_hint(errp, "available: %s", *all ? all : "none in this build");
+        return NULL;
+    }
+    return t;
+}
+
 Object *netdev_new(Object *root, const char *id, Json *options, EventLoop *loop, Error **errp)
 {
     static const char *const ignore[] = {"type", "id", NULL};
@@ -212,16 +226,11 @@ Object *netdev_new(Object *root, const char *id, Json *options, EventLoop *loop,
         error_set(errp, "there is already a network backend '%s'", id);
         return NULL;
     }
-    g_autofree char *type = g_strdup_printf("netdev-%s", kind);
-    const TypeInfo *t = type_find(type);
-    if (!t || t->abstract || !type_is_a(t, TYPE_NETDEV)) {
-        const char *near;
-        g_autofree char *all = netdev_kinds(kind, &near);
-        error_set(errp, "there is no network backend type '%s'", kind);
-        error_hint(errp, "available: %s", *all ? all : "none in this build");
+    const TypeInfo *t = netdev_find_type(kind, errp);
+    if (!t) {
         return NULL;
     }
-    Object *obj = object_new(type);
+    Object *obj = object_new(t->name);
     Netdev *nd = (Netdev *)obj;
     nd->loop = loop;
     nd->id = g_strdup(id);

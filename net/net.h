@@ -73,6 +73,8 @@ void net_default_mac(Object *root, uint8_t mac[6]);
 /* The backend's client, for connecting; asserts it is a netdev. */
 NetClient *netdev_client(Object *netdev);
 
+/* The type behind -netdev KIND; NULL and an error if there is none. */
+const TypeInfo *netdev_find_type(const char *kind, Error **errp);
 /* -netdev / netdev_add; the object is complete and below /netdevs on return. */
 Object *netdev_new(Object *root, const char *id, Json *options, EventLoop *loop, Error **errp);
 bool netdev_del(Object *root, const char *id, Error **errp);

@@ -77,6 +77,9 @@ bool type_each_property(const TypeInfo *t, bool (*fn)(const Property *p, void *o
                         void *opaque);
 const Property *type_property(const TypeInfo *t, const char *name);
 
+/* The type that -object and object-add make by that name; NULL and an error if there is none. */
+const TypeInfo *object_type_for_users(const char *name, Error **errp);
+
 /* ---- life ---- */
 /* `type` must exist and be concrete (assert); for user input use object_try_new. */
 Object *object_new(const char *type);
@@ -217,6 +220,12 @@ char *property_describe(const Property *p);
  */
 bool object_set_from(Object *obj, const Json *values, const char *const *ignore, void *text,
                      Error **errp);
+/*
+ * Would object_set_from() find mistakes in the text?  Names and values are tried on an object
+ * made for that; links, and properties with a function of their own, are left to later.
+ */
+bool object_check_from(const TypeInfo *t, const Json *values, const char *const *ignore, void *text,
+                       Error **errp);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(Object, object_unref)
 

@@ -623,6 +623,28 @@ bool object_set_from(Object *obj, const Json *values, const char *const *ignore,
     return ok || option_check(text, errp);
 }
 
+bool object_check_from(const TypeInfo *t, const Json *values, const char *const *ignore, void *text,
+                       Error **errp)
+{
+    Object *obj = object_new(t->name);
+
+    for (size_t i = 0; i < json_length(values); i++) {
+        const char *key = json_key_at(values, i);
+        const Property *p = type_property(t, key);
+        g_autoptr(Error) err = NULL;
+
+        if (g_strv_contains(ignore, key) ||
+            (p && (p->kind == PROP_LINK || p->kind == PROP_CUSTOM))) {
+            continue;
+        }
+        if (!set_reason(obj, key, json_value_at(values, i), &p, &err)) {
+            option_mistake(text, key, "%s", error_message(err));
+        }
+    }
+    object_unref(obj);
+    return option_check(text, errp);
+}
+
 /* ---- reading ---- */
 
 static Json *array_to_json(const PropArray *a)

@@ -3,6 +3,7 @@
 #include "qapi/qapi-commands.h"
 #include "qom/object.h"
 #include "util/bits.h"
+#include "util/option.h"
 
 #include <string.h>
 
@@ -160,6 +161,21 @@ static const char *nearest_creatable(const char *name)
     return nearest_word(name, (const char *const *)names->pdata);
 }
 
+const TypeInfo *object_type_for_users(const char *name, Error **errp)
+{
+    const TypeInfo *t = type_find(name);
+    if (!t || !t->user_creatable || t->abstract) {
+        const char *near = nearest_creatable(name);
+        error_set(errp, "There is no object type '%s'", name);
+        if (near) {
+            error_hint(errp, "did you mean '%s'?", near);
+        }
+        error_hint(errp, "'-object help' lists them");
+        return NULL;
+    }
+    return t;
+}
+
 bool qmp_object_add(Object *root, const Json *args, Error **errp)
 {
     static const char *const own[] = {"qom-type", "id", NULL};
@@ -168,18 +184,10 @@ bool qmp_object_add(Object *root, const Json *args, Error **errp)
         error_set(errp, "Parameter '%s' is missing", type ? "id" : "qom-type");
         return false;
     }
-    const TypeInfo *t = type_find(type);
-    if (!t || !t->user_creatable || t->abstract) {
-        const char *near = nearest_creatable(type);
-        error_set(errp, "There is no object type '%s'", type);
-        if (near) {
-            error_hint(errp, "did you mean '%s'?", near);
-        }
-        error_hint(errp, "'-object help' lists them");
+    if (!object_type_for_users(type, errp)) {
         return false;
     }
-    if (!g_ascii_isalpha(*id) || strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                            "0123456789-._") != strlen(id)) {
+    if (!parse_id(id)) {
         error_set(errp, "Parameter 'id' expects an identifier");
         return false;
     }

@@ -57,21 +57,6 @@ static void setup_logging(Cmdline *c)
     }
 }
 
-/* Drivers that do not exist are found before anything is made. */
-static void check_drivers(Cmdline *c)
-{
-    CMDLINE_EACH(c, OPT_DEVICE, g)
-    {
-        const char *driver = json_get_str(option_values(g->text), "driver");
-        g_autoptr(GString) ignored = g_string_new(NULL);
-        Error *err = NULL;
-        if (driver && !device_print_help(driver, ignored, &err)) {
-            error_prefix(&err, "-device %s: ", g->arg);
-            cmdline_error(c, err);
-        }
-    }
-}
-
 static _Noreturn void fail(Cmdline *c)
 {
     cmdline_report(c);
@@ -138,7 +123,7 @@ int main(int argc, char **argv)
         return 0;
     }
     config_read(&cfg, c);
-    check_drivers(c);
+    check_options(&cfg, c);
     if (!c->errors->len) {
         setup_logging(c);
     }

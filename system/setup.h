@@ -54,6 +54,8 @@ void config_free(Config *cfg);
 void config_read(Config *cfg, Cmdline *c);
 /* -smp, -m, -numa, -boot, -rtc: config-machine.c */
 void config_read_machine(Config *cfg, Cmdline *c);
+/* Names and values of properties: what can be wrong before anything is made. check.c */
+void check_options(const Config *cfg, Cmdline *c);
 /* Prints what some "help" asks for; true: that was all the user wanted. */
 bool print_help_if_asked(Cmdline *c);
 

@@ -92,6 +92,20 @@ static Device *make(const TypeInfo *t, Machine *m, const char *id, const Json *v
     return dev;
 }
 
+bool device_check(const Json *values, void *text, Error **errp)
+{
+    const char *driver = json_get_str(values, "driver");
+    Error *err = NULL;
+    const TypeInfo *t = driver ? find_driver(driver, &err) : NULL;
+
+    if (err) {
+        mistake(text, "driver", error_message(err), errp);
+        error_free(err);
+        return false;
+    }
+    return !t || object_check_from(t, values, reserved_keys, text, errp);
+}
+
 Device *device_add(Machine *m, const Json *values, void *text, Error **errp)
 {
     const char *driver, *id, *bus_id;

@@ -92,6 +92,11 @@ bool device_realize_child(Device *dev, Device *parent, const char *name, Bus *bu
 void device_unrealize(Device *dev); /* and out of the tree */
 void device_reset(Device *dev);     /* it, then what sits on its buses */
 /*
+ * Are the driver and the properties' names and values of a -device right, as far as they can
+ * be judged before there is a machine?  Mistakes are noted in `text`.
+ */
+bool device_check(const Json *values, void *text, Error **errp);
+/*
  * Makes a device as -device and device_add say it: "driver", "id", "bus", and properties.
  * `text` (or NULL) is the option the values came from, for underlined mistakes.
  * The tree owns what is returned.

@@ -31,6 +31,11 @@ static void test_all_at_once(void)
     REFUSED("-nosuch -machine nosuch -m 12Q -smp 3,cores=2 -device e1000x -boot order=z",
             "-nosuch: there is no such option", "no machine type 'nosuch'", "12Q", "maxcpus (3)",
             "did you mean 'e1000'?", "-boot order=z");
+    REFUSED("-machine q35,smm=maybe -accel tcg,tb-sise=1 -object iothread,id=i,x=1 "
+            "-netdev user,id=n,hosttfwd=1 -nic user,model=e1000,ipv4=perhaps -device e1000,mca=1 "
+            "-device virtio-blk-pci,drive=nosuch,scsi=7,serial=x -object nosuch,id=n",
+            "smm=maybe", "did you mean 'tb-size'?", "iothread,id=i,x=1", "did you mean 'hostfwd'?",
+            "ipv4=perhaps", "did you mean 'mac'?", "no object type 'nosuch'");
 }
 
 static void test_mistakes(void)
