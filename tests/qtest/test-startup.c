@@ -295,7 +295,10 @@ static void test_qmp_queries(void)
         const char *name = json_get_str(json_at(commands, i), "name");
         if (g_str_has_prefix(name, "query-") && strcmp(name, "query-qmp-schema")) {
             g_autoptr(Json) r = qtest_qmp_try(q, name, NULL);
-            g_assert_nonnull(json_get(r, "return"));
+            const Json *e = json_get(r, "error");
+            if (e && !strstr(json_get_str(e, "desc"), "is missing")) { /* it wants arguments */
+                g_error("%s: %s", name, json_get_str(e, "desc"));
+            }
             n++;
         }
     }
