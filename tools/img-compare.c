@@ -9,7 +9,7 @@
 
 /* ---- compare ---- */
 
-#define CHUNK (2u << 20)
+#define CHUNK (512u << 10)
 #define WORKERS 4u
 
 static const ToolOption compare_options[] = {

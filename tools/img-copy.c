@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 /* Bytes of one request; compressed clusters come in smaller ones, for more workers. */
-#define CHUNK (2u << 20)
+#define CHUNK (512u << 10)
 
 typedef struct Copier {
     ImgCopy *c;

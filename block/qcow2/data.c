@@ -95,6 +95,17 @@ static int read_claimed(Qcow2 *s, uint64_t off, const IoVec *v)
             return read_mapped(s, off, &m, v);
         }
         IoVec part;
+        if (m.kind == QCOW2_PACKED && !((off + pos) & (s->cluster_size - 1)) &&
+            v->size - pos >= s->cluster_size * 2) {
+            iovec_slice(&part, v, pos, v->size - pos);
+            int64_t done = qcow2_unpack_run(s, off + pos, &part);
+            iovec_free(&part);
+            if (done) {
+                ret = done < 0 ? (int)done : 0;
+                pos += done > 0 ? (size_t)done : 0;
+                continue;
+            }
+        }
         iovec_slice(&part, v, pos, (size_t)m.len);
         ret = read_mapped(s, off + pos, &m, &part);
         iovec_free(&part);

@@ -91,6 +91,104 @@ int qcow2_unpack(Qcow2 *s, uint64_t entry, const uint8_t **data)
     return keep_unpacked(s, entry, u.out, data);
 }
 
+/* ---- many at a time: one request for what lies together, one trip to a worker ---- */
+
+#define MAX_RUN 32u
+
+typedef struct UnpackRun {
+    Unpack one[MAX_RUN];
+    uint64_t at[MAX_RUN]; /* offset in the file */
+    unsigned n;
+} UnpackRun;
+
+static int unpack_run(void *opaque)
+{
+    UnpackRun *r = opaque;
+    int ret = 0;
+    for (unsigned i = 0; ret == 0 && i < r->n; i++) {
+        ret = unpack_work(&r->one[i]);
+    }
+    return ret;
+}
+
+/* Whole compressed clusters from `off` on, at most `len` bytes of them. Under `lock`. */
+static int collect_run(Qcow2 *s, uint64_t off, uint64_t len, UnpackRun *r)
+{
+    int ret = 0;
+    for (r->n = 0; r->n < MAX_RUN && len >= s->cluster_size; r->n++) {
+        Qcow2Map m;
+        uint64_t packed;
+        ret = qcow2_map(s, off, s->cluster_size, &m);
+        if (ret < 0 || m.kind != QCOW2_PACKED) {
+            break;
+        }
+        qcow2_packed_extent(s, m.entry, &r->at[r->n], &packed);
+        r->one[r->n] =
+            (Unpack){.compression = s->compression, .in_len = packed, .out_len = s->cluster_size};
+        off += s->cluster_size;
+        len -= s->cluster_size;
+    }
+    return ret;
+}
+
+/* Reads the packed bytes into one buffer, which is returned. */
+static uint8_t *fetch_run(Qcow2 *s, UnpackRun *r, int *error)
+{
+    uint64_t low = UINT64_MAX, high = 0, sum = 0;
+    for (unsigned i = 0; i < r->n; i++) {
+        low = MIN(low, r->at[i]);
+        high = MAX(high, r->at[i] + r->one[i].in_len);
+        sum += r->one[i].in_len;
+    }
+    bool together = high - low <= sum * 2;
+    uint8_t *in = g_try_malloc(together ? high - low : sum);
+    *error = in ? 0 : -ENOMEM;
+    if (in && together) {
+        *error = node_pread(s->n->file, low, in, high - low);
+    }
+    uint8_t *pos = in;
+    for (unsigned i = 0; in && i < r->n; i++) {
+        if (together) {
+            r->one[i].in = in + (r->at[i] - low);
+            continue;
+        }
+        r->one[i].in = pos;
+        pos += r->one[i].in_len;
+        if (*error == 0) {
+            *error = node_pread(s->n->file, r->at[i], (uint8_t *)r->one[i].in, r->one[i].in_len);
+        }
+    }
+    return in;
+}
+
+int64_t qcow2_unpack_run(Qcow2 *s, uint64_t off, const IoVec *v)
+{
+    UnpackRun r;
+    fiber_mutex_lock(&s->lock);
+    int ret = collect_run(s, off, v->size, &r);
+    fiber_mutex_unlock(&s->lock);
+    if (ret < 0 || r.n < 2) {
+        return ret;
+    }
+    size_t total = (size_t)r.n << s->cluster_bits;
+    /* Mostly the reader's buffer is of one piece: straight into it. */
+    bool direct = v->iov[0].iov_len >= total;
+    uint8_t *out = direct ? v->iov[0].iov_base : g_try_malloc(total);
+    uint8_t *in = out ? fetch_run(s, &r, &ret) : NULL;
+    for (unsigned i = 0; in && i < r.n; i++) {
+        r.one[i].out = out + ((size_t)i << s->cluster_bits);
+    }
+    ret = !in ? -ENOMEM : ret < 0 ? ret : node_run_blocking(s->n, unpack_run, &r);
+    if (ret == 0 && !direct) {
+        iov_from_buf(v->iov, v->n, 0, out, total);
+    }
+    g_free(in);
+    if (!direct) {
+        g_free(out);
+    }
+    return ret < 0 ? ret : (int64_t)total;
+}
+
 /* ---- writing ---- */
 
 typedef struct Pack {

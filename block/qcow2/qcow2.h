@@ -360,6 +360,11 @@ int qcow2_make_empty(BlockNode *n, Error **errp);
 /* pack.c: compressed clusters */
 /* `data` is borrowed until the next call or yield */
 int qcow2_unpack(Qcow2 *s, uint64_t entry, const uint8_t **data);
+/*
+ * Several whole clusters at once, as many as are compressed from `off` (the start of one) on:
+ * bytes read; 0: fewer than two.
+ */
+int64_t qcow2_unpack_run(Qcow2 *s, uint64_t off, const IoVec *v);
 /* Whole clusters (or up to the disk's end), stored compressed where that makes them smaller. */
 int qcow2_write_packed(Qcow2 *s, uint64_t off, const IoVec *v);
 /* Under `lock`: the cluster is free again, so what was unpacked from it is no longer true. */
