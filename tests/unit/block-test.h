@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define MEM_MAX (256u << 20) /* a disk in memory is full then */
+
 typedef struct MemWrite {
     uint64_t off, len;
     uint8_t *data; /* NULL: a flush */
@@ -103,6 +105,7 @@ static inline void mem_note(uint64_t off, uint64_t len, const uint8_t *data)
 static inline int mem_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
 {
     int ret = mem_step(n);
+    ret = ret == 0 && off + v->size > MEM_MAX ? -ENOSPC : ret;
     if (ret == 0) {
         mem_reserve(&bt->mem, off + v->size);
         iov_to_buf(v->iov, v->n, 0, bt->mem.data + off, v->size);
@@ -136,6 +139,7 @@ static inline int mem_truncate(BlockNode *n, uint64_t size, BlockPrealloc preall
 {
     MemStore *m = &bt->mem;
     int ret = mem_step(n);
+    ret = ret == 0 && size > MEM_MAX ? -EFBIG : ret;
     if (ret < 0) {
         error_set_errno(errp, -ret, "cannot resize");
         return ret;
