@@ -486,6 +486,9 @@ uint64_t tcg_block_flags(const CPUX86 *cpu)
     if (!(f & HF_CS64) && cpu->segs[SEG_CS].limit != UINT32_MAX) {
         f |= BLOCK_CS_LIMIT;
     }
+    if ((cpu->mxcsr & MXCSR_MASKS) != MXCSR_MASKS) {
+        f |= BLOCK_SOFT_FP;
+    }
     return f;
 }
 

@@ -60,8 +60,9 @@ static inline const uint16_t *block_starts(const Block *b)
 /* Beyond hflags in the key: code segment limit below 4 GiB; translated one by one. */
 #define BLOCK_CS_LIMIT ((uint64_t)1 << 40)
 #define BLOCK_ONE_INSN ((uint64_t)1 << 41)
-#define BLOCK_BREAK ((uint64_t)1 << 42) /* the debugger has a breakpoint at its start */
-#define BLOCK_ALONE ((uint64_t)1 << 43) /* see TcgCpu.debug_flags */
+#define BLOCK_BREAK ((uint64_t)1 << 42)   /* the debugger has a breakpoint at its start */
+#define BLOCK_ALONE ((uint64_t)1 << 43)   /* see TcgCpu.debug_flags */
+#define BLOCK_SOFT_FP ((uint64_t)1 << 44) /* MXCSR unmasks exceptions */
 /*
  * Such blocks are one instruction long and run one at a time from the run loop: they are
  * never linked to nor in the jump cache.  Whoever has one from tcg_find_block() while
@@ -165,6 +166,8 @@ typedef struct TcgCpu {
     uint32_t store_info;
     uint64_t store_linear; /* a store that waits in `buffer` */
     uintptr_t jit_ret;     /* where it called C; 0: it is not running */
+    uint8_t vec_level;     /* vector registers in the host's (jit-vec.c) */
+    uint32_t host_mxcsr;   /* C's */
     alignas(64) uint8_t buffer[64];
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
     JumpEntry jump[JUMP_SIZE];
@@ -388,6 +391,7 @@ static inline unsigned tcg_jump_index(uint64_t rip)
     page ^= page >> 6;
     return (unsigned)((page & 63) << 6 | ((rip ^ rip >> 6) & 63));
 }
+#define MXCSR_MASKS 0x1f80u
 /* What besides the address must be the same for an entry to be valid; never 0. */
 static inline uint64_t tcg_jump_key(uint64_t flags, uint64_t gen_bits)
 {

@@ -106,6 +106,7 @@ static void skip(JitCtx *j, unsigned i)
     }
     /* What follows may be reached on two ways: nothing but memory is sure. */
     j->fs = (FlagState){.mem = true};
+    j->vec = 0;
     unsigned to = i + 1 + (unsigned)op->imm;
     g_assert(to <= j->n);
     uint8_t *from = asm_jcc(&j->a, op->op == IR_SKIP ? op->sub : CC_E);

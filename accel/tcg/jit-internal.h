@@ -52,12 +52,13 @@ typedef struct JitCtx JitCtx;
 typedef void MemFn(JitCtx *j, const IrOp *op);
 
 typedef enum ColdKind {
-    COLD_LOAD,  /* a TLB miss: come back with RAX = host address */
-    COLD_STORE, /* the same, or do it in a buffer and write that */
-    COLD_CALL,  /* call a stub with the operation, then resume */
-    COLD_LEAVE, /* rest of the instruction, then leave the block */
-    COLD_EXIT,  /* an exit that can be linked */
-    COLD_STUB,  /* RAX = guest address, then go to a stub */
+    COLD_LOAD,    /* a TLB miss: come back with RAX = host address */
+    COLD_STORE,   /* the same, or do it in a buffer and write that */
+    COLD_CALL,    /* call a stub with the operation, then resume */
+    COLD_LEAVE,   /* rest of the instruction, then leave the block */
+    COLD_EXIT,    /* an exit that can be linked */
+    COLD_STUB,    /* RAX = guest address, then go to a stub */
+    COLD_VECTORS, /* load the vector registers, at level `slot` */
 } ColdKind;
 
 typedef struct Cold {
@@ -71,6 +72,7 @@ typedef struct Cold {
     MemFn *fn;
     uint32_t info;
     uint64_t rip;
+    uint8_t vec; /* JitCtx.vec there */
     FlagState before, done;
 } Cold;
 #define COLD_MAX 1024
@@ -92,6 +94,9 @@ typedef enum JitStub {
     STUB_LOOKUP32,
     STUB_NO_CODE, /* RAX: guest address; leaves */
     STUB_DYNAMIC, /* goes on at CPUX86.rip, with a look at everything */
+    STUB_VEC1,    /* vector registers to level 1, from 0; keeps flags and registers */
+    STUB_VEC2,    /* to level 2, from 0 */
+    STUB_VEC12,   /* to level 2, from 0 or 1; changes flags */
     STUB_COUNT
 } JitStub;
 
@@ -101,6 +106,8 @@ struct Jit {
     uint8_t *next, *first; /* in rw: free room; after the stubs */
     uint8_t *stub[STUB_COUNT];
     uint64_t (*enter)(void *biased_cpu, const void *code);
+    uint32_t host[FEATURE_WORDS]; /* what the host's CPU can do, as far as it matters */
+    bool avx;                     /* with the operating system's support */
     JitCtx *ctx;
 };
 
@@ -114,6 +121,7 @@ struct JitCtx {
     unsigned n_cold;
     bool never;                          /* something that is left to the interpreter */
     bool in_cold;                        /* emitting cold code */
+    uint8_t vec;                         /* TcgCpu.vec_level is this at least */
     uint8_t live[BLOCK_MAX_OPS + 1];     /* flags needed before each operation */
     uint8_t *join[BLOCK_MAX_OPS + 1][2]; /* jumps to be patched to operation n */
     Cold cold[COLD_MAX];
@@ -171,6 +179,8 @@ unsigned jit_flow_op(JitCtx *j, unsigned i);
 unsigned jit_vector_op(JitCtx *j, unsigned i);
 /* `op` on [RAX] or a register: d op= b or imm; emits just the host instruction. */
 void jit_alu_mem(JitCtx *j, const IrOp *op, unsigned size);
+
+void jit_vec_probe_host(Jit *jit);
 
 /* ---- driver (jit.c) ---- */
 Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i);

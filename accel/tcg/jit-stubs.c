@@ -7,8 +7,67 @@ static Opnd home(unsigned guest)
     return asm_mem(H_RBP, (int32_t)(8 * guest) - JIT_BIAS);
 }
 
-static void spill(Asm *a)
+static Opnd vector_home(unsigned i)
 {
+    return asm_mem(H_RBP, CPU_OFF(vec[0]) + (int32_t)sizeof(Vec) * (int32_t)i);
+}
+
+/* MOVAPS or, for 32 bytes, VMOVAPS of all vector registers to (from) their homes. */
+static void move_vectors(Asm *a, bool wide, bool to_memory)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        Opnd m = vector_home(i);
+        unsigned op = to_memory ? 0x29 : 0x28;
+        if (!wide) {
+            asm_rm_prefix(a, 0, 4, 0, OP_0F | op, i, m);
+            continue;
+        }
+        asm_8(a, 0xc4);
+        asm_8(a, (~asm_rex(0, i, m) & 7) << 5 | 1);
+        asm_8(a, 0x7c); /* vvvv = 1111, L = 1 */
+        asm_8(a, op);
+        asm_modrm(a, i, m);
+    }
+}
+
+static void mxcsr(Asm *a, bool save, Opnd m)
+{
+    asm_rm_prefix(a, 0, 4, 0, OP_0F | 0xae, save ? 3 : 2, m);
+}
+
+/* Vector registers and MXCSR back to the state, if they are here; changes flags. */
+static void spill_vectors(Asm *a, bool avx)
+{
+    Opnd level = asm_mem(H_RBP, TC_OFF(vec_level));
+    asm_alu_imm(a, 7, 1, level, 1);
+    uint8_t *none = asm_jcc(a, CC_B), *wide = avx ? asm_jcc(a, CC_NE) : NULL, *done = NULL;
+    move_vectors(a, false, true);
+    if (avx) {
+        done = asm_jmp(a);
+        asm_here(a, wide);
+        move_vectors(a, true, true);
+        asm_8(a, 0xc5); /* VZEROUPPER: C has no use for the upper halves */
+        asm_8(a, 0xf8);
+        asm_8(a, 0x77);
+        asm_here(a, done);
+    }
+    mxcsr(a, true, asm_mem(H_RBP, CPU_OFF(mxcsr)));
+    mxcsr(a, false, asm_mem(H_RBP, TC_OFF(host_mxcsr)));
+    asm_store_imm(a, 1, level, 0);
+    asm_here(a, none);
+}
+
+static void load_vectors(Asm *a, unsigned level)
+{
+    move_vectors(a, level == 2, false);
+    mxcsr(a, false, asm_mem(H_RBP, CPU_OFF(mxcsr)));
+    asm_store_imm(a, 1, asm_mem(H_RBP, TC_OFF(vec_level)), (int)level);
+    asm_8(a, 0xc3);
+}
+
+static void spill(Asm *a, bool avx)
+{
+    spill_vectors(a, avx);
     for (unsigned i = 0; i < GUEST_PINNED; i++) {
         asm_store(a, 8, home(jit_pinned[i].guest), jit_pinned[i].host);
     }
@@ -59,9 +118,9 @@ static void make_enter(Asm *a)
 }
 
 /* RAX is the result. */
-static void make_exit(Asm *a)
+static void make_exit(Asm *a, bool avx)
 {
-    spill(a);
+    spill(a, avx);
     asm_alu_imm(a, 0, 8, asm_reg(H_RSP), 8);
     for (unsigned i = sizeof(saved); i-- > 0;) {
         pop(a, saved[i]);
@@ -70,9 +129,9 @@ static void make_exit(Asm *a)
 }
 
 /* A call of C; the arguments are in RAX, RDX, RCX and become the second, third and fourth. */
-static void make_call3(Asm *a, uintptr_t fn)
+static void make_call3(Asm *a, bool avx, uintptr_t fn)
 {
-    spill(a);
+    spill(a, avx);
     asm_mov(a, 8, H_RSI, H_RAX);
     asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
     asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
@@ -83,9 +142,9 @@ static void make_call3(Asm *a, uintptr_t fn)
 }
 
 /* RAX: operation, RCX: guest address; C also gets the return address. */
-static void make_call_op(Asm *a, uintptr_t fn)
+static void make_call_op(Asm *a, bool avx, uintptr_t fn)
 {
-    spill(a);
+    spill(a, avx);
     asm_mov(a, 8, H_RSI, H_RAX);
     asm_mov(a, 8, H_RDX, H_RCX);
     asm_load(a, 8, H_RCX, asm_mem(H_RSP, 0));
@@ -98,10 +157,10 @@ static void make_call_op(Asm *a, uintptr_t fn)
 }
 
 /* Keeps the host's flags. */
-static void make_commit(Asm *a)
+static void make_commit(Asm *a, bool avx)
 {
     asm_8(a, 0x9c); /* PUSHFQ */
-    spill(a);
+    spill(a, avx);
     asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
     asm_load(a, 8, H_RSI, asm_mem(H_RSP, 8));
     call_c(a, (uintptr_t)jit_rt_commit);
@@ -180,16 +239,16 @@ static void make_calls(Jit *jit, Asm *a)
         {STUB_ALU, jit_rt_alu},   {STUB_FAULT, jit_rt_fault},
     };
     begin(jit, a, STUB_LOAD);
-    make_call3(a, (uintptr_t)jit_rt_load);
+    make_call3(a, jit->avx, (uintptr_t)jit_rt_load);
     begin(jit, a, STUB_STORE);
-    make_call3(a, (uintptr_t)jit_rt_store);
+    make_call3(a, jit->avx, (uintptr_t)jit_rt_store);
     begin(jit, a, STUB_LINEAR);
-    make_call3(a, (uintptr_t)jit_rt_linear);
+    make_call3(a, jit->avx, (uintptr_t)jit_rt_linear);
     begin(jit, a, STUB_COMMIT);
-    make_commit(a);
+    make_commit(a, jit->avx);
     for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
         begin(jit, a, ops[i].stub);
-        make_call_op(a, (uintptr_t)ops[i].fn);
+        make_call_op(a, jit->avx, (uintptr_t)ops[i].fn);
     }
 }
 
@@ -198,7 +257,7 @@ void jit_make_stubs(Jit *jit, Asm *a)
     const uint8_t *enter = a->p;
     make_enter(a);
     begin(jit, a, STUB_EXIT);
-    make_exit(a);
+    make_exit(a, jit->avx);
     begin(jit, a, STUB_EXIT_AT);
     asm_store(a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RCX);
     asm_jmp_to(a, jit->stub[STUB_EXIT]);
@@ -211,6 +270,12 @@ void jit_make_stubs(Jit *jit, Asm *a)
     begin(jit, a, STUB_LOOKUP32);
     make_lookup(a, jit->stub[STUB_NO_CODE], true);
     make_dynamic(jit, a);
+    begin(jit, a, STUB_VEC1);
+    load_vectors(a, 1);
+    begin(jit, a, STUB_VEC12); /* the low halves that are here go back first */
+    spill_vectors(a, false);
+    jit->stub[STUB_VEC2] = a->p;
+    load_vectors(a, 2);
     make_calls(jit, a);
     const void *entry = enter + (jit->rx - jit->rw);
     memcpy(&jit->enter, &entry, sizeof(entry));

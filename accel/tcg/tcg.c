@@ -533,6 +533,7 @@ static bool tcg_vcpu_create(Accel *accel, Vcpu *v, Error **errp)
 {
     TcgCpu *tc = (TcgCpu *)((char *)v + VCPU_ENGINE_OFFSET);
     tc->cpu = &v->cpu;
+    tc->host_mxcsr = MXCSR_MASKS;
     tc->tcg = accel->data;
     tc->icount_on = tc->tcg->icount != NULL;
     tc->scratch = g_new(IrOp, BLOCK_MAX_OPS);

@@ -392,6 +392,7 @@ static void mxcsr(Translator *t)
     if (t->in->op == OP_LDMXCSR) {
         a = tr_get(t, 0, IR_T0);
         tr_call(t, &v_ldmxcsr)->a = (uint8_t)a;
+        tr_exit_next(t); /* whether exceptions are masked is part of a block's key */
     } else {
         o = tr_call(t, &v_get_mxcsr);
         o->d = IR_T0;
@@ -404,6 +405,13 @@ static void save_area(Translator *t, const IrHelper *h, XsaveKind kind)
     IrOp *o = with_memory(t, h);
     o->d = (t->in->rex & REX_W) != 0;
     o->a = (uint8_t)kind;
+}
+
+/* These load MXCSR, which is part of a block's key. */
+static void restore_area(Translator *t, const IrHelper *h, XsaveKind kind)
+{
+    save_area(t, h, kind);
+    tr_exit_next(t);
 }
 
 bool tr_vector(Translator *t)
@@ -432,7 +440,7 @@ bool tr_vector(Translator *t)
         save_area(t, &v_fxsave, XSAVE);
         return true;
     case OP_FXRSTOR:
-        save_area(t, &v_fxrstor, XSAVE);
+        restore_area(t, &v_fxrstor, XSAVE);
         return true;
     case OP_XSAVE:
         save_area(t, &v_xsave, XSAVE);
@@ -447,10 +455,10 @@ bool tr_vector(Translator *t)
         save_area(t, &v_xsave, XSAVES);
         return true;
     case OP_XRSTOR:
-        save_area(t, &v_xrstor, XSAVE);
+        restore_area(t, &v_xrstor, XSAVE);
         return true;
     case OP_XRSTORS:
-        save_area(t, &v_xrstor, XSAVES);
+        restore_area(t, &v_xrstor, XSAVES);
         return true;
     default:
         return false;
