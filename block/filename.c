@@ -28,6 +28,89 @@ static Json *file_options(const char *path)
     return o;
 }
 
+/* nbd://host:port/export, nbd+unix:///export?socket=path; nbds is for tls-creds. */
+static Json *nbd_uri(const char *name, Error **errp)
+{
+    g_autoptr(GError) gerr = NULL;
+    g_autoptr(GUri) uri = g_uri_parse(name, G_URI_FLAGS_NONE, &gerr);
+    if (!uri) {
+        error_set(errp, "'%s' is not a URI: %s", name, gerr->message);
+        return NULL;
+    }
+    const char *scheme = g_uri_get_scheme(uri), *path = g_uri_get_path(uri);
+    const char *query = g_uri_get_query(uri);
+    bool is_unix = g_str_has_suffix(scheme, "+unix");
+    if (g_str_has_prefix(scheme, "nbds")) {
+        error_set(errp, "'%s': TLS needs credentials: driver=nbd,…,tls-creds=ID", name);
+        return NULL;
+    }
+    Json *o = json_object(), *server = json_object();
+    json_put_string(o, "driver", "nbd");
+    json_put(o, "server", server);
+    json_put_string(server, "type", is_unix ? "unix" : "inet");
+    if (is_unix) {
+        g_autoptr(GHashTable) q =
+            query ? g_uri_parse_params(query, -1, "&", G_URI_PARAMS_NONE, NULL) : NULL;
+        const char *socket = q ? g_hash_table_lookup(q, "socket") : NULL;
+        json_put_string(server, "path", socket ? socket : "");
+    } else {
+        const char *host = g_uri_get_host(uri);
+        json_put_string(server, "host", host && *host ? host : "localhost");
+        json_put_int(server, "port", g_uri_get_port(uri) > 0 ? g_uri_get_port(uri) : 10809);
+    }
+    json_put_string(o, "export", *path == '/' ? path + 1 : path);
+    return o;
+}
+
+/* nbd:host:port[:exportname=name], nbd:unix:path[:exportname=name] */
+static Json *nbd_plain(const char *name, Error **errp)
+{
+    const char *rest = name + 4, *export = strstr(rest, ":exportname=");
+    g_autofree char *where = export ? g_strndup(rest, (gsize)(export - rest)) : g_strdup(rest);
+    Json *o = json_object(), *server = json_object();
+    json_put_string(o, "driver", "nbd");
+    json_put(o, "server", server);
+    json_put_string(o, "export", export ? export + strlen(":exportname=") : "");
+    char *colon = strrchr(where, ':');
+    if (g_str_has_prefix(where, "unix:")) {
+        json_put_string(server, "type", "unix");
+        json_put_string(server, "path", where + 5);
+        return o;
+    }
+    if (!colon) {
+        error_set(errp, "'%s': expected nbd:HOST:PORT or nbd:unix:PATH", name);
+        json_unref(o);
+        return NULL;
+    }
+    *colon = 0;
+    json_put_string(server, "type", "inet");
+    json_put_string(server, "host", where);
+    json_put_string(server, "port", colon + 1);
+    return o;
+}
+
+/* Names of disks that are served by others; NULL without an error: it is none. */
+static Json *network_options(const char *name, Error **errp)
+{
+    static const char *const by_curl[] = {"http://", "https://", "ftp://", "ftps://"};
+    if (g_str_has_prefix(name, "nbd://") || g_str_has_prefix(name, "nbd+unix://") ||
+        g_str_has_prefix(name, "nbds")) {
+        return nbd_uri(name, errp);
+    }
+    if (g_str_has_prefix(name, "nbd:")) {
+        return nbd_plain(name, errp);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(by_curl); i++) {
+        if (g_str_has_prefix(name, by_curl[i])) {
+            Json *o = json_object();
+            json_put_string(o, "driver", "http");
+            json_put_string(o, "url", name);
+            return o;
+        }
+    }
+    return NULL;
+}
+
 Json *filename_to_options(const char *filename, Error **errp)
 {
     struct stat st;
@@ -52,6 +135,12 @@ Json *filename_to_options(const char *filename, Error **errp)
         Json *o = json_object();
         json_put_string(o, "driver", "null-co");
         return o;
+    }
+    Error *err = NULL;
+    Json *network = plen ? network_options(filename, &err) : NULL;
+    if (network || err) {
+        error_propagate(errp, err);
+        return network;
     }
     if (plen && stat(filename, &st) < 0) {
         error_set(errp, "cannot open '%s': the protocol '%.*s' is not supported", filename,

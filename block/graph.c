@@ -13,10 +13,13 @@
 #define MAX_DEPTH 200
 
 static const BlockDriver *const builtin_drivers[] = {
-    &block_driver_file, &block_driver_host_device, &block_driver_raw, &block_driver_qcow2,
-    &block_driver_null, &block_driver_throttle,    &block_driver_cbw, &block_driver_cor,
-    &block_driver_luks, &block_driver_vdi,         &block_driver_vpc, &block_driver_vhdx,
-    &block_driver_qed,  &block_driver_vmdk,
+    &block_driver_file,         &block_driver_host_device, &block_driver_raw,
+    &block_driver_qcow2,        &block_driver_null,        &block_driver_throttle,
+    &block_driver_nbd,          &block_driver_curl,        &block_driver_blkdebug,
+    &block_driver_blklogwrites, &block_driver_compress,    &block_driver_preallocate,
+    &block_driver_quorum,       &block_driver_cbw,         &block_driver_cor,
+    &block_driver_luks,         &block_driver_vdi,         &block_driver_vpc,
+    &block_driver_vhdx,         &block_driver_qed,         &block_driver_vmdk,
 };
 
 /* The graph hangs in the composition tree as the container of its backends. */
@@ -162,7 +165,11 @@ void node_set_loop(BlockNode *n, EventLoop *loop)
 {
     const char *role;
     BlockNode **c;
+    bool changed = n->loop != loop;
     n->loop = loop;
+    if (changed && n->drv->loop_changed && n->s) {
+        n->drv->loop_changed(n);
+    }
     for (unsigned i = 0; (c = node_child(n, i, &role)); i++) {
         if (*c) {
             node_set_loop(*c, loop);
@@ -507,7 +514,7 @@ static BlockNode *open_object(BlockGraph *g, const Json *options, const BlockOpe
     n->options = json_copy(options);
     take_generic(n, o, inherit);
     bool ok = take_name(n, o, errp);
-    if (ok && !drv->protocol) {
+    if (ok && !drv->protocol && !drv->childless) {
         ok = open_file_child(n, o, errp);
     }
     if (ok) {

@@ -58,7 +58,7 @@ static bool in_bounds(const BlockNode *n, uint64_t off, uint64_t len)
         return false;
     }
     /* Leaves read zeroes beyond their end and grow by writing. */
-    return n->drv->protocol || off + len <= n->length;
+    return n->drv->protocol || n->drv->protocol_like || off + len <= n->length;
 }
 
 /* May the driver take the request as it is? */

@@ -122,6 +122,8 @@ struct BlockDriver {
     bool filter;        /* permissions of its users are handed on to `file` */
     bool filter_writes; /* a filter that writes to `file` even if its users only read */
     bool transparent;   /* a filter that shows the data of `file` unchanged: chains pass through */
+    bool protocol_like; /* a filter over a protocol: writes may extend it */
+    bool childless;     /* no `file`: the driver has children of its own */
     const char *alias;  /* other accepted name, or NULL */
     /* 0 (no) to 100 (sure) for the first bytes of an image; formats only. */
     int (*probe)(const uint8_t *buf, size_t len);
@@ -150,6 +152,8 @@ struct BlockDriver {
      * writing begins, and change afterwards when it ends.  Quiescent; NULL: nothing to do.
      */
     bool (*reopen)(BlockNode *n, bool read_only, Error **errp);
+    /* n->loop is another one now; nothing is under way. */
+    void (*loop_changed)(BlockNode *n);
     /* blockdev-reopen of an option of the driver's own. */
     bool (*reopen_option)(BlockNode *n, const char *key, const char *value, Error **errp);
     /* Persistent bitmaps: makes sure that the image says "dirty" for the range (fiber); stores
@@ -194,7 +198,9 @@ struct BlockDriver {
 
 extern const BlockDriver block_driver_file, block_driver_host_device, block_driver_raw,
     block_driver_qcow2, block_driver_null, block_driver_luks, block_driver_vdi, block_driver_vpc,
-    block_driver_vhdx, block_driver_qed, block_driver_vmdk;
+    block_driver_vhdx, block_driver_qed, block_driver_vmdk, block_driver_nbd, block_driver_curl,
+    block_driver_blkdebug, block_driver_blklogwrites, block_driver_compress,
+    block_driver_preallocate, block_driver_quorum;
 
 /* ---- graph.c: life ---- */
 struct BlockGraph {

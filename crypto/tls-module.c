@@ -8,8 +8,18 @@
 #include <glib.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <stdarg.h>
 #include <string.h>
 #include <unistd.h>
+
+/* The program's own functions are out of a module's reach: it makes the error of this. */
+static void G_GNUC_PRINTF(2, 3) fail(char **why, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    *why = g_strdup_vprintf(fmt, ap);
+    va_end(ap);
+}
 
 typedef struct Creds {
     TlsKind kind;
@@ -28,11 +38,11 @@ typedef struct Session {
     char *hostname;
 } Session;
 
-static bool failed(int ret, const char *what, const char *file, Error **errp)
+static bool failed(int ret, const char *what, const char *file, char **why)
 {
     if (ret < 0) {
-        error_set(errp, "%s%s%s%s: %s", what, file ? " '" : "", file ? file : "", file ? "'" : "",
-                  gnutls_strerror(ret));
+        fail(why, "%s%s%s%s: %s", what, file ? " '" : "", file ? file : "", file ? "'" : "",
+             gnutls_strerror(ret));
     }
     return ret < 0;
 }
@@ -61,7 +71,7 @@ static void creds_free(void *opaque)
 
 /* ---- credentials ---- */
 
-static bool load_x509(Creds *c, const TlsCredsSpec *spec, Error **errp)
+static bool load_x509(Creds *c, const TlsCredsSpec *spec, char **why)
 {
     const char *me = spec->server ? "server" : "client";
     g_autofree char *ca = g_build_filename(spec->dir, "ca-cert.pem", NULL);
@@ -71,34 +81,34 @@ static bool load_x509(Creds *c, const TlsCredsSpec *spec, Error **errp)
     bool has_ca = access(ca, R_OK) == 0, has_cert = access(cert, R_OK) == 0;
     gnutls_certificate_allocate_credentials(&c->x509);
     if (!has_ca && (spec->verify_peer || !spec->server)) {
-        error_set(errp, "cannot read the certificate of the authority '%s'", ca);
+        fail(why, "cannot read the certificate of the authority '%s'", ca);
         return false;
     }
     if (!has_cert && spec->server) {
-        error_set(errp, "cannot read the server's certificate '%s'", cert);
+        fail(why, "cannot read the server's certificate '%s'", cert);
         return false;
     }
     if (has_ca && failed(gnutls_certificate_set_x509_trust_file(c->x509, ca, GNUTLS_X509_FMT_PEM),
-                         "cannot load", ca, errp)) {
+                         "cannot load", ca, why)) {
         return false;
     }
     if (has_cert && failed(gnutls_certificate_set_x509_key_file2(
                                c->x509, cert, key, GNUTLS_X509_FMT_PEM, spec->key_password, 0),
-                           "cannot load the key of", cert, errp)) {
+                           "cannot load the key of", cert, why)) {
         return false;
     }
     return access(crl, R_OK) != 0 ||
            !failed(gnutls_certificate_set_x509_crl_file(c->x509, crl, GNUTLS_X509_FMT_PEM),
-                   "cannot load", crl, errp);
+                   "cannot load", crl, why);
 }
 
 /* The hexadecimal key of `user` in a file of lines "user:key". */
-static char *psk_key(const char *file, const char *user, Error **errp)
+static char *psk_key(const char *file, const char *user, char **why)
 {
     g_autofree char *text = NULL;
     g_autoptr(GError) gerr = NULL;
     if (!g_file_get_contents(file, &text, NULL, &gerr)) {
-        error_set(errp, "cannot read '%s': %s", file, gerr->message);
+        fail(why, "cannot read '%s': %s", file, gerr->message);
         return NULL;
     }
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
@@ -108,30 +118,30 @@ static char *psk_key(const char *file, const char *user, Error **errp)
             return g_strdup(g_strchomp(*l + n + 1));
         }
     }
-    error_set(errp, "there is no key of user '%s' in '%s'", user, file);
+    fail(why, "there is no key of user '%s' in '%s'", user, file);
     return NULL;
 }
 
-static bool load_psk(Creds *c, const TlsCredsSpec *spec, Error **errp)
+static bool load_psk(Creds *c, const TlsCredsSpec *spec, char **why)
 {
     g_autofree char *file = g_build_filename(spec->dir, "keys.psk", NULL);
     const char *user = spec->username ? spec->username : "qemu";
     if (spec->server) {
         gnutls_psk_allocate_server_credentials(&c->psk_server);
         return !failed(gnutls_psk_set_server_credentials_file(c->psk_server, file), "cannot load",
-                       file, errp);
+                       file, why);
     }
-    g_autofree char *key = psk_key(file, user, errp);
+    g_autofree char *key = psk_key(file, user, why);
     if (!key) {
         return false;
     }
     gnutls_datum_t d = {(unsigned char *)key, (unsigned)strlen(key)};
     gnutls_psk_allocate_client_credentials(&c->psk_client);
     return !failed(gnutls_psk_set_client_credentials(c->psk_client, user, &d, GNUTLS_PSK_KEY_HEX),
-                   "cannot use the key in", file, errp);
+                   "cannot use the key in", file, why);
 }
 
-static bool load_anon(Creds *c, const TlsCredsSpec *spec, Error **errp)
+static bool load_anon(Creds *c, const TlsCredsSpec *spec, char **why)
 {
     if (spec->server) {
         gnutls_anon_allocate_server_credentials(&c->anon_server);
@@ -142,7 +152,7 @@ static bool load_anon(Creds *c, const TlsCredsSpec *spec, Error **errp)
     return true;
 }
 
-static void *creds_new(const TlsCredsSpec *spec, Error **errp)
+static void *creds_new(const TlsCredsSpec *spec, char **why)
 {
     static const char *const extra[] = {"", ":+ECDHE-PSK:+DHE-PSK:+PSK",
                                         ":+ANON-DH:+ANON-ECDH:-VERS-TLS1.3"};
@@ -151,9 +161,9 @@ static void *creds_new(const TlsCredsSpec *spec, Error **errp)
     c->server = spec->server;
     c->verify = spec->verify_peer;
     c->priority = g_strconcat(spec->priority ? spec->priority : "NORMAL", extra[spec->kind], NULL);
-    bool ok = spec->kind == TLS_X509  ? load_x509(c, spec, errp)
-              : spec->kind == TLS_PSK ? load_psk(c, spec, errp)
-                                      : load_anon(c, spec, errp);
+    bool ok = spec->kind == TLS_X509  ? load_x509(c, spec, why)
+              : spec->kind == TLS_PSK ? load_psk(c, spec, why)
+                                      : load_anon(c, spec, why);
     if (!ok) {
         creds_free(c);
         return NULL;
@@ -171,7 +181,7 @@ static void session_free(void *opaque)
     g_free(s);
 }
 
-static void *session_new(void *opaque, int fd, const char *hostname, Error **errp)
+static void *session_new(void *opaque, int fd, const char *hostname, char **why)
 {
     Creds *c = opaque;
     Session *s = g_new0(Session, 1);
@@ -181,7 +191,7 @@ static void *session_new(void *opaque, int fd, const char *hostname, Error **err
     s->hostname = g_strdup(hostname);
     gnutls_init(&s->s, flags | (c->server ? GNUTLS_SERVER : GNUTLS_CLIENT));
     if (failed(gnutls_priority_set_direct(s->s, c->priority, &pos), "the TLS priority", c->priority,
-               errp)) {
+               why)) {
         session_free(s);
         return NULL;
     }
@@ -205,7 +215,7 @@ static void *session_new(void *opaque, int fd, const char *hostname, Error **err
     return s;
 }
 
-static bool verify_peer(Session *s, Error **errp)
+static bool verify_peer(Session *s, char **why)
 {
     unsigned status = 0;
     if (s->creds->kind != TLS_X509 || !s->creds->verify) {
@@ -213,20 +223,20 @@ static bool verify_peer(Session *s, Error **errp)
     }
     int ret =
         gnutls_certificate_verify_peers3(s->s, s->creds->server ? NULL : s->hostname, &status);
-    if (failed(ret, "cannot verify the peer's certificate", NULL, errp)) {
+    if (failed(ret, "cannot verify the peer's certificate", NULL, why)) {
         return false;
     }
     if (status) {
         gnutls_datum_t text = {0};
         gnutls_certificate_verification_status_print(status, GNUTLS_CRT_X509, &text, 0);
-        error_set(errp, "the peer's certificate is not accepted: %s",
-                  text.data ? (const char *)text.data : "");
+        fail(why, "the peer's certificate is not accepted: %s",
+             text.data ? (const char *)text.data : "");
         gnutls_free(text.data);
     }
     return status == 0;
 }
 
-static int handshake(void *opaque, bool *want_write, Error **errp)
+static int handshake(void *opaque, bool *want_write, char **why)
 {
     Session *s = opaque;
     int ret = gnutls_handshake(s->s);
@@ -234,10 +244,10 @@ static int handshake(void *opaque, bool *want_write, Error **errp)
         *want_write = gnutls_record_get_direction(s->s);
         return -EAGAIN;
     }
-    if (failed(ret, "the TLS handshake failed", NULL, errp)) {
+    if (failed(ret, "the TLS handshake failed", NULL, why)) {
         return -EPROTO;
     }
-    return verify_peer(s, errp) ? 0 : -EACCES;
+    return verify_peer(s, why) ? 0 : -EACCES;
 }
 
 static ssize_t result(Session *s, ssize_t ret, bool *want_write)

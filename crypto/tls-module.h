@@ -13,13 +13,14 @@ typedef struct TlsCredsSpec {
     const char *dir, *priority, *username, *key_password;
 } TlsCredsSpec;
 
+/* Failures leave a text in *why, which the caller frees with g_free(). */
 typedef struct TlsModule {
     ModuleHead head;
-    void *(*creds_new)(const TlsCredsSpec *spec, Error **errp);
+    void *(*creds_new)(const TlsCredsSpec *spec, char **why);
     void (*creds_free)(void *creds);
-    void *(*session_new)(void *creds, int fd, const char *hostname, Error **errp);
+    void *(*session_new)(void *creds, int fd, const char *hostname, char **why);
     /* 0: done; -EAGAIN; else an error. */
-    int (*handshake)(void *session, bool *want_write, Error **errp);
+    int (*handshake)(void *session, bool *want_write, char **why);
     IoCipher cipher;
 } TlsModule;
 

@@ -37,7 +37,14 @@ static bool complete(TlsCreds *t, TlsKind kind, Error **errp)
         }
     }
     t->module = module_load("tls", errp);
-    t->creds = t->module ? t->module->creds_new(&spec, errp) : NULL;
+    if (!t->module) {
+        return false;
+    }
+    g_autofree char *why = NULL;
+    t->creds = t->module->creds_new(&spec, &why);
+    if (!t->creds) {
+        error_set(errp, "%s", why);
+    }
     return t->creds != NULL;
 }
 
@@ -118,13 +125,15 @@ Object *tls_creds_find(Object *any, const char *id, bool server, Error **errp)
 bool tls_start(IoChannel *c, Object *creds, const char *hostname, Error **errp)
 {
     TlsCreds *t = (TlsCreds *)creds;
-    void *s = t->module->session_new(t->creds, io_channel_fd(c), hostname, errp);
+    g_autofree char *why = NULL;
+    void *s = t->module->session_new(t->creds, io_channel_fd(c), hostname, &why);
     if (!s) {
+        error_set(errp, "%s", why);
         return false;
     }
     for (;;) {
         bool want_write = false;
-        int ret = t->module->handshake(s, &want_write, errp);
+        int ret = t->module->handshake(s, &want_write, &why);
         if (ret == 0) {
             io_channel_set_cipher(c, &t->module->cipher, s);
             return true;
@@ -135,6 +144,8 @@ bool tls_start(IoChannel *c, Object *creds, const char *hostname, Error **errp)
                 continue;
             }
             error_set_errno(errp, -ret, "the TLS handshake was cut off");
+        } else {
+            error_set(errp, "%s", why);
         }
         t->module->cipher.free(s);
         return false;

@@ -63,6 +63,7 @@ int io_channel_fd(const IoChannel *c)
 void io_channel_set_loop(IoChannel *c, EventLoop *loop)
 {
     if (c->watch_read || c->watch_write) { /* left over from the last wait */
+        LOOP_LOCK_GUARD(c->loop);
         loop_watch_fd(c->loop, c->fd, NULL, NULL, NULL);
         c->watch_read = c->watch_write = false;
     }

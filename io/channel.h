@@ -31,7 +31,7 @@ typedef struct IoCipher {
 IoChannel *io_channel_new(int fd, EventLoop *loop);
 void io_channel_free(IoChannel *c); /* closes; nobody may wait in it */
 int io_channel_fd(const IoChannel *c);
-/* Nobody waits in it; under the old loop's lock. */
+/* Nobody waits in it. */
 void io_channel_set_loop(IoChannel *c, EventLoop *loop);
 void io_channel_set_cipher(IoChannel *c, const IoCipher *cipher, void *state);
 bool io_channel_has_cipher(const IoChannel *c);

@@ -5,13 +5,14 @@
 # Needed to build; the second group is optional (configure --disable-…).
 BUILD_PACKAGES="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev \
 libpixman-1-dev zlib1g-dev"
-OPTIONAL_PACKAGES="liburing-dev libslirp-dev libpng-dev libzstd-dev liblzma-dev nettle-dev libcapstone-dev"
+OPTIONAL_PACKAGES="liburing-dev libslirp-dev libpng-dev libzstd-dev liblzma-dev nettle-dev libcapstone-dev \
+libgnutls28-dev libcurl4-gnutls-dev"
 # Needed to run: firmware.
 RUN_PACKAGES="seabios"
 # What scripts/demo makes its guest from, besides the kernel.
 DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 # What the tests use besides: judges and a compiler for 32-bit guests.
-TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils mold gcc-multilib ipxe-qemu git \
+TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils libnbd-bin nbdkit gnutls-bin mold gcc-multilib ipxe-qemu git \
 gvncviewer tigervnc-viewer xvfb xdotool gdb"
 # Only for the suite "slow".
 SLOW_PACKAGES="linux-source-6.1 e2fsprogs fdisk"

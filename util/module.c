@@ -14,7 +14,7 @@ static const struct {
 } known[] = {
     {"capstone", "libcapstone4"}, {"cipher", "libnettle8"}, {"des", "libnettle8"},
     {"png", "libpng16-16"},       {"slirp", "libslirp0"},   {"tls", "libgnutls30"},
-    {"xz", "liblzma5"},           {"zstd", "libzstd1"},
+    {"xz", "liblzma5"},           {"zstd", "libzstd1"},     {"curl", "libcurl3-gnutls"},
 };
 
 /* Of the process, as loaded objects are. */

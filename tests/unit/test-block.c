@@ -40,7 +40,7 @@ static void test_drive_mistakes(void)
     expect_mistake("{'fiel': 'x', 'format': 'raw'}", "did you mean 'file'");
     expect_mistake("{'file': '/nonexistent/x', 'format': 'raw'}", "cannot open '/nonexistent/x'");
     expect_mistake("{'file': '/tmp', 'format': 'raw'}", "folder");
-    expect_mistake("{'file': 'http://x/y', 'format': 'raw'}", "'http' is not supported");
+    expect_mistake("{'file': 'gopher://x/y', 'format': 'raw'}", "'gopher' is not supported");
     g_autofree char *a = g_strdup_printf("{'file': '%s', 'format': 'qcwo2'}", p);
     expect_mistake(a, "did you mean 'qcow2'");
     g_autofree char *b = g_strdup_printf("{'file': '%s', 'format': 'raw', 'cache': 'writebak', "

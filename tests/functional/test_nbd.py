@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""NBD in both directions with other programs: nbdinfo, nbdcopy, nbdkit, qemu-nbd, qemu-img; TLS;
+clients that mean no good; a server that goes and comes back; images of a web server."""
+import functools
+import http.server
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import rhea
+
+BUILD = os.environ.get("RHEA_BUILD", os.path.dirname(rhea.BINARY))
+NBD, IMG, IO = (os.path.join(BUILD, "rhea-" + n) for n in ("nbd", "img", "io"))
+MIB = 1 << 20
+
+
+def run(*cmd, ok=True, **kw):
+    r = subprocess.run([str(c) for c in cmd], capture_output=True, text=True, timeout=60,
+                       stdin=subprocess.DEVNULL, **kw)
+    if ok and r.returncode:
+        raise AssertionError(f"{' '.join(map(str, cmd))}: {r.returncode}\n{r.stdout}{r.stderr}")
+    return r
+
+
+def needs(*programs):
+    for p in programs:
+        if not shutil.which(p):
+            raise unittest.SkipTest(f"{p} is not installed")
+
+
+class Server:
+    """A server in the foreground that is killed in the end."""
+
+    def __init__(self, sock, *cmd):
+        self.p = subprocess.Popen([str(c) for c in cmd], stdin=subprocess.DEVNULL)
+        for _ in range(200):
+            if os.path.exists(sock):
+                try:
+                    s = socket.socket(socket.AF_UNIX)
+                    s.connect(sock)
+                    s.close()
+                    return
+                except OSError:
+                    pass
+            if self.p.poll() is not None:
+                raise AssertionError(f"{cmd} has ended with {self.p.returncode}")
+            time.sleep(0.02)
+        raise AssertionError(f"{cmd} does not listen")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.p.terminate()
+        try:
+            self.p.wait(10)
+        except subprocess.TimeoutExpired:
+            self.p.kill()
+            self.p.wait()
+            raise
+
+
+class Nbd(unittest.TestCase):
+    def setUp(self):
+        self.tmp = tempfile.TemporaryDirectory(prefix="rhea-nbd-")
+        self.addCleanup(self.tmp.cleanup)
+        self.dir = self.tmp.name
+        self.sock = self.path("sock")
+        run(IMG, "create", "-q", "-f", "qcow2", self.path("a.qcow2"), "16M")
+        run(IO, "-f", "qcow2", "-c", "write -P 17 0 3M", "-c", "write -P 99 9M 65536",
+            self.path("a.qcow2"))
+        with open(self.path("a.raw"), "wb") as f:
+            f.write(b"\x11" * (3 * MIB) + b"\0" * (6 * MIB) + b"\x63" * 65536)
+            f.truncate(16 * MIB)
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def uri(self, export="", scheme="nbd+unix", more=""):
+        return f"{scheme}:///{export}?socket={self.sock}{more}"
+
+    def serve(self, *more, image="a.qcow2"):
+        if os.path.exists(self.sock):
+            os.unlink(self.sock)
+        return Server(self.sock, NBD, "-k", self.sock, "-t", "-e", "0", *more, self.path(image))
+
+    def test_serve_others(self):
+        needs("nbdinfo", "nbdcopy", "qemu-img", "qemu-io")
+        with self.serve("-f", "qcow2", "-x", "disk", "-D", "a disk", "-A"):
+            out = run("nbdinfo", "--list", self.uri()).stdout
+            self.assertIn('export="disk"', out)
+            self.assertIn("a disk", out)
+            self.assertIn("qemu:allocation-depth", out)
+            out = run("nbdinfo", "--map", self.uri("disk")).stdout
+            self.assertRegex(out, r"0 +3145728 +0 +data")
+            self.assertRegex(out, r"3145728 +6291456 +3 +hole,zero")
+            run("nbdcopy", self.uri("disk"), self.path("out.raw"))
+            run("cmp", self.path("out.raw"), self.path("a.raw"))
+            run("qemu-img", "compare", "-f", "raw", "-F", "raw", self.uri("disk"),
+                self.path("a.raw"))
+            r = run("nbdinfo", self.uri("nope"), ok=False)
+            self.assertNotEqual(r.returncode, 0)
+            run("qemu-io", "-f", "raw", "-c", "write -P 5 1M 100k", "-c", "write -z 2M 64k",
+                "-c", "discard 0 64k", "-c", "flush", "-c", "read -P 5 1M 100k",
+                "-c", "read -P 0 2M 64k", self.uri("disk"))
+        run("qemu-img", "check", self.path("a.qcow2"))
+        run(IO, "-f", "qcow2", "-c", "read -P 5 1M 100k", self.path("a.qcow2"))
+
+    def test_read_only_and_window(self):
+        needs("nbdinfo", "nbdcopy", "qemu-io")
+        with self.serve("-r", "-o", str(MIB), "-f", "raw", image="a.raw"):
+            out = run("nbdinfo", self.uri()).stdout
+            self.assertIn("is_read_only: true", out)
+            self.assertIn(str(15 * MIB), out)
+            r = run("qemu-io", "-f", "raw", "-c", "write 0 512", self.uri(), ok=False)
+            self.assertNotEqual(r.returncode, 0)
+            run("nbdcopy", self.uri(), self.path("out.raw"))
+        run("cmp", "-i", f"0:{MIB}", self.path("out.raw"), self.path("a.raw"))
+        # --snapshot: written, read back, forgotten
+        with self.serve("-s", "-f", "raw", image="a.raw"):
+            run("qemu-io", "-f", "raw", "-c", "write -P 7 0 1M", "-c", "read -P 7 0 1M", self.uri())
+        with open(self.path("a.raw"), "rb") as f:
+            self.assertEqual(f.read(4), b"\x11" * 4)
+
+    def test_ends_with_last_client(self):
+        needs("nbdinfo")
+        with Server(self.sock, NBD, "-k", self.sock, "-r", "-t", "-f", "raw", self.path("a.raw")):
+            pass
+        p = subprocess.Popen([NBD, "-k", self.sock, "-r", "-f", "raw", self.path("a.raw")])
+        for _ in range(100):
+            if os.path.exists(self.sock):
+                break
+            time.sleep(0.02)
+        run("nbdinfo", self.uri())
+        self.assertEqual(p.wait(10), 0)
+        self.assertFalse(os.path.exists(self.sock))
+        run(NBD, "--fork", "--pid-file", self.path("pid"), "-t", "-k", self.sock, "-r", "-f", "raw",
+            self.path("a.raw"))
+        run("nbdinfo", self.uri())
+        os.kill(int(open(self.path("pid")).read()), 15)
+        r = run(NBD, "--fork", "-k", self.sock, self.path("nothing"), ok=False)
+        self.assertEqual(r.returncode, 1)
+        self.assertIn("cannot open", r.stderr)
+
+    def test_client(self):
+        needs("qemu-nbd", "qemu-img")
+        with Server(self.sock, "qemu-nbd", "-t", "-e", "5", "-k", self.sock, "-f", "qcow2",
+                    "--discard=unmap", self.path("a.qcow2")):
+            self.assertIn("identical", run(IMG, "compare", "-f", "raw", "-F", "raw", self.uri(),
+                                           self.path("a.raw")).stdout)
+            out = run(IMG, "map", "-f", "raw", "--output=json", self.uri()).stdout
+            self.assertRegex(out, r'"start": 3145728, "length": 6291456, "depth": 0, '
+                                  r'"present": \w+, "zero": true')
+            run(IO, "-f", "raw", "-c", "write -P 5 1M 100k", "-c", "write -z 2M 64k",
+                "-c", "discard 0 64k", "-c", "flush", "-c", "read -P 5 1M 100k",
+                "-c", "read -P 0 2M 64k", self.uri())
+            run(IMG, "convert", "-n", "-f", "raw", "-O", "raw", self.path("a.raw"), self.uri())
+            self.assertIn("exports available: 1", run(NBD, "-L", "-k", self.sock).stdout)
+        run("qemu-img", "compare", self.path("a.qcow2"), self.path("a.raw"))
+        run("qemu-img", "check", self.path("a.qcow2"))
+
+    def test_client_nbdkit(self):
+        needs("nbdkit")
+        with Server(self.sock, "nbdkit", "-f", "-U", self.sock, "file", self.path("a.raw")):
+            run(IMG, "compare", "-f", "raw", "-F", "raw", self.uri(), self.path("a.raw"))
+        os.unlink(self.sock) if os.path.exists(self.sock) else None
+        # a server that fails now and then says so to the reader, and lives on
+        with Server(self.sock, "nbdkit", "-f", "-U", self.sock, "--filter=error", "file",
+                    self.path("a.raw"), "error-pread-rate=100%", "error=EIO"):
+            r = run(IO, "-r", "-f", "raw", "-c", "read 0 512", self.uri(), ok=False)
+            self.assertIn("Input/output error", r.stdout + r.stderr)
+
+    def test_both_ours(self):
+        with self.serve("-f", "qcow2", "-x", "disk"):
+            run(IMG, "compare", "-f", "raw", "-F", "raw", self.uri("disk"), self.path("a.raw"))
+            run(IO, "-f", "raw", "-c", "write -P 5 1M 100k", "-c", "flush",
+                "-c", "read -P 5 1M 100k", self.uri("disk"))
+            r = run(IMG, "info", self.uri("nope"), ok=False)
+            self.assertIn("no such export", r.stderr)
+
+    def test_tls(self):
+        needs("psktool", "certtool", "nbdcopy")
+        run("psktool", "-u", "qemu", "-p", self.path("keys.psk"))
+        psk = f"tls-creds-psk,id=t,dir={self.dir},endpoint="
+        with self.serve("-f", "qcow2", "--object", psk + "server", "--tls-creds", "t"):
+            run("nbdcopy", f"nbds+unix://qemu@/?socket={self.sock}&tls-psk-file="
+                + self.path("keys.psk"), self.path("out.raw"))
+            run("cmp", self.path("out.raw"), self.path("a.raw"))
+            r = run(IMG, "info", self.uri(), ok=False)
+            self.assertIn("TLS", r.stderr)
+            run(IMG, "compare", "--object", psk + "client", "--image-opts",
+                f"driver=raw,file.driver=nbd,file.server.type=unix,file.server.path={self.sock},"
+                "file.tls-creds=t", "driver=raw,file.driver=file,file.filename="
+                + self.path("a.raw"))
+        self.certificates()
+        x509 = f"tls-creds-x509,id=t,dir={self.dir},endpoint="
+        with self.serve("-f", "qcow2", "--object", x509 + "server", "--tls-creds", "t"):
+            client = ("driver=raw,file.driver=nbd,file.server.type=unix,file.server.path="
+                      + self.sock + ",file.tls-creds=t,file.tls-hostname=")
+            raw = "driver=raw,file.driver=file,file.filename=" + self.path("a.raw")
+            run(IMG, "compare", "--object", x509 + "client", "--image-opts", client + "localhost",
+                raw)
+            r = run(IMG, "compare", "--object", x509 + "client", "--image-opts",
+                    client + "elsewhere", raw, ok=False)
+            self.assertIn("not accepted", r.stderr)
+
+    def certificates(self):
+        def write(name, text):
+            with open(self.path(name), "w") as f:
+                f.write(text)
+
+        run("certtool", "--generate-privkey", "--key-type=ecdsa", "--outfile",
+            self.path("ca-key.pem"))
+        write("ca.tmpl", "cn = ca\nca\ncert_signing_key\n")
+        run("certtool", "--generate-self-signed", "--load-privkey", self.path("ca-key.pem"),
+            "--template", self.path("ca.tmpl"), "--outfile", self.path("ca-cert.pem"))
+        for end in ("server", "client"):
+            write("t", f"cn = localhost\ndns_name = localhost\ntls_www_{end}\nsigning_key\n"
+                  "encryption_key\n")
+            run("certtool", "--generate-privkey", "--key-type=ecdsa", "--outfile",
+                self.path(f"{end}-key.pem"))
+            run("certtool", "--generate-certificate", "--load-privkey",
+                self.path(f"{end}-key.pem"), "--load-ca-certificate", self.path("ca-cert.pem"),
+                "--load-ca-privkey", self.path("ca-key.pem"), "--template", self.path("t"),
+                "--outfile", self.path(f"{end}-cert.pem"))
+
+    def talk(self, *parts, export=True):
+        """A client's bytes; what the server sent until it closed or stayed silent."""
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(2)
+        s.connect(self.sock)
+        s.recv(18)
+        got = b""
+        try:
+            for p in parts:
+                s.sendall(p)
+            while True:
+                more = s.recv(65536)
+                if not more:
+                    break
+                got += more
+        except OSError:
+            pass
+        s.close()
+        return got
+
+    def test_hostile(self):
+        flags = struct.pack(">I", 3)
+
+        def opt(n, data=b"", length=None):
+            return struct.pack(">QII", 0x49484156454f5054, n, len(data) if length is None
+                               else length) + data
+
+        def req(t, off, length, f=0, magic=0x25609513):
+            return struct.pack(">IHHQQI", magic, f, t, 7, off, length)
+
+        go = opt(7, struct.pack(">I", 0) + struct.pack(">H", 0))
+        with self.serve("-f", "qcow2", "--handshake-limit", "1"):
+            for bad in ([], [b"\0\0\0\0"], [b"\xff" * 4], [flags, b"x" * 5000],
+                        [flags, opt(7, length=0xffffffff)], [flags, opt(7, b"\xff" * 8)],
+                        [flags, opt(7, b"")], [flags, opt(6, b"\0\0\0\5ab")],
+                        [flags, opt(10, b"\0" * 8)], [flags, opt(8) * 300],
+                        [flags, opt(8), opt(10, struct.pack(">II", 0, 0xffffffff))],
+                        [flags, opt(99, b"z" * 4000)], [flags, opt(5)],
+                        [flags, go, b"\0" * 28], [flags, go, req(1, 0, 0xffffffff)],
+                        [flags, go, req(0, 0, 0xffffffff)], [flags, go, req(9, 0, 512)],
+                        [flags, go, req(0, 1 << 63, 512)], [flags, go, req(1, 16 << 20, 512, 0)],
+                        [flags, go, req(0, 0, 0)], [flags, go, req(7, 0, 512)],
+                        [flags, go, req(0, 0, 512, 0xffff)],
+                        [flags, go, req(0, 0, 32 << 20) * 200],  # and never reads
+                        [flags, go, req(1, 0, 1 << 20), b"half"]):
+                self.talk(*bad)
+            run(IMG, "compare", "-f", "raw", "-F", "raw", self.uri(), self.path("a.raw"))
+        run(IMG, "check", "-q", self.path("a.qcow2"))
+
+    def test_reconnect(self):
+        opts = ("driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=" + self.sock +
+                ",file.reconnect-delay=20")
+        server = self.serve("-f", "raw", image="a.raw")
+        p = subprocess.Popen([IO, "--image-opts", opts], stdin=subprocess.PIPE,
+                             stdout=subprocess.PIPE, text=True)
+
+        def command(line):
+            p.stdin.write(line + "\n")
+            p.stdin.flush()
+
+        command("write -P 3 0 64k")
+        time.sleep(0.5)
+        server.p.kill()
+        server.p.wait()
+        command("write -P 4 64k 64k")
+        time.sleep(1)
+        with self.serve("-f", "raw", image="a.raw"):
+            command("read -P 3 0 64k")
+            command("read -P 4 64k 64k")
+            command("flush")
+            out, _ = p.communicate(timeout=30)
+        self.assertNotIn("error", out.lower())
+        self.assertEqual(len(re.findall("read 65536/65536", out)), 2, out)
+
+    def test_http(self):
+        image = self.path("a.raw")
+
+        class Handler(http.server.SimpleHTTPRequestHandler):
+            ranges = True
+
+            def log_message(self, *_):
+                pass
+
+            def do_HEAD(self):
+                self.send_response(200)
+                self.send_header("Content-Length", str(os.path.getsize(image)))
+                if self.ranges:
+                    self.send_header("Accept-Ranges", "bytes")
+                self.end_headers()
+
+            def do_GET(self):
+                first, last = re.match(r"bytes=(\d+)-(\d+)", self.headers["Range"]).groups()
+                with open(image, "rb") as f:
+                    f.seek(int(first))
+                    data = f.read(int(last) - int(first) + 1)
+                self.send_response(206)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        web = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{web.server_port}/a.raw"
+        try:
+            r = run(IMG, "compare", "-f", "raw", "-F", "raw", url, image, ok=False)
+            if "cannot be loaded" in r.stderr:
+                raise unittest.SkipTest("built without libcurl")
+            self.assertEqual(r.returncode, 0, r.stderr)
+            r = run(IO, "-f", "raw", "-c", "read 0 512", url, ok=False)
+            self.assertIn("only be read", r.stderr + r.stdout)
+            Handler.ranges = False
+            r = run(IMG, "info", url, ok=False)
+            self.assertIn("byte ranges", r.stderr)
+        finally:
+            web.shutdown()
+
+
+if __name__ == "__main__":
+    rhea.main()
