@@ -254,6 +254,7 @@ typedef struct CpuConfig {
     char model_id[49];
     uint32_t family, model, stepping;
     uint32_t level, xlevel;
+    bool level_fixed; /* by level=: does not grow with the topology */
     uint32_t features[FEATURE_WORDS];
     uint32_t phys_bits, virt_bits;
     uint32_t apic_id;

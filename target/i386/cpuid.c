@@ -91,6 +91,9 @@ void cpu_config_set_topology(CpuConfig *c, uint32_t sockets, uint32_t dies, uint
     c->cores = at_least_1(cores);
     c->threads = at_least_1(threads);
     c->apic_id = cpu_topology_apic_id(c->dies, c->cores, c->threads, index);
+    if (c->dies > 1 && !c->level_fixed) {
+        c->level = MAX(c->level, 0x1fu); /* the leaf that knows dies */
+    }
 }
 
 static uint32_t signature(const CpuConfig *c)
@@ -108,7 +111,7 @@ typedef struct CacheInfo {
     uint8_t type; /* 1 data, 2 code, 3 unified */
     uint8_t level, ways;
     uint32_t sets;
-    bool package_wide;
+    bool die_wide;
 } CacheInfo;
 
 static const CacheInfo caches[] = {
@@ -133,12 +136,12 @@ static void leaf_4(const CpuConfig *c, uint32_t sub, uint32_t r[4])
         return;
     }
     i = &caches[sub];
-    sharing = i->package_wide ? 1u << package_shift(c) : 1u << core_shift(c);
+    sharing = i->die_wide ? 1u << die_shift(c) : 1u << core_shift(c);
     r[0] = i->type | (uint32_t)i->level << 5 | 1u << 8 | (MIN(sharing, 4096u) - 1) << 14 |
            (MIN(1u << (package_shift(c) - core_shift(c)), 64u) - 1) << 26;
     r[1] = (LINE_SIZE - 1) | (uint32_t)(i->ways - 1) << 22;
     r[2] = i->sets - 1;
-    r[3] = i->package_wide ? 6 : 1; /* inclusive, complex indexing; write-back invalidates */
+    r[3] = i->die_wide ? 6 : 1; /* inclusive, complex indexing; write-back invalidates */
 }
 
 static void leaf_amd_cache(const CpuConfig *c, uint32_t sub, uint32_t r[4])
@@ -151,10 +154,10 @@ static void leaf_amd_cache(const CpuConfig *c, uint32_t sub, uint32_t r[4])
     }
     i = &caches[sub];
     r[0] = i->type | (uint32_t)i->level << 5 | 1u << 8 |
-           ((i->package_wide ? threads_per_package(c) : at_least_1(c->threads)) - 1) << 14;
+           ((i->die_wide ? at_least_1(c->cores) : 1) * at_least_1(c->threads) - 1) << 14;
     r[1] = (LINE_SIZE - 1) | (uint32_t)(i->ways - 1) << 22;
     r[2] = i->sets - 1;
-    r[3] = i->package_wide ? 2 : 0;
+    r[3] = i->die_wide ? 2 : 0;
 }
 
 /* Associativity as leaf 80000006H encodes it. */

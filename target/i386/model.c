@@ -572,6 +572,7 @@ bool cpu_model_parse(const char *text, const CpuEngineInfo *engine, CpuConfig *c
     finish_for_engine(&s, &r);
     config->virt_bits = config->features[FEAT_7_0_ECX] & (1u << 16) ? 57 : 48;
     raise_levels(&s);
+    config->level_fixed = s.level_set;
     return true;
 }
 

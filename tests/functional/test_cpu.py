@@ -65,6 +65,23 @@ class Cpu(unittest.TestCase):
     def test_v3(self):
         self.vectors("Haswell-noTSX", "avx2 fma bmi2 invpcid xsaveopt".split())
 
+    def test_topology(self):
+        kernel, initrd = rhea.linux_guest()
+        with rhea.Machine("-M", "q35", "-m", "256", "-smp", "8,sockets=2,dies=2,cores=1,threads=2",
+                          "-cpu", "Haswell-noTSX", "-kernel", kernel, "-initrd", initrd, "-append",
+                          "console=ttyS0 quiet") as m:
+            m.expect("RHEA-READY", 60)
+            m.send("stty -echo; PS1='$ '\n")
+            m.command("true")
+            found = m.command(
+                "cd /sys/devices/system/cpu; for c in cpu[0-9]; do t=$c/topology; echo $(cat "
+                "$t/physical_package_id $t/die_id $t/thread_siblings_list $t/package_cpus_list "
+                "$c/cache/index3/shared_cpu_list); done").split("\n")
+            for i in range(8):
+                core, package = f"{i & ~1}-{i | 1}", f"{i & ~3}-{i | 3}"
+                self.assertEqual(found[i].split(), [str(i >> 2), str(i >> 1 & 1), core, package,
+                                                    core])
+
     def test_machine_check(self):
         kernel, initrd = rhea.linux_guest()
         with rhea.Machine("-M", "q35", "-m", "256", "-smp", "2", "-cpu", "Haswell-noTSX", "-kernel",

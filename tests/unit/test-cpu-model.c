@@ -128,13 +128,13 @@ static void test_topology_leaves(void)
     g_assert_cmphex(r[0], ==, 31);
     g_assert_cmphex(r[1], ==, 1u << 8 | 15);
     cpu_cpuid(cpu, 0x8000001d, 3, r);
-    g_assert_cmphex(r[0] >> 14 & 0xfff, ==, 15); /* sixteen threads share the L3 */
+    g_assert_cmphex(r[0] >> 14 & 0xfff, ==, 7); /* a die's threads share the L3 */
     cpu_cpuid(cpu, 0x8000001d, 0, r);
     g_assert_cmphex(r[0] >> 14 & 0xfff, ==, 1);
     cpu_cpuid(cpu, 0x80000008, 0, r);
     g_assert_cmphex(r[2], ==, 4u << 12 | 15);
     free(cpu);
-    cpu = new_cpu("Skylake-Server,level=0x1f");
+    cpu = new_cpu("Skylake-Server");
     cpu_config_set_topology(&cpu->config, 2, 2, 4, 2, 31);
     cpu_cpuid(cpu, 0x1f, 0, r);
     g_assert_cmphex(r[2], ==, 0x100);
