@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/fuzz/fuzz-engine.h"
 
+#include "accel/tcg/internal.h"
 #include "target/i386/model.h"
 #include "util/bits.h"
 
@@ -125,6 +126,14 @@ static void enter_long_mode(Engine *e)
     cpu->idtr = (TableReg){.base = KERNEL + AT_IDT, .limit = 0xfff};
     cpu->tr = (Segment){.selector = TR, .base = KERNEL + AT_TSS, .limit = 0x67, .attr = SEG_P | 11};
     cpu->ldtr.attr = SEG_UNUSABLE;
+}
+
+void fz_set_heat(const Accel *a, uint32_t heat)
+{
+    Tcg *t = a->data;
+    if (t->heat_limit != UINT32_MAX) {
+        t->heat_limit = heat;
+    }
 }
 
 Engine *engine_new(const char *name, Error **errp)

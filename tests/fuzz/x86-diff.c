@@ -423,6 +423,7 @@ static bool one_round(Fuzz *f)
     }
     for (unsigned n = 0; n < f->n_engines; n++) {
         engine_load(f->engine[n], b);
+        fz_set_heat(f->engine[n]->h->accel, f->round & 1 ? 0 : (uint32_t)(f->round >> 1 & 3));
     }
     for (unsigned i = 0; i < b->n_cases; i++) {
         FzCase *c = &b->cases[i];

@@ -481,6 +481,9 @@ static bool one_round(Fuzz *f)
         return false;
     }
     for (int i = 0; i < 2; i++) {
+        fz_set_heat(f->side[i].g->accel, f->round & 1 ? 0 : (uint32_t)(f->round >> 1 & 3));
+    }
+    for (int i = 0; i < 2; i++) {
         gen_state(&r, &c->state, true, false);
         gen_memory(&r, &c->mem, true);
         if (try_case(f, c)) {

@@ -26,14 +26,29 @@ static uint64_t next_random(uint64_t *s)
 
 /* ---- integers ---- */
 
+/* Short loops of arithmetic, comparisons and branches, as compilers make them. */
 static double batch_int(void)
 {
-    uint64_t s = 88172645463325252, h = 0;
-    for (int i = 0; i < 300000; i++) {
-        h = (h + next_random(&s)) * 31 ^ (h >> 17);
+    uint64_t steps = 0, bits = 0;
+    for (uint32_t n = 1; n < 3000; n++) {
+        uint32_t x = n;
+        while (x != 1) {
+            x = x & 1 ? 3 * x + 1 : x >> 1;
+            steps++;
+        }
+        uint32_t p = n * 2654435761u, q = n | 1;
+        while (q) {
+            uint32_t r = p % q;
+            p = q;
+            q = r;
+            steps++;
+        }
+        for (uint32_t v = n; v; v &= v - 1) {
+            bits++;
+        }
     }
-    sink = h;
-    return 300000;
+    sink = steps + bits;
+    return (double)(steps + bits);
 }
 
 /* A small machine with a loop, so that every step is a jump nobody foresees well. */
