@@ -187,10 +187,10 @@ BlockNode *node_ref(BlockNode *n)
 
 static void node_free(BlockNode *n)
 {
-    bitmaps_free(n);
     if (n->s && n->drv->close) {
-        n->drv->close(n);
+        n->drv->close(n); /* which may store bitmaps */
     }
+    bitmaps_free(n);
     if (n->file) {
         node_release(n->file, n);
         node_unref(n->file);

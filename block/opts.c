@@ -152,8 +152,6 @@ static const char *unsupported_reason(const char *key)
     } known[] = {
         {"throttling", "I/O throttling is not supported"},
         {"copy-on-read", "copy-on-read is not supported"},
-        {"encrypt", "encrypted images are not supported"},
-        {"data-file", "external data files are not supported"},
         {"lazy-refcounts", "reference counts are always kept exact"},
         {"overlap-check", "overlaps are always checked for"},
         {"cache-clean-interval", "caches are never emptied while idle"},

@@ -172,15 +172,11 @@ static bool load_tables(Qcow2 *s, Error **errp)
 /* Bits that writing makes untrue, and counts that a crash has left behind. */
 static bool prepare_writing(Qcow2 *s, Error **errp)
 {
-    uint64_t keep = QCOW2_AUTOCLEAR_DATA_RAW;
+    uint64_t keep = QCOW2_AUTOCLEAR_DATA_RAW | (s->n_bitmaps ? QCOW2_AUTOCLEAR_BITMAPS : 0);
     if (s->n->flags.read_only) {
         return true;
     }
     if (s->autoclear & ~keep) {
-        if (s->autoclear & QCOW2_AUTOCLEAR_BITMAPS) {
-            report_warning("'%s': its dirty bitmaps are not kept up and become invalid",
-                           node_filename(s->n));
-        }
         int ret = qcow2_write_autoclear(s, s->autoclear & keep);
         if (ret < 0) {
             error_set_errno(errp, -ret, "cannot write the header of '%s'", node_filename(s->n));
@@ -214,6 +210,7 @@ static bool qcow2_open(BlockNode *n, BlockOpts *o, Error **errp)
     n->limits.discard_align = MIN((uint32_t)s->cluster_size, 65536u);
     return open_data_file(n, q.data_file, errp) && open_encryption(n, q.key_secret, errp) &&
            load_tables(s, errp) && prepare_writing(s, errp) &&
+           ((n->flags.check && !n->flags.no_io) || qcow2_bitmaps_load(s, errp)) &&
            (n->flags.no_backing || open_backing(n, q.backing, errp));
 }
 
@@ -234,6 +231,15 @@ static void write_back(Qcow2 *s)
     }
 }
 
+static void store_bitmaps(Qcow2 *s)
+{
+    int ret = s->bitmaps ? qcow2_bitmaps_store_all(s) : 0;
+    if (ret < 0) {
+        report_warning("'%s': the exact bits of its bitmaps cannot be written: %s",
+                       node_filename(s->n), g_strerror(-ret));
+    }
+}
+
 static void qcow2_close(BlockNode *n)
 {
     Qcow2 *s = n->s;
@@ -241,8 +247,10 @@ static void qcow2_close(BlockNode *n)
         return; /* open() was not reached */
     }
     if (s->meta && !n->flags.read_only && !s->corrupt) {
+        store_bitmaps(s);
         write_back(s);
     }
+    qcow2_bitmaps_free(s);
     qcow2_cache_free(s->l2_cache);
     qcow2_cache_free(s->rb_cache);
     qcow2_table_free(&s->l1);
@@ -275,6 +283,7 @@ static bool qcow2_reopen(BlockNode *n, bool read_only, Error **errp)
 {
     Qcow2 *s = n->s;
     if (read_only) {
+        store_bitmaps(s);
         write_back(s);
         return true;
     }
@@ -378,6 +387,10 @@ static void qcow2_info(BlockNode *n, Json *image)
     if (s->version < 3) {
         json_put_int(data, "refcount-bits", 1 << s->refcount_order);
     }
+    Json *bitmaps = qcow2_bitmaps_info(s);
+    if (bitmaps) {
+        json_put(data, "bitmaps", bitmaps);
+    }
     if (s->data_file) {
         json_put_string(data, "data-file", s->data_file);
     }
@@ -415,6 +428,9 @@ const BlockDriver block_driver_qcow2 = {
     .map = qcow2_map_node,
     .info = qcow2_info,
     .child = qcow2_child,
+    .bitmap_dirty = qcow2_bitmap_dirty,
+    .bitmap_store = qcow2_bitmap_store,
+    .bitmap_remove = qcow2_bitmap_remove,
     .create_options = qcow2_create_options,
     .create = qcow2_create_image,
     .measure = qcow2_measure,

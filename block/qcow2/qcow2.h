@@ -157,7 +157,10 @@ typedef struct Qcow2 {
     uint32_t crypt_method;                  /* 0 or 2 (LUKS) */
     uint64_t bitmaps_offset, bitmaps_bytes; /* the bitmap directory; 0: none */
     uint32_t n_bitmaps;
-    uint64_t shown_length; /* while a snapshot is shown: the node's own length */
+    GPtrArray *bitmaps;     /* Qcow2Bitmap*, as in the directory */
+    FiberMutex bitmap_lock; /* changes of what is stored of them */
+    bool bitmaps_pending;   /* they are not in the image now and must be stored again */
+    uint64_t shown_length;  /* while a snapshot is shown: the node's own length */
 
     FiberMutex lock, sync_lock;
     Qcow2Table l1, rt;
@@ -391,6 +394,18 @@ int qcow2_preallocate(Qcow2 *s, uint64_t from, uint64_t to, BlockPrealloc mode);
 /* amend.c */
 int qcow2_amend(BlockNode *n, BlockOpts *o, bool force, const BlockProgress *p, Error **errp);
 int qcow2_change_backing(BlockNode *n, const char *file, const char *format, Error **errp);
+
+/* bitmap.c */
+typedef struct Qcow2Bitmap Qcow2Bitmap;
+bool qcow2_bitmaps_load(Qcow2 *s, Error **errp);
+void qcow2_bitmaps_free(Qcow2 *s);
+bool qcow2_bitmap_store(BlockNode *n, struct BlockBitmap *b, Error **errp);
+bool qcow2_bitmap_remove(BlockNode *n, struct BlockBitmap *b, Error **errp);
+int qcow2_bitmap_dirty(BlockNode *n, struct BlockBitmap *b, uint64_t off, uint64_t len);
+/* Takes them out of the image, until they are stored again: the disk is about to change its size. */
+int qcow2_bitmaps_unpublish(Qcow2 *s);
+int qcow2_bitmaps_store_all(Qcow2 *s); /* the exact bits */
+Json *qcow2_bitmaps_info(const Qcow2 *s);
 
 /* check.c */
 int qcow2_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out, Error **errp);

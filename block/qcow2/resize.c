@@ -320,7 +320,10 @@ int qcow2_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **
                   node_filename(n));
         return -ENOTSUP;
     }
-    int ret = size > n->length ? grow(s, size, prealloc) : size < n->length ? shrink(s, size) : 0;
+    int ret = size != n->length ? qcow2_bitmaps_unpublish(s) : 0;
+    if (ret == 0 && size != n->length) {
+        ret = size > n->length ? grow(s, size, prealloc) : shrink(s, size);
+    }
     if (ret < 0) {
         error_set_errno(errp, -ret, "cannot resize '%s'", node_filename(n));
     }

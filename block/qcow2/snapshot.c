@@ -6,6 +6,7 @@
  * then the new tables are written; then the header points to them.  Counts go down last.  At
  * any point in between the image is right but for counts that are too high: leaks.
  */
+#include "block/bitmap.h"
 #include "block/qcow2/qcow2.h"
 
 #include <errno.h>
@@ -632,6 +633,30 @@ static int apply(Qcow2 *s, const Qcow2Snapshot *sn)
     return ret < 0 ? ret : qcow2_sync(s);
 }
 
+/* All of the disk is going to read differently: the bitmaps in the image say so first. */
+static int announce_change(Qcow2 *s, uint64_t new_size)
+{
+    int ret = new_size != s->n->length ? qcow2_bitmaps_unpublish(s) : 0;
+    for (GList *l = s->n->bitmaps; ret == 0 && !s->bitmaps_pending && l; l = l->next) {
+        BlockBitmap *b = l->data;
+        if (b->persistent && b->enabled) {
+            ret = qcow2_bitmap_dirty(s->n, b, 0, b->size);
+        }
+    }
+    return ret;
+}
+
+static void all_changed(BlockNode *n)
+{
+    bitmaps_resize(n);
+    for (GList *l = n->bitmaps; l; l = l->next) {
+        BlockBitmap *b = l->data;
+        if (b->enabled) {
+            bitmap_set(b, 0, b->size);
+        }
+    }
+}
+
 int qcow2_snapshot_apply(BlockNode *n, const char *which, Error **errp)
 {
     Qcow2 *s = n->s;
@@ -641,8 +666,12 @@ int qcow2_snapshot_apply(BlockNode *n, const char *which, Error **errp)
         return -ENOENT;
     }
     claim_all(s, &r);
-    int ret = apply(s, &s->snapshots[i]);
+    int ret = announce_change(s, s->snapshots[i].disk_size);
+    ret = ret < 0 ? ret : apply(s, &s->snapshots[i]);
     qcow2_range_end(s, &r);
+    if (ret == 0) {
+        all_changed(n);
+    }
     return failed(s, ret, "apply", which, errp);
 }
 

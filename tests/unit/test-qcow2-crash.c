@@ -6,6 +6,7 @@
  *
  * RHEA_CRASH_ROUNDS=N: more rounds, with other seeds (the long run).
  */
+#include "block/bitmap.h"
 #include "block/image.h"
 #include "tests/unit/block-test.h"
 
@@ -95,6 +96,7 @@ static void expect_sound(const char *when)
 typedef struct Model {
     uint8_t disk[MAX_DISK];
     uint8_t touched[MAX_DISK / 512];
+    uint8_t ever[MAX_DISK / 4096]; /* what the dirty bitmap must have: written at any time */
     uint64_t size;
 } Model;
 
@@ -104,6 +106,13 @@ static void touch(uint64_t off, uint64_t len)
 {
     for (uint64_t s = off / 512; s < DIV_ROUND_UP(off + len, 512); s++) {
         model->touched[s] = 1;
+    }
+}
+
+static void mark_ever(uint64_t off, uint64_t len)
+{
+    for (uint64_t g = off / 4096; g < DIV_ROUND_UP(off + len, 4096); g++) {
+        model->ever[g] = 1;
     }
 }
 
@@ -128,6 +137,7 @@ static int op_write(GRand *rng)
     int ret = node_pwrite(node, off, buf, len, g_rand_int_range(rng, 0, 8) ? 0 : BLK_FUA);
     if (ret == 0) {
         memcpy(model->disk + off, buf, len);
+        mark_ever(off, len);
     }
     return ret;
 }
@@ -140,6 +150,7 @@ static int op_zero(GRand *rng)
     int ret = node_zero(node, off, len, g_rand_boolean(rng) ? BLK_MAY_UNMAP : 0);
     if (ret == 0) {
         memset(model->disk + off, 0, len);
+        mark_ever(off, len);
     }
     return ret;
 }
@@ -168,6 +179,7 @@ static int op_packed(GRand *rng)
     int ret = node_pwritev(node, off, &v, BLK_COMPRESSED);
     if (ret == 0) {
         memcpy(model->disk + off, buf, len);
+        mark_ever(off, len);
     }
     return ret;
 }
@@ -380,6 +392,7 @@ static void test_failures(gconstpointer data)
 typedef struct Point {
     guint log_len;
     uint8_t *disk;    /* when a flush had ended; else NULL */
+    uint8_t *ever;    /* 4 KiB parts that the bitmap must have, when a flush had ended */
     uint8_t *touched; /* sectors that requests since the last flush may have changed */
     uint64_t size;
 } Point;
@@ -387,6 +400,7 @@ typedef struct Point {
 static void note_point(GArray *points, bool flushed)
 {
     Point p = {bt->mem.log->len, flushed ? g_memdup2(model->disk, MAX_DISK) : NULL,
+               flushed ? g_memdup2(model->ever, sizeof(model->ever)) : NULL,
                g_memdup2(model->touched, sizeof(model->touched)), model->size};
     g_array_append_val(points, p);
 }
@@ -424,7 +438,7 @@ static uint8_t *image_at(guint upto, GRand *rng, uint64_t *size, const uint8_t *
 }
 
 /* What was flushed and not touched since reads as it did. */
-static void expect_data(const GArray *points, guint cut, const char *when)
+static void expect_data(const GArray *points, guint cut, const char *when, unsigned *bitmaps)
 {
     const Point *flushed = NULL, *now = NULL;
     for (guint i = 0; i < points->len; i++) {
@@ -440,6 +454,14 @@ static void expect_data(const GArray *points, guint cut, const char *when)
     if (!n) {
         return;
     }
+    /* While the disk changes its size there is none; else it is there, and a superset. */
+    BlockBitmap *b = bitmap_find(n, "b");
+    for (uint64_t g = 0; b && g * 4096 < MIN(flushed->size, MIN(now->size, b->size)); g++) {
+        if (b->inconsistent || (flushed->ever[g] && !bitmap_get(b, g * 4096))) {
+            g_error("%s: the bitmap does not say that part %u was written", when, (unsigned)g);
+        }
+    }
+    *bitmaps += b != NULL;
     uint8_t buf[512];
     for (uint64_t s = 0; s < MIN(MIN(flushed->size, now->size), n->length) / 512; s++) {
         bool open_question = now->touched[s];
@@ -470,6 +492,12 @@ static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
     uint64_t start_size = bt->mem.size;
     g_autofree uint8_t *start = g_memdup2(bt->mem.data, start_size);
     bt->mem.log = g_array_new(FALSE, FALSE, sizeof(MemWrite));
+    if (sh->version >= 3) {
+        Error *err = NULL;
+        BlockBitmap *b = bitmap_new(node, "b", 4096, &err);
+        b->persistent = true;
+        g_assert_true(node->drv->bitmap_store(node, b, &err));
+    }
     note_point(points, true);
     for (unsigned i = 0; i < n_ops; i++) {
         const Op *op = choose(rng);
@@ -488,6 +516,7 @@ static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
     }
     close_image();
     guint n = bt->mem.log->len;
+    unsigned bitmaps = 0;
     for (guint cut = 0; cut <= n; cut++) {
         uint64_t size;
         g_autofree uint8_t *img = image_at(cut, rng, &size, start, start_size);
@@ -497,7 +526,7 @@ static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
         bt->mem.size = size;
         g_autofree char *when =
             g_strdup_printf("%s, seed %u, cut at %u of %u", sh->name, seed, cut, n);
-        expect_data(points, cut, when);
+        expect_data(points, cut, when, &bitmaps);
         memcpy(bt->mem.data, img, MIN(bt->mem.room, size));
         memset(bt->mem.data + size, 0, bt->mem.room - size);
         bt->mem.size = size;
@@ -506,9 +535,11 @@ static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
     }
     for (guint i = 0; i < points->len; i++) {
         g_free(g_array_index(points, Point, i).disk);
+        g_free(g_array_index(points, Point, i).ever);
         g_free(g_array_index(points, Point, i).touched);
     }
     g_array_free(points, TRUE);
+    g_assert_true(sh->version < 3 || bitmaps > n / 8);
     g_rand_free(rng);
     g_free(model);
     bt_end();
