@@ -257,16 +257,13 @@ static bool serve_requests(KvmCpu *kc, uint32_t irq, RunExit *exit)
             return false;
         }
     }
-    if (irq & IRQ_INIT) {
-        if (!take_init(kc, irq)) {
-            return false;
-        }
-    } else if (irq & IRQ_SIPI) {
-        if (!cpu->wait_for_sipi) {
-            cpu_interrupt_clear(cpu, IRQ_SIPI);
-        } else if (!take_init(kc, irq)) {
-            return false;
-        }
+    if ((irq & IRQ_INIT) && !take_init(kc, IRQ_INIT)) {
+        return false;
+    }
+    if ((irq & IRQ_SIPI) && !cpu->wait_for_sipi) {
+        cpu_interrupt_clear(cpu, IRQ_SIPI); /* nobody waited for it: lost, as on the chip */
+    } else if ((irq & IRQ_SIPI) && !take_init(kc, IRQ_SIPI)) {
+        return false;
     }
     if (!kvm_kernel_apic(kc->kvm) && cpu->wait_for_sipi) {
         return true;

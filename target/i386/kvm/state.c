@@ -284,7 +284,9 @@ static bool get_events(KvmCpu *kc, Error **errp)
     if (e.flags & KVM_VCPUEVENT_VALID_SMM) {
         cpu->smm = e.smi.smm;
     }
-    cpu->sipi_vector = (uint8_t)e.sipi_vector;
+    if (kvm_kernel_apic(kc->kvm)) { /* else it is ours */
+        cpu->sipi_vector = (uint8_t)e.sipi_vector;
+    }
     return true;
 }
 

@@ -741,6 +741,13 @@ bool tr_system(Translator *t)
     }
     if (t->in->op == OP_PAUSE && (t->flags & HF_SVM_GUEST)) {
         (void)tr_call(t, &s_pause_guest);
+        (void)tr_call(t, &s_pause);
+        /*
+         * Where the hypervisor's timer can interrupt: another virtual CPU of the guest may wait
+         * for what this one gives and takes again within one block.
+         */
+        tr_exit_next(t);
+        return true;
     }
     if (hypervisor(t)) {
         return true;
