@@ -159,6 +159,8 @@ void address_space_free(AddressSpace *as);
 const char *address_space_name(const AddressSpace *as);
 Region *address_space_root(const AddressSpace *as);
 /* For `info mtree` (flat: -f). */
+/* What the CPU sees of memory that it cannot write: a line for each piece. */
+void memory_print_roms(AddressSpace *as, GString *out);
 void memory_print_tree(MemorySystem *sys, GString *out, bool flat, bool owners);
 
 /* ---- access ---- */

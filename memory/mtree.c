@@ -153,3 +153,18 @@ void memory_print_tree(MemorySystem *sys, GString *out, bool flat, bool owners)
     }
     memory_commit(sys);
 }
+
+void memory_print_roms(AddressSpace *as, GString *out)
+{
+    rcu_read_lock();
+    const FlatView *v = rcu_dereference(as->view);
+    for (unsigned i = 0; i < v->n; i++) {
+        const FlatRange *r = &v->ranges[i];
+        if (r->ram && r->readonly) {
+            g_string_append_printf(out,
+                                   "addr=%016" PRIx64 " size=0x%06" PRIx64 " mem=rom name=\"%s\"\n",
+                                   r->start, r->last - r->start + 1, r->ram->name);
+        }
+    }
+    rcu_read_unlock();
+}

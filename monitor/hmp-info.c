@@ -63,6 +63,22 @@ static bool info_pic(Hmp *h, Error **errp)
     return true;
 }
 
+static bool info_irq(Hmp *h, Error **errp)
+{
+    if (!h->machine->print_irq_counts) {
+        error_set(errp, "this machine has no interrupt controllers to show");
+        return false;
+    }
+    h->machine->print_irq_counts(h->machine, h->out);
+    return true;
+}
+
+static bool info_roms(Hmp *h, Error **errp)
+{
+    memory_print_roms(h->machine->as_memory, h->out);
+    return true;
+}
+
 static bool info_mtree(Hmp *h, Error **errp)
 {
     memory_print_tree(h->machine->memsys, h->out, flag(h, "-f"), flag(h, "-o"));
@@ -276,6 +292,7 @@ const HmpCommand hmp_info_commands[] = {
     {"block", "[-v]", "the disks", info_block, NULL},
     {"chardev", "", "the character devices", info_chardev, NULL},
     {"cpus", "", "the CPUs", info_cpus, NULL},
+    {"irq", "", "how often each interrupt came", info_irq, NULL},
     {"jit", "", "what the translator has done", info_jit, NULL},
     {"kvm", "", "is KVM used?", info_kvm, NULL},
     {"mem", "", "the ranges that the page tables map", hmp_info_mem, NULL},
@@ -291,6 +308,7 @@ const HmpCommand hmp_info_commands[] = {
     {"qtree", "", "the devices", info_qtree, NULL},
     {"ramblock", "", "the blocks of RAM and ROM", info_ramblock, NULL},
     {"registers", "[-a]", "the CPU's registers (-a: of all)", info_registers, NULL},
+    {"roms", "", "the ROM that the CPU sees", info_roms, NULL},
     {"status", "", "does the machine run?", info_status, NULL},
     {"tlb", "", "the pages that the page tables map", hmp_info_tlb, NULL},
     {"uuid", "", "the machine's UUID", info_uuid, NULL},

@@ -142,6 +142,7 @@ struct Machine {
     /* Set by the board (NULL: it has none): the NMI button; what its interrupt controllers hold. */
     void (*inject_nmi)(Machine *m);
     void (*print_irqs)(Machine *m, GString *out);
+    void (*print_irq_counts)(Machine *m, GString *out);
 
     /*
      * Set by the board's power management (NULL: it has none); platform loop's lock held.

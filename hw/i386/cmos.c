@@ -4,8 +4,8 @@
  * disks, boot order.  Index assignments of the IBM AT, of its clones and of Bochs
  * BIOS, as SeaBIOS has them in src/hw/rtc.h.
  */
-#include "block/block.h"
 #include "hw/i386/pc.h"
+#include "hw/ide/ide.h"
 
 #include <string.h>
 
@@ -98,29 +98,39 @@ static void floppies(PcMachine *pc)
 }
 
 /* ---- the disks of the IDE channels ---- */
-static void disk_geometry(PcMachine *pc, unsigned at, const DiskGeometry *g)
+static void disk_geometry(PcMachine *pc, unsigned at, const IdeGeometry *g)
 {
-    set16(pc, at, g->cylinders);
+    set16(pc, at, g->cyls);
     mc146818_set(pc->rtc, at + 2, (uint8_t)g->heads);
     set16(pc, at + 3, 0xffff); /* no write precompensation */
     mc146818_set(pc->rtc, at + 5, (uint8_t)(0xc0 | (g->heads > 8) << 3));
-    set16(pc, at + 6, g->cylinders);
-    mc146818_set(pc->rtc, at + 8, (uint8_t)g->sectors);
+    set16(pc, at + 6, g->cyls);
+    mc146818_set(pc->rtc, at + 8, (uint8_t)g->secs);
+}
+
+/* The disk there, whether -drive or -device has made it; the board's channels only. */
+static bool find_disk(PcMachine *pc, unsigned channel, unsigned unit, IdeGeometry *g, bool *lba)
+{
+    g_autofree char *id = g_strdup_printf("ide.%u", channel);
+    Error *err = NULL;
+    Bus *bus = pc->ide && !pc_is_q35(pc) ? bus_find(&pc->m, id, TYPE_IDE_BUS, &err) : NULL;
+
+    error_free(err);
+
+    return bus && ide_bus_geometry((IdeBus *)bus, unit, g, lba);
 }
 
 static void disks(PcMachine *pc)
 {
     uint8_t types = 0, translation = 0;
 
-    for (unsigned unit = 0; unit < ARRAY_LEN(pc->ide_disks); unit++) {
-        BlockBackend *blk = pc->ide_disks[unit];
-        DiskGeometry g;
+    for (unsigned unit = 0; unit < 4; unit++) {
+        IdeGeometry g;
         bool lba;
 
-        if (!blk || !blk_present(blk)) {
+        if (!find_disk(pc, unit / 2, unit % 2, &g, &lba)) {
             continue;
         }
-        blk_guess_geometry(blk, &g, &lba);
         translation |= (uint8_t)((lba ? 1 : 0) << (2 * unit));
         if (unit < 2) {
             types |= (uint8_t)(0xf0 >> (4 * unit));

@@ -59,7 +59,6 @@ typedef struct PcMachine {
     PciDevice *ide;        /* PIIX3 IDE or ICH9 AHCI */
     PciDevice *isa_bridge; /* PIIX3 or ICH9-LPC */
     /* pc: disks (not CD-ROMs) that if=ide placed on ide.0 and ide.1, for the CMOS */
-    BlockBackend *ide_disks[4];
     uint8_t pci_gsi[4]; /* unused by q35 */
 
     /* what the tables describe */

@@ -97,9 +97,6 @@ static bool add_ide(PcMachine *pc, IdeSlots *slots, DriveInfo *d, Error **errp)
         return false;
     }
     id = g_strdup_printf("ide.%u", bus);
-    if (!d->cdrom && !pc_is_q35(pc)) {
-        pc->ide_disks[bus * 2 + unit] = d->blk;
-    }
     return add_disk(pc, d, d->cdrom ? "ide-cd" : "ide-hd", id, (int)unit, errp);
 }
 

@@ -81,6 +81,14 @@ static void print_irqs(Machine *m, GString *out)
     i8259_print(pc->i8259, out);
 }
 
+static void print_irq_counts(Machine *m, GString *out)
+{
+    PcMachine *pc = PC_MACHINE(m);
+
+    ioapic_print_counts(pc->ioapic, out);
+    i8259_print_counts(pc->i8259, out);
+}
+
 /* Memory, processors, host bridge, firmware: what comes before any south bridge. */
 static bool init_north(PcMachine *pc, const char *host, uint64_t limit, uint64_t big, Error **errp)
 {
@@ -90,6 +98,7 @@ static bool init_north(PcMachine *pc, const char *host, uint64_t limit, uint64_t
     pc->m.irq_intercept = intercept_irqs;
     pc->m.inject_nmi = inject_nmi;
     pc->m.print_irqs = print_irqs;
+    pc->m.print_irq_counts = print_irq_counts;
     pc->sci_irq = PC_ACPI_SCI_IRQ;
     if (!check_options(pc, errp) || !pc_memory_init(pc, limit, big, errp) ||
         !pc_cpus_init(pc, errp)) {

@@ -10,6 +10,7 @@
 #include "util/log.h"
 #include "util/trace.h"
 
+#include <inttypes.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 
@@ -46,6 +47,7 @@ struct I8259 {
     bool need_icw4, single, level_all;
     bool read_isr, poll, special_mask, special_nested, auto_eoi, rotate_auto;
     bool int_out;
+    uint64_t acked[8]; /* for people */
 };
 
 #define I8259(o) OBJECT_CAST(I8259, o, TYPE_I8259)
@@ -144,6 +146,7 @@ static void input_set(void *opaque, int n, int level)
 /* One chip's part of an INTA cycle. */
 static void acknowledge(I8259 *s, unsigned n)
 {
+    s->acked[n]++;
     if (s->auto_eoi) {
         if (s->rotate_auto) {
             s->priority_add = (n + 1) & 7;
@@ -588,6 +591,22 @@ void i8259_print(I8259 *master, GString *out)
                                "rr_sel=%d elcr=%02x fnm=%d\n",
                                i, s->irr, s->imr, s->isr, s->priority_add, s->vector_base,
                                s->read_isr, s->elcr, s->special_nested);
+    }
+    pthread_mutex_unlock(master->lock);
+}
+
+void i8259_print_counts(I8259 *master, GString *out)
+{
+    pthread_mutex_lock(master->lock);
+    for (int i = 0; i < 2; i++) {
+        const I8259 *s = i ? master->slave : master;
+
+        g_string_append_printf(out, "IRQ statistics for pic%d:\n", i);
+        for (int n = 0; n < 8; n++) {
+            if (s->acked[n]) {
+                g_string_append_printf(out, "%2d: %" PRIu64 "\n", 8 * i + n, s->acked[n]);
+            }
+        }
     }
     pthread_mutex_unlock(master->lock);
 }

@@ -30,5 +30,6 @@ int i8259_ack(void *master);
 bool i8259_pending(I8259 *master);
 /* For `info pic`. */
 void i8259_print(I8259 *master, GString *out);
+void i8259_print_counts(I8259 *master, GString *out); /* info irq */
 
 #endif

@@ -9,6 +9,7 @@
 #include "util/log.h"
 #include "util/trace.h"
 
+#include <inttypes.h>
 #include <linux/kvm.h>
 #include <pthread.h>
 
@@ -33,6 +34,7 @@ struct IoApic {
     uint8_t id, select;
     uint32_t lines; /* levels at the pins */
     uint64_t table[IOAPIC_PINS];
+    uint64_t sent[IOAPIC_PINS]; /* for people */
 };
 
 #define IOAPIC(o) OBJECT_CAST(IoApic, o, TYPE_IOAPIC)
@@ -97,6 +99,8 @@ static ApicMessage message(const IoApic *s, unsigned n)
 static void announce(IoApic *s, unsigned n)
 {
     ApicMessage msg = message(s, n);
+
+    s->sent[n]++;
     uint64_t address;
     uint32_t data;
 
@@ -390,6 +394,22 @@ Region *ioapic_region(IoApic *s)
 IrqLine ioapic_input(IoApic *s, unsigned n)
 {
     return n < IOAPIC_PINS ? (IrqLine){.set = pin_set, .opaque = s, .n = (int)n} : (IrqLine){0};
+}
+
+void ioapic_print_counts(IoApic *s, GString *out)
+{
+    g_string_append(out, "IRQ statistics for ioapic:\n");
+    if (in_kernel(s)) {
+        g_string_append(out, " it is in the kernel, which does not tell\n");
+        return;
+    }
+    pthread_mutex_lock(&s->lock);
+    for (unsigned n = 0; n < IOAPIC_PINS; n++) {
+        if (s->sent[n]) {
+            g_string_append_printf(out, "%2u: %" PRIu64 "\n", n, s->sent[n]);
+        }
+    }
+    pthread_mutex_unlock(&s->lock);
 }
 
 void ioapic_print(IoApic *s, GString *out)

@@ -573,6 +573,21 @@ static void test_noise(void)
     teardown(&f);
 }
 
+/* The firmware learns of a disk's geometry however the disk was made. */
+static void test_geometry(void)
+{
+    QTest *q = qtest_start("-machine pc -nodefaults -blockdev null-co,node-name=n,size=64M "
+                           "-device ide-hd,bus=ide.0,unit=1,drive=n,cyls=100,heads=8,secs=32");
+    static const struct {
+        uint8_t index, value;
+    } want[] = {{0x12, 0x0f}, {0x1a, 47}, {0x24, 100}, {0x25, 0}, {0x26, 8}, {0x2c, 32}};
+    for (unsigned i = 0; i < G_N_ELEMENTS(want); i++) {
+        qtest_outb(q, 0x70, want[i].index);
+        g_assert_cmphex(qtest_inb(q, 0x71), ==, want[i].value);
+    }
+    qtest_quit(q);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -587,5 +602,6 @@ int main(int argc, char **argv)
     g_test_add_func("/ide/cd-dma", test_cd_dma);
     g_test_add_func("/ide/tray", test_tray);
     g_test_add_func("/ide/noise", test_noise);
+    g_test_add_func("/ide/geometry", test_geometry);
     return g_test_run();
 }

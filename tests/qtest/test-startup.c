@@ -315,12 +315,14 @@ static void test_hmp(void)
 {
     QTest *q = qtest_start("-machine pc -device VGA");
     static const char *const lines[] = {
-        "help",        "info",        "info block",    "info chardev", "info cpus",
-        "info kvm",    "info mtree",  "info mtree -f", "info name",    "info network",
-        "info numa",   "info pci",    "info qom-tree", "info qtree",   "info ramblock",
-        "info status", "info uuid",   "info version",  "info vnc",     "p 1+1",
-        "i/b 0x64",    "qom-list /",  "info mice",     "log none",     "nosuch",
-        "info nosuch", "help nosuch", "p 1/0",         "sendkey a-b",  "x"};
+        "help",          "info",          "info block",    "info chardev",
+        "info cpus",     "info irq",      "info roms",     "info kvm",
+        "info mtree",    "info mtree -f", "info name",     "info network",
+        "info numa",     "info pci",      "info qom-tree", "info qtree",
+        "info ramblock", "info status",   "info uuid",     "info version",
+        "info vnc",      "p 1+1",         "i/b 0x64",      "qom-list /",
+        "info mice",     "log none",      "nosuch",        "info nosuch",
+        "help nosuch",   "p 1/0",         "sendkey a-b",   "x"};
     for (unsigned i = 0; i < G_N_ELEMENTS(lines); i++) {
         g_autofree char *r = qtest_hmp(q, "%s", lines[i]);
         g_assert_nonnull(r);
