@@ -123,6 +123,21 @@ const char *blk_name(const BlockBackend *blk)
     return blk->id ? blk->id : "";
 }
 
+bool blk_is_implicit(const BlockBackend *blk)
+{
+    return blk->implicit || !blk->id;
+}
+
+const char *blk_device_path(const BlockBackend *blk)
+{
+    return blk->attached && blk->dev_name ? blk->dev_name : "";
+}
+
+const char *block_node_name(const BlockNode *n)
+{
+    return n->name;
+}
+
 BlockNode *blk_node(const BlockBackend *blk)
 {
     return blk->node;
@@ -201,6 +216,13 @@ void blk_detach(BlockBackend *blk)
         blk_drain_begin(blk);
         blk_drain_end(blk);
         node_release(blk->node, blk);
+        /* The device's thread may go; whoever comes next brings its own. */
+        if (!blk->node->users->len && !blk->node->busy && blk->graph) {
+            node_set_loop(blk->node, blk->graph->loop);
+        }
+    }
+    if (blk->graph) {
+        blk->loop = blk->graph->loop;
     }
     blk->attached = false;
     blk->dev = NULL;

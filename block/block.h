@@ -84,6 +84,9 @@ typedef struct BlockDevOps {
 /* By drive id or node name, for `drive=`; an unnamed backend is made for a node. */
 BlockBackend *blk_find(BlockGraph *g, const char *name, Error **errp);
 const char *blk_name(const BlockBackend *blk);
+bool blk_is_implicit(const BlockBackend *blk);        /* stands for a node, not for a -drive */
+const char *blk_device_path(const BlockBackend *blk); /* of the device that uses it, or "" */
+const char *block_node_name(const BlockNode *n);
 BlockNode *blk_node(const BlockBackend *blk);
 /*
  * Claims the backend for a device: permissions are checked (a writable image

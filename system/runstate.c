@@ -455,8 +455,12 @@ static void disk_error(void *opaque, BlockBackend *blk, BlkErrorAction a, bool i
         [BLK_ERROR_REPORT] = "report", [BLK_ERROR_IGNORE] = "ignore", [BLK_ERROR_STOP] = "stop"};
     Vm *vm = opaque;
     Json *data = json_object();
-    json_put_string(data, "device", blk_name(blk) ? blk_name(blk) : "");
-    json_put_string(data, "qom-path", "");
+    BlockNode *n = blk_node(blk);
+    json_put_string(data, "device", blk_is_implicit(blk) ? "" : blk_name(blk));
+    json_put_string(data, "qom-path", blk_device_path(blk));
+    if (n) {
+        json_put_string(data, "node-name", block_node_name(n));
+    }
     json_put_string(data, "operation", is_read ? "read" : "write");
     json_put_string(data, "action", actions[a]);
     json_put_bool(data, "nospace", err == ENOSPC);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The virtio disk: VIRTIO 1.2, section 5.2. */
 #include "block/block.h"
+#include "hw/core/iothread.h"
 #include "hw/virtio/virtio-pci.h"
 #include "util/log.h"
 #include "util/trace.h"
@@ -17,6 +18,7 @@ typedef struct VirtioBlk {
     VirtioPci parent;
     BlockConf conf;
     char *serial;
+    Object *iothread; /* link<iothread>, or NULL: the platform loop's */
     uint16_t num_queues, queue_size;
     bool config_wce, discard, write_zeroes;
 
@@ -333,6 +335,9 @@ static bool virtio_blk_realize(Device *dev, Error **errp)
         return false;
     }
     d->blk = (BlockBackend *)d->conf.drive;
+    if (d->iothread) { /* from here on everything of this device is under that loop's lock */
+        dev->owner.loop = ((IoThread *)d->iothread)->loop;
+    }
     if (!blk_attach(d->blk, d, dev->id ? dev->id : "virtio-blk", &dev_ops, true, d->conf.share_rw,
                     dev->owner.loop, errp)) {
         return false;
@@ -345,8 +350,9 @@ static bool virtio_blk_realize(Device *dev, Error **errp)
         return false;
     }
     blk_guess_geometry(d->blk, &d->geometry, &translated);
-    if (d->conf.write_cache != ON_OFF_AUTO) {
-        blk_set_write_cache(d->blk, d->conf.write_cache == ON_OFF_ON);
+    if (!blk_apply_conf(d->blk, &d->conf, errp)) {
+        blk_detach(d->blk);
+        return false;
     }
     if (d->num_queues == UINT16_MAX) {
         d->num_queues = (uint16_t)CLAMP(dev->machine->smp.cpus, 1, 16);
@@ -407,6 +413,7 @@ BLK_CLASS(blk_modern_class, VIRTIO_MODERN_ONLY);
 static const Property props[] = {
     PROPERTIES_BLOCK(VirtioBlk, conf),
     PROPERTY_STRING("serial", VirtioBlk, serial, "serial number, up to 20 characters"),
+    PROPERTY_LINK("iothread", VirtioBlk, iothread, TYPE_IOTHREAD, "thread that serves the disk"),
     PROPERTY_I32("bootindex", Device, bootindex, -1, "place in the boot order; -1: none"),
     PROP_FIELD(VirtioBlk, num_queues, PROP_U16, "num-queues", "queues; 65535: one a CPU",
                .def = UINT16_MAX, .min = 1),

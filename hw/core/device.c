@@ -359,7 +359,14 @@ static void reset_bus(Bus *bus)
 void device_reset(Device *dev)
 {
     if (dev->realized && device_class(dev)->reset) {
+        EventLoop *loop = dev->owner.loop; /* its own, if it is on an I/O thread */
+        if (loop) {
+            loop_lock(loop);
+        }
         device_class(dev)->reset(dev);
+        if (loop) {
+            loop_unlock(loop);
+        }
     }
     for (GList *l = dev->child_buses; l; l = l->next) {
         reset_bus(l->data);

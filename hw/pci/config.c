@@ -257,15 +257,39 @@ static uint32_t config_read_default(PciDevice *d, uint32_t reg, unsigned len)
     return (uint32_t)ld_le(d->config + reg, len);
 }
 
+/*
+ * Whoever comes through a host bridge holds the platform loop's lock; a device of an I/O thread
+ * wants its own as well, which comes after it in the order.
+ */
+static EventLoop *enter_device(PciDevice *d)
+{
+    EventLoop *loop = d->dev.owner.loop;
+
+    if (loop) {
+        loop_lock(loop);
+    }
+    return loop;
+}
+
+static void leave_device(EventLoop *loop)
+{
+    if (loop) {
+        loop_unlock(loop);
+    }
+}
+
 uint32_t pci_device_config_read(PciDevice *d, uint32_t reg, unsigned len)
 {
     const PciClass *k = object_class(&d->dev.obj);
+    EventLoop *loop;
     uint32_t v;
 
     if (reg + len > d->config_size) {
         return (uint32_t)~0u >> (32 - 8 * len);
     }
+    loop = enter_device(d);
     v = k->config_read ? k->config_read(d, reg, len) : config_read_default(d, reg, len);
+    leave_device(loop);
     trace(pci_config_read, PCI_SLOT(d->devfn), PCI_FUNC(d->devfn), reg, len, v);
     return v;
 }
@@ -281,10 +305,12 @@ static bool touches_bars(PciDevice *d, uint32_t reg, unsigned len)
 void pci_device_config_write(PciDevice *d, uint32_t reg, uint32_t v, unsigned len)
 {
     const PciClass *k = object_class(&d->dev.obj);
+    EventLoop *loop;
 
     if (reg + len > d->config_size) {
         return;
     }
+    loop = enter_device(d);
     trace(pci_config_write, PCI_SLOT(d->devfn), PCI_FUNC(d->devfn), reg, len, v);
     for (unsigned i = 0; i < len; i++) {
         uint8_t b = (uint8_t)(v >> (8 * i)), w = d->wmask[reg + i], c = d->w1cmask[reg + i];
@@ -303,6 +329,7 @@ void pci_device_config_write(PciDevice *d, uint32_t reg, uint32_t v, unsigned le
     if (k->config_written) {
         k->config_written(d, reg, v, len);
     }
+    leave_device(loop);
 }
 
 /*

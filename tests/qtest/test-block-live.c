@@ -121,7 +121,7 @@ static void check_image(Fixture *f, const char *name)
 }
 
 /* A chain base <- mid <- top of qcow2 images, all with data; the guest's disk is `disk0`. */
-static void start(Fixture *f, const char *more)
+static void start_on(Fixture *f, const char *device, const char *more)
 {
     memset(f, 0, sizeof(*f));
     f->dir = qtest_tmpdir(NULL);
@@ -152,6 +152,11 @@ static void start(Fixture *f, const char *more)
     f->header = qvirtio_alloc(&f->v, 4096);
     f->data = qvirtio_alloc(&f->v, BURST);
     f->status = f->header + 512;
+}
+
+static void start(Fixture *f, const char *more)
+{
+    start_on(f, "", more);
 }
 
 static void stop(Fixture *f)
@@ -587,6 +592,133 @@ static void test_reopen(void)
     stop(&f);
 }
 
+/* ---- a disk on a thread of its own ---- */
+
+static void test_iothread(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start_on(&f, ",iothread=io0", "-object iothread,id=io0");
+    add_target(&f, "copy");
+    traffic(&f, 40);
+    ok(&f, "blockdev-mirror",
+       "{'job-id':'m','device':'top','target':'copy','sync':'full','copy-mode':'write-blocking'}");
+    traffic(&f, 40);
+    wait_event(&f, "BLOCK_JOB_READY");
+    traffic(&f, 20);
+    ok(&f, "block-job-cancel", "{'device':'m'}");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    verify_image(&f, "copy.raw", f.disk);
+    sh("cd %s && qemu-img create -q -f qcow2 snap.qcow2 4M", f.dir);
+    ok(&f, "blockdev-add",
+       "{'driver':'qcow2','node-name':'snap','backing':null,'file':{'driver':'file',"
+       "'filename':'%s/snap.qcow2'}}",
+       f.dir);
+    ok(&f, "blockdev-snapshot", "{'node':'top','overlay':'snap'}");
+    traffic(&f, 40);
+    ok(&f, "block-commit", "{'job-id':'c','device':'snap','base-node':'base'}");
+    traffic(&f, 40);
+    wait_event(&f, "BLOCK_JOB_READY");
+    ok(&f, "job-complete", "{'id':'c'}");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    traffic(&f, 20);
+    verify_guest(&f);
+    ok(&f, "system_reset", "{}");
+    stop(&f);
+    check_image(&f, "base.qcow2");
+}
+
+/* ---- what a failing disk does ---- */
+
+static void start_failing(Fixture *f, const char *device, const char *rule)
+{
+    memset(f, 0, sizeof(*f));
+    f->dir = qtest_tmpdir(NULL);
+    f->disk = g_malloc0(SIZE);
+    sh("rm -f %s/*; truncate -s 4M %s/disk.raw", f->dir, f->dir);
+    f->q = qtest_start(
+        "-machine q35 -m 64 -blockdev "
+        "'{\"driver\":\"raw\",\"node-name\":\"top\",\"file\":{\"driver\":\"blkdebug\","
+        "\"inject-error\":[%s],\"file\":{\"driver\":\"file\",\"filename\":\"%s/disk.raw\"}}}' "
+        "-device virtio-blk-pci,drive=top,id=disk0%s",
+        rule, f->dir, device);
+    qvirtio_open(&f->v, f->q, 2);
+    qvirtio_negotiate(&f->v, ~0ull & ~(1ull << 29));
+    qvirtio_queue(&f->v, &f->vq, 0);
+    qvirtio_driver_ok(&f->v);
+    f->header = qvirtio_alloc(&f->v, 4096);
+    f->data = qvirtio_alloc(&f->v, BURST);
+    f->status = f->header + 512;
+}
+
+static void expect_io_error(Fixture *f, const char *action, bool nospace)
+{
+    g_autoptr(Json) e = qtest_qmp_event(f->q, "BLOCK_IO_ERROR");
+    const Json *d = json_get(e, "data");
+    bool b = !nospace;
+    g_assert_cmpstr(json_get_str(d, "action"), ==, action);
+    g_assert_cmpstr(json_get_str(d, "node-name"), ==, "top");
+    json_get_bool(json_get(d, "nospace"), &b);
+    g_assert_cmpint(b, ==, nospace);
+}
+
+static void test_error_report(void)
+{
+    Fixture f;
+    start_failing(&f, ",werror=report,rerror=report",
+                  "{\"event\":\"write_aio\",\"sector\":8,\"once\":true},"
+                  "{\"event\":\"read_aio\",\"sector\":16,\"once\":true}");
+    g_assert_cmpuint(request(&f, T_OUT, 8, 512, false), ==, 1);
+    expect_io_error(&f, "report", false);
+    g_assert_cmpuint(request(&f, T_OUT, 8, 512, false), ==, 0);
+    g_assert_cmpuint(request(&f, T_IN, 16, 512, true), ==, 1);
+    expect_io_error(&f, "report", false);
+    g_assert_cmpuint(request(&f, T_IN, 16, 512, true), ==, 0);
+    stop(&f);
+}
+
+static void test_error_ignore(void)
+{
+    Fixture f;
+    start_failing(&f, ",werror=ignore", "{\"event\":\"write_aio\",\"sector\":8}");
+    g_assert_cmpuint(request(&f, T_OUT, 8, 512, false), ==, 0);
+    expect_io_error(&f, "ignore", false);
+    stop(&f);
+}
+
+/* The machine stops; `cont` tries the request again, which the guest sees end well. */
+static void stop_and_go(const char *device, const char *rule, bool read, bool nospace)
+{
+    Fixture f;
+    start_failing(&f, device, rule);
+    ok(&f, "cont", "{}");
+    qtest_writel(f.q, f.header, read ? T_IN : T_OUT);
+    qtest_writeq(f.q, f.header + 8, 8);
+    uint16_t head = qvirtio_add(&f.v, &f.vq, f.header, 16, false, true);
+    qvirtio_add(&f.v, &f.vq, f.data, 512, read, true);
+    qvirtio_add(&f.v, &f.vq, f.status, 1, true, false);
+    qvirtio_kick(&f.v, &f.vq, head);
+    expect_io_error(&f, "stop", nospace);
+    wait_event(&f, "STOP");
+    g_autoptr(Json) st = qtest_qmp(f.q, "query-status", NULL);
+    g_assert_cmpstr(json_get_str(st, "status"), ==, "io-error");
+    g_autoptr(Json) q = qtest_qmp(f.q, "query-block", NULL);
+    g_assert_cmpstr(json_get_str(json_at(q, 0), "io-status"), ==, nospace ? "nospace" : "failed");
+    ok(&f, "cont", "{}");
+    g_assert_cmpuint(qvirtio_wait_used(&f.v, &f.vq, NULL), ==, head);
+    g_assert_cmpuint(qtest_readb(f.q, f.status), ==, 0);
+    stop(&f);
+}
+
+static void test_error_stop(void)
+{
+    stop_and_go(",werror=stop", "{\"event\":\"write_aio\",\"once\":true}", false, false);
+    stop_and_go(",rerror=stop", "{\"event\":\"read_aio\",\"sector\":8,\"once\":true}", true, false);
+    stop_and_go("", "{\"event\":\"write_aio\",\"errno\":28,\"once\":true}", false, true);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -601,5 +733,9 @@ int main(int argc, char **argv)
     g_test_add_func("/block-live/backup/cancel", test_backup_cancel);
     g_test_add_func("/block-live/snapshot", test_snapshot);
     g_test_add_func("/block-live/reopen", test_reopen);
+    g_test_add_func("/block-live/iothread", test_iothread);
+    g_test_add_func("/block-live/error/report", test_error_report);
+    g_test_add_func("/block-live/error/ignore", test_error_ignore);
+    g_test_add_func("/block-live/error/stop", test_error_stop);
     return g_test_run();
 }
