@@ -41,6 +41,9 @@ static bool h_maskmov(CPUX86 *cpu, const IrOp *op)
         memcpy(mask, &cpu->vec[op->b], 16);
     }
     uint64_t ea = ir_offset(cpu, op);
+    if (cpu->hflags & HF_ALIGN_CHECK) {
+        x86_check_align(cpu, seg_linear(cpu, op->seg, ea, 1, true), 8);
+    }
     for (int pass = 0; pass < 2; pass++) { /* first look, then write */
         for (unsigned i = 0; i < op->size; i++) {
             uint64_t off = ea + i;
@@ -65,6 +68,7 @@ static bool h_probe_store(CPUX86 *cpu, const IrOp *op)
 {
     uint64_t lin = tcg_op_linear(cpu, op, op->size, true);
     tcg_check_address(cpu, op, lin, op->size);
+    x86_check_align(cpu, lin, op->size);
     mmu_probe(cpu, lin, op->size, true, mmu_mode(cpu));
     return true;
 }
@@ -139,7 +143,7 @@ static void check_alignment(Translator *t, const Operand *o, const MemRef *m)
         tr_align(t, o->size, m);
     } else if ((t->flags & HF_ALIGN_CHECK) && (o->size & (o->size - 1)) == 0 && o->size > 1 &&
                o->size <= 32) {
-        tr_set_mem(tr_emit(t, IR_ALIGN, o->size), m);
+        tr_set_mem(tr_emit(t, IR_ALIGN, MIN(o->size, 16u)), m); /* halves of 32 bytes count */
     }
 }
 

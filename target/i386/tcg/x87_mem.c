@@ -35,6 +35,7 @@ static void store80(X87Op *o, Float80 v)
 static void probe(X87Op *o, unsigned size)
 {
     uint64_t lin = seg_linear(o->cpu, o->seg, o->ea, size, true);
+    x86_check_align(o->cpu, lin, size == 10 ? 8 : size);
     mmu_probe(o->cpu, lin, size, true, mmu_mode(o->cpu));
 }
 
@@ -248,6 +249,7 @@ static void fbld(X87Op *o)
 {
     uint8_t b[10];
     uint64_t v = 0;
+    check_align80(o, false);
     x86_ld_bytes(o->cpu, o->seg, o->ea, b, sizeof(b));
     for (int i = 8; i >= 0; i--) {
         v = v * 100 + (b[i] >> 4) * 10u + (b[i] & 15);
@@ -276,6 +278,7 @@ static void fbstp(X87Op *o)
     FpEnv *env = &o->env;
     uint8_t b[10];
     bool empty = x87_empty(o->fp, 0), store = true;
+    check_align80(o, true);
     if (!empty) {
         Fp a = x87_fp(o->fp, 0);
         int64_t v = fp_to_int(env, a, 64);
