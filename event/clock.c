@@ -17,6 +17,8 @@ struct ClockSet {
     int64_t base; /* running: virtual = monotonic + base; else virtual = base */
     int64_t (*source)(void *opaque);
     void *source_opaque;
+    ClockType wall_type;
+    int64_t wall_offset;
     GPtrArray *loops; /* EventLoop*, to be woken when virtual time changes its pace */
 };
 
@@ -31,6 +33,7 @@ ClockSet *clock_set_new(void)
 {
     ClockSet *cs = g_new0(ClockSet, 1);
     pthread_mutex_init(&cs->lock, NULL);
+    cs->wall_type = CLOCK_HOST;
     cs->loops = g_ptr_array_new();
     return cs;
 }
@@ -119,6 +122,17 @@ int64_t clock_now(const ClockSet *cs, ClockType type)
     default:
         return clock_virtual(cs);
     }
+}
+
+int64_t clock_guest_wall(const ClockSet *cs)
+{
+    return clock_now(cs, cs->wall_type) + cs->wall_offset;
+}
+
+void clock_guest_wall_set(ClockSet *cs, ClockType type, int64_t offset_ns)
+{
+    cs->wall_type = type;
+    cs->wall_offset = offset_ns;
 }
 
 /* Loops that sleep towards a virtual deadline must look again. Lock held. */

@@ -33,6 +33,13 @@ int64_t clock_now(const ClockSet *cs, ClockType type);
 /* The same as nanoseconds of CLOCK_VIRTUAL, the commonest wish. */
 int64_t clock_virtual(const ClockSet *cs);
 
+/*
+ * The time of day that the guest is to believe in: `type` plus an offset.  Unset: CLOCK_HOST.
+ * Any thread; setting it before others read.
+ */
+int64_t clock_guest_wall(const ClockSet *cs);
+void clock_guest_wall_set(ClockSet *cs, ClockType type, int64_t offset_ns);
+
 /* Starts and stops CLOCK_VIRTUAL; a new set's is stopped. Idempotent. */
 void clock_virtual_enable(ClockSet *cs, bool run);
 /* Sets CLOCK_VIRTUAL, for restored state; only while stopped. */

@@ -28,6 +28,8 @@ static void apply_config(Machine *m, const Config *cfg)
     m->uuid_set = cfg->uuid_set;
     m->rtc_offset_ns = cfg->rtc_offset_ns;
     m->rtc_start_ns = cfg->rtc_start_ns;
+    int64_t start = cfg->rtc_start_ns ? cfg->rtc_start_ns : clock_now(m->clocks, CLOCK_HOST);
+    clock_guest_wall_set(m->clocks, cfg->rtc_clock, start - clock_now(m->clocks, cfg->rtc_clock));
     m->rtc_clock = cfg->rtc_clock;
     m->rtc_localtime = cfg->rtc_localtime;
     m->rtc_driftfix_slew = cfg->rtc_slew;

@@ -594,6 +594,11 @@ static bool write_msr(void *opaque, uint32_t msr, uint64_t v)
     return apic_reg_write(a, reg, (uint32_t)v);
 }
 
+static void send_ipi(void *opaque, uint32_t dest, uint32_t icr)
+{
+    apic_send_ipi(opaque, dest, icr);
+}
+
 const ApicOps apic_cpu_ops = {
     .ack_interrupt = ack_interrupt,
     .get_tpr = get_tpr,
@@ -602,6 +607,7 @@ const ApicOps apic_cpu_ops = {
     .set_base = set_base,
     .read_msr = read_msr,
     .write_msr = write_msr,
+    .send_ipi = send_ipi,
     .init = init_signal,
     .get_page = apic_get_page,
     .set_page = apic_set_page,

@@ -198,6 +198,8 @@ typedef struct ApicOps {
     /* x2APIC 800h-8ffh, and IA32_TSC_DEADLINE 6e0h; false: #GP */
     bool (*read_msr)(void *apic, uint32_t msr, uint64_t *v);
     bool (*write_msr)(void *apic, uint32_t msr, uint64_t v);
+    /* Sends what an ICR's low word says (no shorthand) to one APIC id; NULL: it cannot. */
+    void (*send_ipi)(void *apic, uint32_t dest, uint32_t icr);
     /* A SIPI, INIT was taken by the CPU: bring the APIC along. */
     void (*init)(void *apic);
     void (*get_page)(void *apic, ApicPage *p);

@@ -433,6 +433,7 @@ typedef enum InsnOp {
     OP_INVLPG,
     OP_VMRUN,
     OP_VMMCALL,
+    OP_VMCALL,
     OP_VMLOAD,
     OP_VMSAVE,
     OP_STGI,

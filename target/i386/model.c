@@ -10,6 +10,9 @@
 #define INVTSC (1u << 8)
 #define DEFAULT_TSC_HZ 1000000000ull
 
+/* Clock (both generations of MSRs, the same on all CPUs), no I/O delays, IPIs to many. */
+#define TCG_KVM_FEATURES (1u << 0 | 1u << 1 | 1u << 3 | 1u << 11 | 1u << 24)
+
 /* What the TCG engine implements. */
 static const char tcg_features[] =
     "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush acpi mmx "
@@ -63,6 +66,11 @@ void cpu_engine_tcg(CpuEngineInfo *info)
 {
     *info = (CpuEngineInfo){.name = "TCG", .tsc_hz = DEFAULT_TSC_HZ};
     apply_names(info->features, tcg_features);
+    /* A clock that needs no exit: constant rate, and what KVM would offer beside it. */
+    info->kvm = true;
+    info->features[FEAT_KVM] = TCG_KVM_FEATURES;
+    info->plus[FEAT_KVM] = TCG_KVM_FEATURES;
+    info->plus[FEAT_80000007_EDX] = INVTSC;
 }
 
 /* Splits "NAME-v3" or an alias into the model and its version. */
@@ -529,6 +537,8 @@ static void finish_for_engine(ParseState *s, const Resolved *r)
     c->kvm = e->kvm && s->kvm;
     if (!c->kvm) {
         c->features[FEAT_KVM] = 0;
+    } else if (!(c->features[FEAT_KVM] & 1u << 0)) {
+        c->features[FEAT_KVM] &= ~(1u << 3 | 1u << 24); /* kvmclock=off is all of it */
     }
     if (s->host_phys_bits && !s->phys_bits_set && e->host.phys_bits) {
         c->phys_bits = e->host.phys_bits;

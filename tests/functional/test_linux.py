@@ -38,6 +38,25 @@ class Linux(unittest.TestCase):
             m.expect("RHEA-READY", 90, start)
             self.assertTrue(any(e["event"] == "RESET" for e in self.drain(m)))
 
+    def test_paravirtual(self):
+        # What KVM's guests have, the translator's have: clock, IPIs; the counter is trusted.
+        with self.boot("q35", "-smp", "2", "-net", "none", "-rtc", "base=2001-02-03T04:00:00") as m:
+            self.shell(m)
+            log = m.command("dmesg | grep -iE 'kvm|tsc|clocksource'")
+            self.assertIn("kvm-clock: using sched offset", log)
+            self.assertIn("setup PV IPIs", log)
+            self.assertNotIn("nstable", log)
+            sources = "/sys/devices/system/clocksource/clocksource0/"
+            self.assertRegex(m.command(f"cat {sources}available_clocksource"), "tsc.*kvm-clock")
+            self.assertIn("tsc", m.command(f"cat {sources}current_clocksource"))
+            m.command(f"echo kvm-clock > {sources}current_clocksource")
+            seconds = [int(m.command("date +%s").strip()) for _ in range(3)]
+            self.assertEqual(seconds, sorted(seconds))
+            self.assertIn("Feb  3 04:0", m.command("date"))
+            self.assertRegex(m.command("grep CAL /proc/interrupts"), r"CAL: +\d+ +[1-9]")
+            m.send("poweroff\n")
+            self.assertEqual(m.wait(60), 0)
+
     def drain(self, m):
         m.qmp("query-status")
         return m.events

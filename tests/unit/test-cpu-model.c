@@ -177,7 +177,7 @@ static void test_cpuid(void)
     g_assert_cmpmem(&r[1], 4, "Auth", 4);
     g_assert_cmphex(cpu->regs[R_RDX], ==, 0x60fb1);
     cpu_cpuid(cpu, 0x40000000, 0, r);
-    g_assert_cmpmem(&r[1], 12, "TCGTCGTCGTCG", 12);
+    g_assert_cmpmem(&r[1], 12, "KVMKVMKVM\0\0\0", 12);
     cpu_cpuid(cpu, 0x80000008, 0, r);
     g_assert_cmphex(r[0], ==, 0x3028);
     cpu_cpuid(cpu, 0x80000002, 0, r);

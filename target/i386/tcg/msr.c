@@ -6,6 +6,7 @@
 #include "accel/tcg/internal.h"
 #include "target/i386/tcg/control.h"
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/pv.h"
 #include "target/i386/tcg/svm.h"
 #include "util/log.h"
 
@@ -254,6 +255,7 @@ static void write_tsc(CPUX86 *cpu, uint64_t v)
 
     cpu->tsc_offset += (int64_t)delta;
     cpu->tsc_adjust += delta;
+    pv_tsc_changed(cpu);
     move_deadline(cpu);
 }
 
@@ -261,6 +263,7 @@ static void write_tsc_adjust(CPUX86 *cpu, uint64_t v)
 {
     cpu->tsc_offset += (int64_t)(v - cpu->tsc_adjust);
     cpu->tsc_adjust = v;
+    pv_tsc_changed(cpu);
     move_deadline(cpu);
 }
 
@@ -522,6 +525,9 @@ bool x86_msr_read(CPUX86 *cpu, uint32_t index, uint64_t *v)
     if (is_apic_msr(cpu, index)) {
         return cpu->apic_ops->read_msr(cpu->apic, index, v);
     }
+    if (pv_is_msr(cpu, index)) {
+        return pv_msr_read(cpu, index, v);
+    }
     return read_common(cpu, index, v) || (is_amd(cpu) && read_amd(cpu, index, v)) ||
            read_legacy(cpu, index, v);
 }
@@ -620,6 +626,9 @@ bool x86_msr_write(CPUX86 *cpu, uint32_t index, uint64_t v)
     }
     if (is_apic_msr(cpu, index)) {
         return cpu->apic_ops->write_msr(cpu->apic, index, v);
+    }
+    if (pv_is_msr(cpu, index)) {
+        return pv_msr_write(cpu, index, v);
     }
     return write_common(cpu, index, v) || (is_amd(cpu) && write_amd(cpu, index, v));
 }

@@ -5,6 +5,7 @@
 #include "target/i386/paging.h"
 #include "target/i386/tcg/control.h"
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/pv.h"
 #include "util/log.h"
 
 #include <inttypes.h>
@@ -508,10 +509,17 @@ void helper_vmsave(CPUX86 *cpu, unsigned addrsize)
 
 /* ---- the others ---- */
 
-void helper_vmmcall(CPUX86 *cpu)
+/* Outside of a guest's own guest, KVM's hypercalls; both vendors' instructions will do. */
+void helper_vmmcall(CPUX86 *cpu, bool intel, uint64_t next_rip)
 {
-    svm_check(cpu, SVM_EXIT_VMMCALL);
-    x86_raise(cpu, EXC_UD);
+    if (!intel && cpu_has(cpu, FEAT_80000001_ECX, 1u << 2)) {
+        svm_check(cpu, SVM_EXIT_VMMCALL);
+    }
+    if (!cpu->config.kvm) {
+        x86_raise(cpu, EXC_UD);
+    }
+    pv_hypercall(cpu);
+    cpu->rip = next_rip;
 }
 
 static void set_gif(CPUX86 *cpu, bool on)

@@ -128,7 +128,7 @@ void svm_leave_smm(CPUX86 *cpu);
 void helper_vmrun(CPUX86 *cpu, unsigned addrsize, uint64_t next_rip);
 void helper_vmload(CPUX86 *cpu, unsigned addrsize);
 void helper_vmsave(CPUX86 *cpu, unsigned addrsize);
-void helper_vmmcall(CPUX86 *cpu);
+void helper_vmmcall(CPUX86 *cpu, bool intel, uint64_t next_rip); /* VMMCALL, VMCALL */
 void helper_stgi(CPUX86 *cpu);
 void helper_clgi(CPUX86 *cpu);
 void helper_invlpga(CPUX86 *cpu, unsigned addrsize);

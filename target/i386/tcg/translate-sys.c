@@ -98,7 +98,8 @@ PLAIN(write_dr, (helper_write_dr(cpu, (unsigned)op->disp, arg_a(cpu, op)), mmu_f
 PLAIN(vmrun, helper_vmrun(cpu, op->size, op_next_rip(cpu, op)))
 PLAIN(vmload, helper_vmload(cpu, op->size))
 PLAIN(vmsave, helper_vmsave(cpu, op->size))
-PLAIN(vmmcall, helper_vmmcall(cpu))
+PLAIN(vmmcall, helper_vmmcall(cpu, false, op_next_rip(cpu, op)))
+PLAIN(vmcall, helper_vmmcall(cpu, true, op_next_rip(cpu, op)))
 PLAIN(stgi, helper_stgi(cpu))
 PLAIN(clgi, helper_clgi(cpu))
 PLAIN(invlpga, helper_invlpga(cpu, op->size))
@@ -561,7 +562,8 @@ static const SimpleInsn simple_insns[OP_COUNT] = {
     [OP_XSETBV] = {&s_xsetbv, END_NEXT},     [OP_CLAC] = {&s_clac, END_NEXT},
     [OP_STAC] = {&s_stac, END_NEXT},         [OP_FENCE] = {&s_fence, GO_ON},
     [OP_PAUSE] = {&s_pause, GO_ON},          [OP_VMMCALL] = {&s_vmmcall, END_EXIT},
-    [OP_STGI] = {&s_stgi, END_NEXT},         [OP_CLGI] = {&s_clgi, END_NEXT},
+    [OP_VMCALL] = {&s_vmcall, END_EXIT},     [OP_STGI] = {&s_stgi, END_NEXT},
+    [OP_CLGI] = {&s_clgi, END_NEXT},
 };
 
 static bool simple(Translator *t)
