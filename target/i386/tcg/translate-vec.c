@@ -365,11 +365,11 @@ static void mask_move(Translator *t)
     if (!check_state(t, &v)) {
         return;
     }
+    enter_mmx(t, &v); /* stays so when the memory faults */
     IrOp *o = with_memory(t, &v_maskmov);
     o->size = v.mmx ? 8 : 16;
     o->a = t->in->operand[1].reg;
     o->b = t->in->operand[2].reg;
-    enter_mmx(t, &v);
 }
 
 /* ---- x87 and state ---- */
