@@ -402,14 +402,6 @@ static void pre_save(void *opaque)
 static const StateDesc virtio_blk_state = {
     .name = "virtio-blk", .version = 1, .fields = fields, .pre_save = pre_save};
 
-#define BLK_CLASS(ident, flavour)                                                          \
-    static const VirtioPciClass ident = VIRTIO_PCI_CLASS(                                  \
-        flavour, 0x1001, &virtio_blk_ops, PCI_CLASS_STORAGE_SCSI, DEVICE_CATEGORY_STORAGE, \
-        &virtio_blk_state, virtio_blk_realize, virtio_blk_unrealize, default_vectors)
-BLK_CLASS(blk_auto_class, VIRTIO_AUTO);
-BLK_CLASS(blk_transitional_class, VIRTIO_TRANSITIONAL);
-BLK_CLASS(blk_modern_class, VIRTIO_MODERN_ONLY);
-
 static const Property props[] = {
     PROPERTIES_BLOCK(VirtioBlk, conf),
     PROPERTY_STRING("serial", VirtioBlk, serial, "serial number, up to 20 characters"),
@@ -425,11 +417,6 @@ static const Property props[] = {
     {0},
 };
 
-#define BLK_TYPE(ident, type_name, class_ident, text)                                           \
-    OBJECT_TYPE(ident, .name = type_name, .parent = TYPE_VIRTIO_PCI, .size = sizeof(VirtioBlk), \
-                .help = text, .klass = &class_ident, .props = props)
-BLK_TYPE(blk_auto_type, "virtio-blk-pci", blk_auto_class, "virtio disk")
-BLK_TYPE(blk_transitional_type, "virtio-blk-pci-transitional", blk_transitional_class,
-         "virtio disk with legacy and modern interface")
-BLK_TYPE(blk_modern_type, "virtio-blk-pci-non-transitional", blk_modern_class,
-         "virtio disk with modern interface only")
+VIRTIO_PCI_TYPES(virtio_blk, "virtio-blk", "virtio disk", VirtioBlk, props, 0x1001, &virtio_blk_ops,
+                 PCI_CLASS_STORAGE_SCSI, DEVICE_CATEGORY_STORAGE, &virtio_blk_state,
+                 virtio_blk_realize, virtio_blk_unrealize, default_vectors)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "hw/i386/gsi.h"
 
+#include "util/bits.h"
+
 #include <assert.h>
 
 void gsi_init(Gsi *g)
@@ -42,6 +44,34 @@ IrqLine gsi_line(Gsi *g, unsigned n, GsiSource source)
 {
     assert(n < GSI_COUNT && source < GSI_SOURCES);
     return (IrqLine){.set = set, .opaque = g, .n = (int)(n | (unsigned)source << 8)};
+}
+
+void pirq_update(PirqRouter *r, Gsi *g)
+{
+    uint16_t level = 0, changed;
+
+    for (unsigned p = 0; p < ARRAY_LEN(r->route); p++) {
+        if ((r->levels & BIT(p)) && !(r->route[p] & PIRQ_OFF)) {
+            level |= (uint16_t)BIT(r->route[p] & 15);
+        }
+    }
+    changed = level ^ r->told;
+    r->told = level;
+    for (unsigned n = 0; n < 16; n++) {
+        if (changed & BIT(n)) {
+            irq_set(gsi_line(g, n, GSI_PIRQ), (level >> n) & 1);
+        }
+    }
+}
+
+void pirq_set(PirqRouter *r, Gsi *g, int line, int level)
+{
+    if (level) {
+        r->levels |= (uint8_t)BIT(line);
+    } else {
+        r->levels &= (uint8_t)~BIT(line);
+    }
+    pirq_update(r, g);
 }
 
 void gsi_intercept(Gsi *g, IrqTap *tap, void *opaque)

@@ -32,4 +32,19 @@ void gsi_intercept(Gsi *g, IrqTap *tap, void *opaque);
 /* The end of wire n that belongs to a source. Any thread. */
 IrqLine gsi_line(Gsi *g, unsigned n, GsiSource source);
 
+/*
+ * A south bridge's PCI interrupt router: up to eight PIRQ lines, each with a register that
+ * says which ISA line it drives (bit 7: none).  All under the root bus's interrupt lock.
+ */
+#define PIRQ_OFF 0x80u
+typedef struct PirqRouter {
+    uint8_t levels;   /* of the PIRQ lines */
+    uint8_t route[8]; /* the registers */
+    uint16_t told;    /* what the ISA lines were told */
+} PirqRouter;
+/* Sets each ISA line to the OR of the PIRQs that are routed to it. */
+void pirq_update(PirqRouter *r, Gsi *g);
+/* One PIRQ has changed. */
+void pirq_set(PirqRouter *r, Gsi *g, int line, int level);
+
 #endif

@@ -136,35 +136,13 @@ OBJECT_TYPE(i440fx_type, .name = TYPE_I440FX, .parent = TYPE_PCI_DEVICE,
 /* ---- the CPU's side ---- */
 static bool host_realize(Device *dev, Error **errp)
 {
-    PciHost *h = PCI_HOST(dev);
-    PciDevice *d;
-
-    pci_host_init(h, "pci.0", false);
-    dev->machine->root_bus = &h->bus.bus;
-    d = pci_create(&h->bus, PCI_DEVFN(0, 0), false, TYPE_I440FX);
-    if (!pci_realize(d, &h->bus, errp)) {
-        dev->machine->root_bus = NULL;
-        pci_host_fini(h);
-        return false;
-    }
-    return true;
-}
-
-static void host_unrealize(Device *dev)
-{
-    dev->machine->root_bus = NULL;
-    pci_host_fini(PCI_HOST(dev));
-}
-
-static void host_reset(Device *dev)
-{
-    PCI_HOST(dev)->address = 0;
+    return pci_host_realize(dev, "pci.0", false, TYPE_I440FX, errp);
 }
 
 static const DeviceClass host_class = {
     .realize = host_realize,
-    .unrealize = host_unrealize,
-    .reset = host_reset,
+    .unrealize = pci_host_unrealize,
+    .reset = pci_host_reset,
     .state = &pci_host_state,
     .fw_name = pci_host_fw_name,
     .category = DEVICE_CATEGORY_BRIDGE,

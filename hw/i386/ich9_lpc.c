@@ -18,7 +18,6 @@ TRACE_EVENT(ich9_pirq, "pirq %d level %d rout 0x%02x")
 #define REG_RCBA 0xf0
 #define ACPI_CNTL_EN 0x80
 #define PMCON_SMI_LOCK 0x10
-#define PIRQ_OFF 0x80
 #define PIRQS 8
 #define PM_SIZE 128
 #define GPE_LEN 8
@@ -48,8 +47,7 @@ typedef struct Ich9Lpc {
     bool noreboot; /* the strap on SPKR */
     uint8_t disable_s3, disable_s4, s4_val;
     /* under the root bus's irq_lock */
-    uint8_t levels, rout[PIRQS];
-    uint16_t irq_level;
+    PirqRouter pirqs;
     uint16_t dir[7];     /* D25IR to D31IR */
     uint8_t saved_pmcon; /* the register whose lock bit changes masks */
 } Ich9Lpc;
@@ -83,39 +81,19 @@ static int map_irq(void *opaque, uint8_t devfn, int pin)
     return (int)((slot + (unsigned)pin) & 3) + 4;
 }
 
-static void update_irqs(Ich9Lpc *s)
+static Gsi *wires(Ich9Lpc *s)
 {
-    PcMachine *pc = PC_MACHINE(s->pci.dev.machine);
-    uint16_t level = 0, changed;
-
-    for (unsigned p = 0; p < PIRQS; p++) {
-        if ((s->levels & BIT(p)) && !(s->rout[p] & PIRQ_OFF)) {
-            level |= (uint16_t)BIT(s->rout[p] & 15);
-        }
-    }
-    changed = level ^ s->irq_level;
-    s->irq_level = level;
-    for (unsigned n = 0; n < 16; n++) {
-        if (changed & BIT(n)) {
-            irq_set(gsi_line(&pc->gsi, n, GSI_PIRQ), (level >> n) & 1);
-        }
-    }
+    return &PC_MACHINE(s->pci.dev.machine)->gsi;
 }
 
 /* Each PIRQ has a pin of its own at the I/O APIC, and perhaps an ISA line. */
 static void set_irq(void *opaque, int line, int level)
 {
     Ich9Lpc *s = opaque;
-    PcMachine *pc = PC_MACHINE(s->pci.dev.machine);
 
-    trace(ich9_pirq, line, level, s->rout[line]);
-    if (level) {
-        s->levels |= (uint8_t)BIT(line);
-    } else {
-        s->levels &= (uint8_t)~BIT(line);
-    }
-    irq_set(gsi_line(&pc->gsi, 16 + (unsigned)line, GSI_PIRQ), level);
-    update_irqs(s);
+    trace(ich9_pirq, line, level, s->pirqs.route[line]);
+    irq_set(gsi_line(wires(s), 16 + (unsigned)line, GSI_PIRQ), level);
+    pirq_set(&s->pirqs, wires(s), line, level);
 }
 
 static void routes_changed(Ich9Lpc *s)
@@ -125,12 +103,12 @@ static void routes_changed(Ich9Lpc *s)
 
     pci_irq_lock(bus);
     for (unsigned p = 0; p < PIRQS; p++) {
-        s->rout[p] = s->pci.config[p < 4 ? REG_PIRQA + p : REG_PIRQE + p - 4];
+        s->pirqs.route[p] = s->pci.config[p < 4 ? REG_PIRQA + p : REG_PIRQE + p - 4];
     }
     for (unsigned i = 0; i < 7; i++) {
         s->dir[i] = dir_at[i] ? ld_le16(s->cc + dir_at[i] - RCRB_FIRST) : 0x3210;
     }
-    update_irqs(s);
+    pirq_update(&s->pirqs, wires(s));
     pci_irq_unlock(bus);
     pci_irq_remap(bus);
 }

@@ -9,7 +9,6 @@
 TRACE_EVENT(piix3_pirq, "pirq %d level %d irq %u")
 
 #define REG_PIRQ 0x60
-#define PIRQ_OFF 0x80
 #define PIRQS 4
 #define RCR_RESET 4
 
@@ -18,9 +17,7 @@ typedef struct Piix3 {
     IsaBus isa;
     uint8_t rcr;
     /* under the root bus's irq_lock */
-    uint8_t levels; /* of the PIRQ lines */
-    uint8_t route[PIRQS];
-    uint16_t irq_level; /* what the ISA side was told */
+    PirqRouter pirqs;
 } Piix3;
 #define PIIX3(o) OBJECT_CAST(Piix3, o, TYPE_PIIX3)
 
@@ -30,37 +27,17 @@ static int map_irq(void *opaque, uint8_t devfn, int pin)
     return (pin + PCI_SLOT(devfn) - 1) & 3;
 }
 
-/* Sets each ISA line to the OR of the PIRQs that are routed to it. */
-static void update_irqs(Piix3 *s)
+static Gsi *wires(Piix3 *s)
 {
-    PcMachine *pc = PC_MACHINE(s->pci.dev.machine);
-    uint16_t level = 0, changed;
-
-    for (unsigned p = 0; p < PIRQS; p++) {
-        if ((s->levels & BIT(p)) && !(s->route[p] & PIRQ_OFF)) {
-            level |= (uint16_t)BIT(s->route[p] & 15);
-        }
-    }
-    changed = level ^ s->irq_level;
-    s->irq_level = level;
-    for (unsigned n = 0; n < 16; n++) {
-        if (changed & BIT(n)) {
-            irq_set(gsi_line(&pc->gsi, n, GSI_PIRQ), (level >> n) & 1);
-        }
-    }
+    return &PC_MACHINE(s->pci.dev.machine)->gsi;
 }
 
 static void set_irq(void *opaque, int line, int level)
 {
     Piix3 *s = opaque;
 
-    trace(piix3_pirq, line, level, s->route[line]);
-    if (level) {
-        s->levels |= (uint8_t)BIT(line);
-    } else {
-        s->levels &= (uint8_t)~BIT(line);
-    }
-    update_irqs(s);
+    trace(piix3_pirq, line, level, s->pirqs.route[line]);
+    pirq_set(&s->pirqs, wires(s), line, level);
 }
 
 static void routes_changed(Piix3 *s)
@@ -68,8 +45,8 @@ static void routes_changed(Piix3 *s)
     PciBus *bus = pci_device_bus(&s->pci);
 
     pci_irq_lock(bus);
-    memcpy(s->route, s->pci.config + REG_PIRQ, PIRQS);
-    update_irqs(s);
+    memcpy(s->pirqs.route, s->pci.config + REG_PIRQ, PIRQS);
+    pirq_update(&s->pirqs, wires(s));
     pci_irq_unlock(bus);
 }
 

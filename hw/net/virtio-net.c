@@ -482,14 +482,6 @@ static const StateField fields[] = {
 static const StateDesc virtio_net_state = {
     .name = "virtio-net", .version = 1, .fields = fields, .check = net_check};
 
-#define NET_CLASS(ident, flavour)                                                              \
-    static const VirtioPciClass ident = VIRTIO_PCI_CLASS(                                      \
-        flavour, 0x1000, &virtio_net_ops, PCI_CLASS_NETWORK_ETHERNET, DEVICE_CATEGORY_NETWORK, \
-        &virtio_net_state, virtio_net_realize, virtio_net_unrealize, default_vectors)
-NET_CLASS(net_auto_class, VIRTIO_AUTO);
-NET_CLASS(net_transitional_class, VIRTIO_TRANSITIONAL);
-NET_CLASS(net_modern_class, VIRTIO_MODERN_ONLY);
-
 static const Property props[] = {
     PROPERTIES_NIC(VirtioNet, conf),
     PROPERTY_I32("bootindex", Device, bootindex, -1, "place in the boot order; -1: none"),
@@ -509,11 +501,6 @@ static const Property props[] = {
     {0},
 };
 
-#define NET_TYPE(ident, type_name, class_ident, text)                                           \
-    OBJECT_TYPE(ident, .name = type_name, .parent = TYPE_VIRTIO_PCI, .size = sizeof(VirtioNet), \
-                .help = text, .klass = &class_ident, .props = props)
-NET_TYPE(net_auto_type, "virtio-net-pci", net_auto_class, "virtio network card")
-NET_TYPE(net_transitional_type, "virtio-net-pci-transitional", net_transitional_class,
-         "virtio network card with legacy and modern interface")
-NET_TYPE(net_modern_type, "virtio-net-pci-non-transitional", net_modern_class,
-         "virtio network card with modern interface only")
+VIRTIO_PCI_TYPES(virtio_net, "virtio-net", "virtio network card", VirtioNet, props, 0x1000,
+                 &virtio_net_ops, PCI_CLASS_NETWORK_ETHERNET, DEVICE_CATEGORY_NETWORK,
+                 &virtio_net_state, virtio_net_realize, virtio_net_unrealize, default_vectors)

@@ -115,7 +115,7 @@ void pci_host_set_ecam(PciHost *h, uint64_t base, uint64_t size)
     memory_commit(m->memsys);
 }
 
-void pci_host_init(PciHost *h, const char *bus_id, bool express)
+static void host_init(PciHost *h, const char *bus_id, bool express)
 {
     Machine *m = h->dev.machine;
 
@@ -134,13 +134,40 @@ void pci_host_init(PciHost *h, const char *bus_id, bool express)
     region_add(&m->io, 0xcfc, &h->data);
 }
 
-void pci_host_fini(PciHost *h)
+static void host_fini(PciHost *h)
 {
     pci_host_set_ecam(h, PCI_UNMAPPED, 0);
     region_fini(&h->conf);
     region_fini(&h->data);
     pci_bus_fini(&h->bus);
     region_fini(&h->pci_mem);
+}
+
+bool pci_host_realize(Device *dev, const char *bus_id, bool express, const char *function,
+                      Error **errp)
+{
+    PciHost *h = PCI_HOST(dev);
+    PciDevice *d;
+
+    host_init(h, bus_id, express);
+    dev->machine->root_bus = &h->bus.bus;
+    d = pci_create(&h->bus, PCI_DEVFN(0, 0), false, function);
+    if (!pci_realize(d, &h->bus, errp)) {
+        pci_host_unrealize(dev);
+        return false;
+    }
+    return true;
+}
+
+void pci_host_unrealize(Device *dev)
+{
+    dev->machine->root_bus = NULL;
+    host_fini(PCI_HOST(dev));
+}
+
+void pci_host_reset(Device *dev)
+{
+    PCI_HOST(dev)->address = 0;
 }
 
 char *pci_host_fw_name(Device *dev)

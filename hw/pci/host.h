@@ -27,11 +27,15 @@ typedef struct PciHost {
 #define PCI_HOST(o) OBJECT_CAST(PciHost, o, TYPE_PCI_HOST)
 
 /*
- * In a host bridge's realize: makes the bus (id as given), puts the ports into `m->io` and the
- * PCI memory space under `m->memory` at the lowest priority.
+ * A host bridge's realize: makes the machine's root bus (id as given), puts the ports into
+ * `m->io` and the PCI memory space under `m->memory` at the lowest priority, and plugs the
+ * bridge's own function (a type's name) in at 00:00.0.
  */
-void pci_host_init(PciHost *h, const char *bus_id, bool express);
-void pci_host_fini(PciHost *h);
+bool pci_host_realize(Device *dev, const char *bus_id, bool express, const char *function,
+                      Error **errp);
+/* Its unrealize and reset. */
+void pci_host_unrealize(Device *dev);
+void pci_host_reset(Device *dev);
 /* Moves the memory-mapped window; base PCI_UNMAPPED turns it off.  size: 1 MiB a bus. */
 void pci_host_set_ecam(PciHost *h, uint64_t base, uint64_t size);
 extern const StateDesc pci_host_state;

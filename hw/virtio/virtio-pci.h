@@ -73,4 +73,19 @@ extern const StateDesc virtio_pci_state;
         .realize = (realize_fn), .unrealize = (unrealize_fn), .default_vectors = (vectors_fn),   \
     }
 
+/*
+ * The three types of a device, "NAME-pci", "-transitional" and "-non-transitional", of one
+ * struct and one property table.  What follows is VIRTIO_PCI_CLASS's, without the flavour.
+ */
+#define VIRTIO_PCI_TYPE(ident, type_name, flv, text, T, table, ...)                     \
+    static const VirtioPciClass ident##_class = VIRTIO_PCI_CLASS(flv, __VA_ARGS__);     \
+    OBJECT_TYPE(ident, .name = type_name, .parent = TYPE_VIRTIO_PCI, .size = sizeof(T), \
+                .help = text, .klass = &ident##_class, .props = table)
+#define VIRTIO_PCI_TYPES(ident, name, text, T, table, ...)                               \
+    VIRTIO_PCI_TYPE(ident##_auto, name "-pci", VIRTIO_AUTO, text, T, table, __VA_ARGS__) \
+    VIRTIO_PCI_TYPE(ident##_transitional, name "-pci-transitional", VIRTIO_TRANSITIONAL, \
+                    text " with legacy and modern interface", T, table, __VA_ARGS__)     \
+    VIRTIO_PCI_TYPE(ident##_modern, name "-pci-non-transitional", VIRTIO_MODERN_ONLY,    \
+                    text " with modern interface only", T, table, __VA_ARGS__)
+
 #endif
