@@ -532,14 +532,14 @@ static void catch_signals(const Fuzz *f)
 {
     struct itimerval tick = {{1, 0}, {1, 0}};
     watch.f = f;
-    signal(SIGALRM, on_tick);
+    signal(SIGPROF, on_tick);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGSEGV, on_crash);
     signal(SIGABRT, on_crash);
     signal(SIGFPE, on_crash);
     signal(SIGILL, on_crash);
     signal(SIGBUS, on_crash);
-    setitimer(ITIMER_REAL, &tick, NULL);
+    setitimer(ITIMER_PROF, &tick, NULL);
 }
 
 static void run_rounds(Fuzz *f)

@@ -619,13 +619,13 @@ int main(int argc, char **argv)
     setvbuf(stdout, NULL, _IOLBF, 0);
     watch.f = &f;
     watch.limit = 5;
-    signal(SIGALRM, on_tick);
+    signal(SIGPROF, on_tick);
     signal(SIGSEGV, on_crash);
     signal(SIGABRT, on_crash);
     signal(SIGFPE, on_crash);
     signal(SIGILL, on_crash);
     signal(SIGBUS, on_crash);
-    setitimer(ITIMER_REAL, &tick, NULL);
+    setitimer(ITIMER_PROF, &tick, NULL);
     printf("1..1\n# x86-system-diff --seed %lu: %s and %s\n", (unsigned long)f.seed, f.side[0].name,
            f.side[1].name);
     run_rounds(&f);
