@@ -2,7 +2,7 @@
 /*
  * String instructions.  Each iteration is complete in itself: registers are right
  * before every access that may fault, and between iterations interrupts are taken.
- * Forward MOVS, STOS over plain memory go a page at a time.
+ * Forward MOVS, STOS, CMPS, SCAS over plain memory go a page at a time.
  */
 #include "accel/tcg/interp.h"
 #include "accel/tcg/tlb.h"
@@ -241,6 +241,91 @@ static uint64_t bulk(const String *s, uint64_t count)
     return n;
 }
 
+static uint64_t element(const uint8_t *p, unsigned size, uint64_t i)
+{
+    uint64_t v = 0;
+    memcpy(&v, p + i * size, size);
+    return v;
+}
+
+/* The first of n elements that equals v (or differs from it); n: none. */
+static uint64_t find_value(const uint8_t *p, unsigned size, uint64_t n, uint64_t v, bool equal)
+{
+    if (size == 1 && equal) {
+        const uint8_t *hit = memchr(p, (int)(v & 0xff), n);
+        return hit ? (uint64_t)(hit - p) : n;
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        if ((element(p, size, i) == v) == equal) {
+            return i;
+        }
+    }
+    return n;
+}
+
+/* The first of n elements that is the same (or not) in both; n: none. */
+static uint64_t find_pair(const uint8_t *p, const uint8_t *q, unsigned size, uint64_t n, bool equal)
+{
+    uint64_t i = 0;
+    if (!equal) { /* skip what is the same, eight bytes a time */
+        for (uint64_t a, b; (i + 1) * 8 <= n * size; i++) {
+            memcpy(&a, p + i * 8, 8);
+            memcpy(&b, q + i * 8, 8);
+            if (a != b) {
+                break;
+            }
+        }
+        i = i * 8 / size;
+    }
+    for (; i < n; i++) {
+        if ((element(p, size, i) == element(q, size, i)) == equal) {
+            return i;
+        }
+    }
+    return n;
+}
+
+/* Iterations of SCAS, CMPS done at once, with the flags of the last; 0 if it cannot. */
+static uint64_t bulk_compare(const String *s, uint64_t count, bool equal)
+{
+    CPUX86 *cpu = s->cpu;
+    uint64_t di = offset_of(s, R_RDI), si = offset_of(s, R_RSI), dl, sl = 0;
+    if (s->step < 0 || count < 2 || (cpu->hflags & (HF_DATA_BP | HF_ALIGN_CHECK | HF_TF)) ||
+        tcg_cpu(cpu)->stepping || !segment_linear(s, SEG_ES, di, &dl)) {
+        return 0;
+    }
+    uint64_t bytes = span(s, di, dl);
+    const uint8_t *src = NULL;
+    if (s->kind == STRING_CMPS) {
+        if (!segment_linear(s, s->seg, si, &sl)) {
+            return 0;
+        }
+        bytes = MIN(bytes, span(s, si, sl));
+    }
+    uint64_t n = MIN(bytes / s->size, count);
+    if (n < 2) {
+        return 0;
+    }
+    if (s->kind == STRING_CMPS && !(src = tcg_host_span(cpu, sl, false, s->mode))) {
+        return 0;
+    }
+    const uint8_t *dst = tcg_host_span(cpu, dl, false, s->mode);
+    if (!dst) {
+        return 0;
+    }
+    uint64_t acc =
+        s->size == 8 ? cpu->regs[R_RAX] : cpu->regs[R_RAX] & (((uint64_t)1 << (s->size * 8)) - 1);
+    uint64_t last =
+        src ? find_pair(src, dst, s->size, n, equal) : find_value(dst, s->size, n, acc, equal);
+    last = MIN(last, n - 1);
+    compare(s, src ? element(src, s->size, last) : acc, element(dst, s->size, last));
+    if (src) {
+        set_addr_reg(s, R_RSI, si + (last + 1) * s->size);
+    }
+    set_addr_reg(s, R_RDI, di + (last + 1) * s->size);
+    return last + 1;
+}
+
 static bool must_pause(const CPUX86 *cpu)
 {
     return (__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & tcg_irq_mask(cpu)) ||
@@ -258,7 +343,7 @@ static bool repeat(const String *s, bool until_zf)
         if (!count) {
             return true;
         }
-        uint64_t n = bulk(s, count);
+        uint64_t n = conditional ? bulk_compare(s, count, until_zf) : bulk(s, count);
         if (!n) {
             iterate(s);
             n = 1;
