@@ -92,6 +92,7 @@ typedef struct CodeMap {
 /* ---- software TLB ---- */
 #define TLB_BITS 10
 #define TLB_SIZE (1u << TLB_BITS)
+#define TLB_FOLD (TCG_PAGE_BITS + TLB_BITS) /* of the index: TLB_INDEX */
 /* Low bits of a tag; a tag with any of them never matches on the fast path. */
 #define TLB_SLOW 1u     /* MMIO, part of a page, watchpoint: look closer */
 #define TLB_NOTDIRTY 2u /* tag_w: a write must be noted */
@@ -377,7 +378,8 @@ typedef struct TranslateResult {
 void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insns, IrOp *ops,
                    TranslateResult *res);
 
-#define TLB_INDEX(lin) (((lin) >> TCG_PAGE_BITS) & (TLB_SIZE - 1))
+/* Pages a few MiB apart, as arrays of a program are, have different entries. */
+#define TLB_INDEX(lin) (((lin) >> TCG_PAGE_BITS ^ (lin) >> TLB_FOLD) & (TLB_SIZE - 1))
 /* Does a tag allow an access of `size` at lin that stays within its page? */
 static inline bool tlb_hit(uint64_t tag, uint64_t lin, unsigned size, uint64_t gen_bits)
 {
