@@ -25,6 +25,7 @@ struct Monitor {
 
 /* ---- monitor.c ---- */
 /* By the policy of -compat; false and an error if not. */
+const MonitorSubset *monitor_subset(Object *root); /* NULL: everything */
 bool monitor_allows(Object *root, const QmpCommand *cmd, Error **errp);
 
 /* ---- qmp.c ---- */

@@ -11,6 +11,7 @@ typedef struct Registry {
     Object obj;
     GPtrArray *monitors;
     bool refuse_deprecated, refuse_unstable;
+    const MonitorSubset *subset;
 } Registry;
 
 static void registry_init(Object *obj)
@@ -42,6 +43,16 @@ void monitor_set_policy(Object *root, bool refuse_deprecated, bool refuse_unstab
     Registry *r = registry(root);
     r->refuse_deprecated = refuse_deprecated;
     r->refuse_unstable = refuse_unstable;
+}
+
+void monitor_set_subset(Object *root, const MonitorSubset *s)
+{
+    registry(root)->subset = s;
+}
+
+const MonitorSubset *monitor_subset(Object *root)
+{
+    return registry(root)->subset;
 }
 
 bool monitor_allows(Object *root, const QmpCommand *cmd, Error **errp)

@@ -26,6 +26,16 @@ Monitor *monitor_new(Object *root, Chardev *chr, MonitorMode mode, bool pretty, 
 void monitor_set_policy(Object *root, bool refuse_deprecated, bool refuse_unstable);
 /* Tells every QMP session that has negotiated. Takes `data` over; may be NULL. */
 void monitor_event(Object *root, const char *name, Json *data);
+/*
+ * For programs with only a part of what the schema knows: `allowed` says which commands there
+ * are, `own` runs those that are this program's own way (true: it did).
+ */
+typedef struct MonitorSubset {
+    bool (*allowed)(const char *command);
+    bool (*own)(void *opaque, const char *command);
+    void *opaque;
+} MonitorSubset;
+void monitor_set_subset(Object *root, const MonitorSubset *s); /* borrowed */
 /* Flushes and ends all sessions. */
 void monitor_close_all(Object *root);
 

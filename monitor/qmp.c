@@ -116,6 +116,10 @@ static const QmpCommand *find_command(Monitor *mon, const char *name, Error **er
         return NULL;
     }
     const QmpCommand *cmd = qmp_command_find(name);
+    const MonitorSubset *subset = monitor_subset(mon->root);
+    if (cmd && subset && !subset->allowed(name)) {
+        cmd = NULL;
+    }
     if (!cmd) {
         error_set_class(errp, ERROR_CLASS_COMMAND_NOT_FOUND, "The command %s has not been found",
                         name);
@@ -138,7 +142,10 @@ static void request(void *opaque, Json *value, Error *err)
     if (cmd) {
         trace(qmp_command, name);
     }
-    if (!cmd || !cmd->run(mon->root, json_get(req, "arguments"), &ret, &err)) {
+    const MonitorSubset *subset = monitor_subset(mon->root);
+    if (cmd && subset && subset->own(subset->opaque, name)) {
+        ret = json_object();
+    } else if (!cmd || !cmd->run(mon->root, json_get(req, "arguments"), &ret, &err)) {
         answer_error(mon, id, err);
         return;
     }
@@ -215,7 +222,11 @@ bool qmp_query_version(Object *root, QVersionInfo **out, Error **errp)
 bool qmp_query_commands(Object *root, GPtrArray **out, Error **errp)
 {
     *out = g_ptr_array_new();
+    const MonitorSubset *subset = monitor_subset(root);
     for (const QmpCommand *c = qmp_commands; c->name; c++) {
+        if (subset && !subset->allowed(c->name)) {
+            continue;
+        }
         QCommandInfo *i = g_new0(QCommandInfo, 1);
         i->name = g_strdup(c->name);
         g_ptr_array_add(*out, i);

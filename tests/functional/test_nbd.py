@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """NBD in both directions with other programs: nbdinfo, nbdcopy, nbdkit, qemu-nbd, qemu-img; TLS;
 clients that mean no good; a server that goes and comes back; images of a web server."""
-import functools
 import http.server
+import json
 import os
 import re
 import shutil
@@ -305,6 +305,101 @@ class Nbd(unittest.TestCase):
             out, _ = p.communicate(timeout=30)
         self.assertNotIn("error", out.lower())
         self.assertEqual(len(re.findall("read 65536/65536", out)), 2, out)
+
+    def daemon(self, *more):
+        qmp = self.path("qmp")
+        d = Server(qmp, os.path.join(BUILD, "rhea-storage-daemon"), "--blockdev",
+                   "driver=file,node-name=f,filename=" + self.path("a.qcow2"), "--blockdev",
+                   "driver=qcow2,node-name=a,file=f", "--chardev",
+                   f"socket,id=c,path={qmp},server=on,wait=off", "--monitor", "chardev=c", *more)
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(20)
+        s.connect(qmp)
+        f = s.makefile("rw")
+
+        def command(name, **args):
+            f.write(json.dumps({"execute": name, "arguments": args}) + "\n")
+            f.flush()
+            while True:
+                r = json.loads(f.readline())
+                if "event" in r:
+                    self.events.append(r)
+                elif "QMP" not in r:
+                    return r.get("return", r.get("error"))
+
+        self.events = []
+        command("qmp_capabilities")
+        return d, command, s
+
+    def test_storage_daemon(self):
+        d, command, s = self.daemon("--nbd-server", "addr.type=unix,addr.path=" + self.sock,
+                                    "--export", "nbd,id=e,node-name=a,name=disk,writable=on")
+        with d:
+            run(IMG, "compare", "-f", "raw", "-F", "raw", self.uri("disk"), self.path("a.raw"))
+            with open(self.path("copy.raw"), "wb") as f:
+                f.truncate(16 * MIB)
+            self.assertEqual({}, command("blockdev-add", **{
+                "driver": "raw", "node-name": "t",
+                "file": {"driver": "file", "filename": self.path("copy.raw")}}))
+            self.assertEqual({}, command("blockdev-backup", **{
+                "job-id": "b", "device": "a", "target": "t", "sync": "full"}))
+            run(IO, "-f", "raw", "-c", "write -P 1 0 64k", self.uri("disk"))
+            for _ in range(500):
+                if not command("query-jobs"):
+                    break
+                time.sleep(0.02)
+            self.assertIn("BLOCK_JOB_COMPLETED", [e["event"] for e in self.events])
+            self.assertIn("not been found", command("query-status")["desc"])
+            self.assertEqual({}, command("blockdev-del", **{"node-name": "t"}))
+            self.assertEqual({}, command("quit"))
+            self.assertEqual(d.p.wait(10), 0)
+        s.close()
+        run("cmp", self.path("copy.raw"), self.path("a.raw"))
+        r = run(os.path.join(BUILD, "rhea-storage-daemon"), "--export", "fuse,id=x,node-name=a",
+                ok=False)
+        self.assertIn("not supported", r.stderr)
+
+    def test_kill(self):
+        """kill -9 in the middle of writes, snapshots and commits: what was flushed is there."""
+        for i in range(8):
+            with self.subTest(i=i):
+                self.kill_once(i)
+
+    def kill_once(self, i):
+        overlay = self.path("o.qcow2")
+        run(IMG, "create", "-q", "-f", "qcow2", overlay, "16M")
+        d, command, s = self.daemon("--nbd-server", "addr.type=unix,addr.path=" + self.sock,
+                                    "--blockdev", "driver=file,node-name=of,filename=" + overlay,
+                                    "--blockdev", '{"driver":"qcow2","node-name":"o","file":"of",'
+                                    '"backing":null}',
+                                    "--export", "nbd,id=e,node-name=a,name=disk,writable=on")
+        with d:
+            if i % 2:
+                self.assertEqual({}, command("blockdev-snapshot", node="a", overlay="o"))
+            run(IO, "-f", "raw", "-c", f"write -P {i + 1} 4M 1M", "-c", "flush", self.uri("disk"))
+            p = subprocess.Popen([IO, "-f", "raw"] + sum(
+                (["-c", f"write -P 200 {6 * 1024 + k * 60}k 60k"] for k in range(40)), []) +
+                [self.uri("disk")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL)
+            if i % 2:
+                command("block-commit", **{"job-id": "c", "device": "o", "speed": 4000000})
+            time.sleep(0.01 * i)
+            d.p.kill()
+            d.p.wait()
+            p.wait(20)
+        s.close()
+        os.unlink(self.sock)
+        os.unlink(self.path("qmp"))
+        for name in ("a.qcow2", "o.qcow2"):
+            r = run(IMG, "check", self.path(name), ok=False)
+            self.assertIn(r.returncode, (0, 3), r.stdout + r.stderr)  # at most leaks
+        image = "a.qcow2"
+        if i % 2:
+            run(IMG, "rebase", "-u", "-f", "qcow2", "-b", self.path("a.qcow2"), "-F", "qcow2",
+                overlay)
+            image = "o.qcow2"
+        r = run(IO, "-r", "-f", "qcow2", "-c", f"read -P {i + 1} 4M 1M", self.path(image))
+        self.assertNotIn("failed", r.stdout)
 
     def test_http(self):
         image = self.path("a.raw")
