@@ -317,7 +317,7 @@ class Nbd(unittest.TestCase):
         s.connect(qmp)
         f = s.makefile("rw")
 
-        def command(name, **args):
+        def command(name, /, **args):
             f.write(json.dumps({"execute": name, "arguments": args}) + "\n")
             f.flush()
             while True:
@@ -364,6 +364,46 @@ class Nbd(unittest.TestCase):
         for i in range(8):
             with self.subTest(i=i):
                 self.kill_once(i)
+
+    def dirty(self, command):
+        for n in command("query-named-block-nodes"):
+            if n["node-name"] == "a":
+                return {b["name"]: b for b in n.get("dirty-bitmaps", [])}
+        return {}
+
+    def test_bitmap(self):
+        """A persistent bitmap over an orderly end and over kill -9, where it may only say more."""
+        serve = ("--nbd-server", "addr.type=unix,addr.path=" + self.sock,
+                 "--export", "nbd,id=e,node-name=a,name=disk,writable=on")
+        d, command, s = self.daemon(*serve)
+        with d:
+            r = command("block-dirty-bitmap-add", node="a", name="b0", persistent=True)
+            self.assertEqual({}, r)
+            run(IO, "-f", "raw", "-c", "write -P 1 1M 64k", "-c", "flush", self.uri("disk"))
+            self.assertEqual(65536, self.dirty(command)["b0"]["count"])
+            command("quit")
+            d.p.wait(10)
+        s.close()
+        d, command, s = self.daemon(*serve)
+        with d:
+            b = self.dirty(command)["b0"]
+            self.assertEqual((65536, True), (b["count"], b["recording"]))
+            run(IO, "-f", "raw", "-c", "write -P 2 5M 64k", "-c", "flush", self.uri("disk"))
+            d.p.kill()
+            d.p.wait()
+        s.close()
+        os.unlink(self.sock)
+        os.unlink(self.path("qmp"))
+        d, command, s = self.daemon()
+        with d:
+            b = self.dirty(command)["b0"]
+            self.assertFalse(b.get("inconsistent", False))
+            self.assertGreaterEqual(b["count"], 131072)
+            command("quit")
+            d.p.wait(10)
+        s.close()
+        r = run(IMG, "check", self.path("a.qcow2"), ok=False)
+        self.assertIn(r.returncode, (0, 3), r.stdout + r.stderr)
 
     def kill_once(self, i):
         overlay = self.path("o.qcow2")
