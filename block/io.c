@@ -436,8 +436,10 @@ int node_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
     }
     if (out->flags & (BLOCK_MAP_DATA | BLOCK_MAP_ZERO)) {
         out->flags |= BLOCK_MAP_ALLOCATED;
-    } else if (!n->backing) {
+    } else if (!n->backing || off >= n->backing->length) {
         out->flags |= BLOCK_MAP_ZERO;
+    } else {
+        out->len = MIN(out->len, n->backing->length - off);
     }
     return 0;
 }
@@ -482,7 +484,8 @@ int node_map_chain(BlockNode *n, BlockNode *base, uint64_t off, uint64_t len, Bl
             return ret;
         }
         len = out->len;
-        if ((out->flags & BLOCK_MAP_ALLOCATED) || !n->backing || n->backing == base) {
+        if ((out->flags & (BLOCK_MAP_ALLOCATED | BLOCK_MAP_ZERO)) || !n->backing ||
+            n->backing == base) {
             break;
         }
     }

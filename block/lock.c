@@ -133,6 +133,12 @@ static int find_conflict(int fd, uint32_t perms, uint32_t denied)
     return 0;
 }
 
+static bool somebody_gone(int fd)
+{
+    g_autofree char *holder = image_lock_holder(fd);
+    return !holder || !strcmp(holder, "this process");
+}
+
 bool image_lock_set(ImageLock *l, int fd, const char *path, uint32_t perms, uint32_t denied,
                     Error **errp)
 {
@@ -142,6 +148,14 @@ bool image_lock_set(ImageLock *l, int fd, const char *path, uint32_t perms, uint
         ret = change_bits(fd, BYTE_DENIED, add_d, 0);
     }
     if (ret == 0) {
+        ret = find_conflict(fd, add_p, add_d);
+    }
+    /*
+     * The kernel may still be at work on requests of a process that was killed: its locks stay for
+     * some milliseconds, and nobody has them.
+     */
+    for (int i = 0; ret == -EAGAIN && i < 25 && somebody_gone(fd); i++) {
+        g_usleep(20000);
         ret = find_conflict(fd, add_p, add_d);
     }
     if (ret < 0) {

@@ -102,6 +102,20 @@ bool tool_cache_flags(const char *cache, BlockOpenFlags *f, bool *writethrough, 
     return true;
 }
 
+/* "file.filename=x" alone means the protocol that the name tells. */
+static void infer_protocol(Json *o)
+{
+    Json *file = json_get(o, "file");
+    if (!file || json_type(file) != JSON_OBJECT || json_get(file, "driver")) {
+        return;
+    }
+    const char *name = json_get_str(file, "filename");
+    g_autoptr(Json) inferred = name ? filename_to_options(name, NULL) : NULL;
+    for (size_t i = 0; inferred && i < json_length(inferred); i++) {
+        json_put(file, json_key_at(inferred, i), json_copy(json_value_at(inferred, i)));
+    }
+}
+
 /* Options of a whole image: with a format, or the protocol's below which a format is found. */
 static BlockNode *open_options(Tool *t, const char *text, const BlockOpenFlags *f, Error **errp)
 {
@@ -110,6 +124,7 @@ static BlockNode *open_options(Tool *t, const char *text, const BlockOpenFlags *
         return NULL;
     }
     Json *values = option_values(o);
+    infer_protocol(values);
     if (json_get(values, "driver")) {
         return node_open(t->graph, values, f, errp);
     }
@@ -120,9 +135,6 @@ static BlockNode *open_options(Tool *t, const char *text, const BlockOpenFlags *
     }
     g_autoptr(Json) rest = json_copy(values), below = json_copy(file);
     json_remove(rest, "file");
-    if (json_type(below) == JSON_OBJECT && !json_get(below, "driver")) {
-        json_put_string(below, "driver", "file");
-    }
     return node_open_format(t->graph, below, NULL, rest, f, errp);
 }
 
