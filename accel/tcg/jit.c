@@ -341,7 +341,7 @@ bool jit_compile(Jit *jit, Block *b)
     jit->next = j->a.p;
     b->host_start = executable(jit, start);
     b->host_size = (uint32_t)(j->a.p - start);
-    if (log_enabled(LOG_OUT_ASM)) {
+    if (log_enabled(LOG_OUT_ASM) && log_wants_address(b->cs_base + b->rip)) {
         log_code(jit, b, start, b->host_size);
     }
     __atomic_store_n(&b->host_code, b->host_start, __ATOMIC_RELEASE);

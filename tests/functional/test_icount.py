@@ -48,10 +48,10 @@ class Icount(unittest.TestCase):
         self.assertEqual(self.run_once(guest, timeout, *args), first)
 
     def test_linux(self):
-        self.same(60, "-icount", "shift=1,sleep=off")
+        self.same(200, "-icount", "shift=1,sleep=off")
 
     def test_smp(self):
-        self.same(200, "-smp", "2", "-icount", "shift=1")
+        self.same(400, "-smp", "2", "-icount", "shift=1")
 
     def test_auto(self):
         # The guest's second takes about as long as ours.
