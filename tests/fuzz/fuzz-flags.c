@@ -143,6 +143,8 @@ bool flag_never(unsigned op)
     case OP_RDPMC:
     case OP_CPUID:
     case OP_XGETBV:
+    case OP_VMCALL: /* the host's hypervisor answers */
+    case OP_VMMCALL:
     case OP_RDRAND:
     case OP_RDSEED:
     case OP_RDPID:
