@@ -230,6 +230,15 @@ static bool do_screendump(Hmp *h, Error **errp)
                           png ? Q_IMAGE_FORMAT_PNG : Q_IMAGE_FORMAT_PPM, errp);
 }
 
+static bool do_set_password(Hmp *h, Error **errp)
+{
+    if (!hmp_arg(h, 1) || strcmp(hmp_arg(h, 0), "vnc")) {
+        error_set(errp, "Which password? set_password vnc PASSWORD");
+        return false;
+    }
+    return qmp_change_vnc_password(h->root, hmp_arg(h, 1), errp);
+}
+
 static bool do_sendkey(Hmp *h, Error **errp)
 {
     int codes[16];
@@ -427,6 +436,7 @@ const HmpCommand hmp_commands[] = {
     {"o", "/fmt port value", "write a port", hmp_port_out, NULL},
     {"memsave", "addr size file", "save linear memory", do_memsave, NULL},
     {"pmemsave", "addr size file", "save physical memory", do_pmemsave, NULL},
+    {"set_password", "vnc password", "the password of -vnc …,password=on", do_set_password, NULL},
     {"sendkey", "keys [hold_ms]", "press keys together: sendkey ctrl-alt-delete", do_sendkey, NULL},
     {"mouse_move", "dx dy [dz]", "move the mouse", do_mouse_move, NULL},
     {"mouse_button", "state", "press mouse buttons (1 left, 2 right, 4 middle)", do_mouse_button,

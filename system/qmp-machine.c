@@ -305,6 +305,28 @@ bool qmp_query_vnc(Object *root, Json **out, Error **errp)
     return true;
 }
 
+bool qmp_change_vnc_password(Object *root, const char *password, Error **errp)
+{
+    VncServer *v = vm_of(root)->vnc;
+    if (!v || !vnc_wants_password(v)) {
+        error_set(errp, "There is no VNC server that asks for a password");
+        error_hint(errp, "start one with -vnc DISPLAY,password=on");
+        return false;
+    }
+    vnc_set_password(v, password);
+    return true;
+}
+
+bool qmp_set_password(Object *root, QDisplayProtocol protocol, const char *password,
+                      bool has_connected, QSetPasswordAction connected, Error **errp)
+{
+    if (has_connected && connected != Q_SET_PASSWORD_ACTION_KEEP) {
+        error_set(errp, "VNC viewers that are connected can only be kept: connected=keep");
+        return false;
+    }
+    return qmp_change_vnc_password(root, password, errp);
+}
+
 bool qmp_query_command_line_options(Object *root, const char *option, Json **out, Error **errp)
 {
     *out = json_array();

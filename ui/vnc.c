@@ -498,6 +498,11 @@ void vnc_free(VncServer *v)
     g_free(v);
 }
 
+bool vnc_wants_password(const VncServer *v)
+{
+    return v->password_on;
+}
+
 void vnc_set_password(VncServer *v, const char *password)
 {
     if (v->password) {

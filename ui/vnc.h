@@ -22,6 +22,7 @@ typedef struct VncServer VncServer;
 VncServer *vnc_new(UiContext *ui, EventLoop *control, const char *text, Error **errp);
 void vnc_free(VncServer *v);
 /* NULL locks everybody out. Only the first eight bytes count (RFC 6143, 7.2.2). */
+bool vnc_wants_password(const VncServer *v); /* password=on */
 void vnc_set_password(VncServer *v, const char *password);
 /* query-vnc's answer; `v` may be NULL. */
 Json *vnc_query(const VncServer *v);

@@ -23,7 +23,7 @@ IoApic *ioapic_new(Machine *m, ApicBus *bus, Error **errp);
 Region *ioapic_region(IoApic *s); /* 4 KiB */
 /* Pin n, 0-23; levels: 1 is asserted whatever the entry's polarity says. Any thread. */
 IrqLine ioapic_input(IoApic *s, unsigned n);
-void ioapic_print(IoApic *s, GString *out); /* info pic */
+void ioapic_print(IoApic *s, GString *out);        /* info pic */
 void ioapic_print_counts(IoApic *s, GString *out); /* info irq */
 
 #endif

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import shutil
+import socket
 import struct
 import subprocess
 import tempfile
@@ -189,6 +190,29 @@ class Vnc(unittest.TestCase):
             while not screen.shows(*changed):
                 self.assertLess(time.monotonic(), deadline, "the viewer shows an old screen")
                 time.sleep(0.5)
+
+    def refusal(self, port):
+        """What a viewer with a wrong password is told."""
+        with socket.create_connection(("127.0.0.1", port), 20 * rhea.PATIENCE) as s, \
+                s.makefile("rwb", 0) as f:
+            self.assertEqual(f.readline(), b"RFB 003.008\n")
+            f.write(b"RFB 003.008\n")
+            self.assertEqual(f.read(2), b"\x01\x02") # password, nothing else
+            f.write(b"\x02")
+            f.read(16)
+            f.write(bytes(16))
+            self.assertEqual(f.read(4), b"\0\0\0\1")
+            return f.read(struct.unpack(">I", f.read(4))[0]).decode()
+
+    def test_password(self):
+        with rhea.Machine("-accel", "qtest", "-vnc", "127.0.0.1:20,to=79,password=on") as m:
+            port = int(m.qmp("query-vnc")["service"])
+            self.assertIn("no password", self.refusal(port))
+            m.qmp("set_password", protocol="vnc", password="secret")
+            self.assertIn("wrong password", self.refusal(port))
+            m.hmp("set_password vnc other")
+        with rhea.Machine("-accel", "qtest") as m:
+            self.assertIn("error", m.qmp_raw("change-vnc-password", {"password": "x"}))
 
     def test_tigervnc(self):
         need("xtigervncviewer", "tigervnc-viewer")
