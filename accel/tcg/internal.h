@@ -90,9 +90,8 @@ typedef struct CodeMap {
 } CodeMap;
 
 /* ---- software TLB ---- */
-#define TLB_BITS 10
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
-#define TLB_FOLD (TCG_PAGE_BITS + TLB_BITS) /* of the index: TLB_INDEX */
 /* Low bits of a tag; a tag with any of them never matches on the fast path. */
 #define TLB_SLOW 1u     /* MMIO, part of a page, watchpoint: look closer */
 #define TLB_NOTDIRTY 2u /* tag_w: a write must be noted */
@@ -143,6 +142,12 @@ static inline uint32_t tcg_asid(const CPUX86 *cpu)
     return cpu->hflags & HF_SVM_GUEST ? cpu->svm.asid : 0;
 }
 
+#define BLOOM_BITS 16384u
+static inline unsigned tcg_bloom_bit(uint64_t n)
+{
+    return (unsigned)(n * 0x9e3779b97f4a7c15ull >> 50) & (BLOOM_BITS - 1);
+}
+
 typedef struct Tcg Tcg;
 typedef struct TcgCpu {
     CPUX86 *cpu;
@@ -178,10 +183,12 @@ typedef struct TcgCpu {
     PcidSlot pcids[PCID_SLOTS];
     unsigned pcid_next;
     unsigned last_gen;
-    uint64_t large_bloom[4], huge_bloom[4]; /* 2/4 MiB and 1 GiB pages seen, by hash */
-    TlbContext ctx[TLB_CONTEXTS];           /* by ASID: what the cached entries were made under */
-    uint64_t run_cr3;                       /* CR3 when run() was left */
-    unsigned pauses;                        /* PAUSE instructions since the thread last gave way */
+    uint64_t large_bloom[BLOOM_BITS / 64]; /* 2/4 MiB pages seen, by hash */
+    uint64_t huge_bloom[BLOOM_BITS / 64];  /* 1 GiB pages */
+    unsigned modes_used;                   /* bit n: tlb[n] is not empty */
+    TlbContext ctx[TLB_CONTEXTS];          /* by ASID: what the cached entries were made under */
+    uint64_t run_cr3;                      /* CR3 when run() was left */
+    unsigned pauses;                       /* PAUSE instructions since the thread last gave way */
     /* guarded by Tcg.excl_lock */
     bool running;         /* executes guest code */
     bool in_exclusive;    /* in an exclusive section, or waits for one, within a block */
@@ -378,8 +385,13 @@ typedef struct TranslateResult {
 void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insns, IrOp *ops,
                    TranslateResult *res);
 
-/* Pages a few MiB apart, as arrays of a program are, have different entries. */
-#define TLB_INDEX(lin) (((lin) >> TCG_PAGE_BITS ^ (lin) >> TLB_FOLD) & (TLB_SIZE - 1))
+/* Hashed, so that pages a power of two apart do not meet in one entry. */
+static inline unsigned tlb_index(uint64_t lin)
+{
+    uint32_t l = (uint32_t)lin;
+    return (l >> TCG_PAGE_BITS ^ l >> (TCG_PAGE_BITS + TLB_BITS)) & (TLB_SIZE - 1);
+}
+#define TLB_INDEX(lin) tlb_index(lin)
 /* Does a tag allow an access of `size` at lin that stays within its page? */
 static inline bool tlb_hit(uint64_t tag, uint64_t lin, unsigned size, uint64_t gen_bits)
 {

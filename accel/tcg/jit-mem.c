@@ -80,18 +80,18 @@ static uint8_t *lookup(JitCtx *j, uint32_t info)
         tlb + (int32_t)(info & ACC_WRITE ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r));
     Asm *a = &j->a;
     _Static_assert(sizeof(TlbEntry) == 32, "the index is scaled by a shift");
-    asm_mov(a, 4, H_RCX, H_RAX); /* TLB_INDEX() */
+    asm_mov(a, 4, H_RCX, H_RAX); /* tlb_index() * 32 */
     asm_mov(a, 4, H_RDX, H_RAX);
     asm_shift_imm(a, 5, 4, asm_reg(H_RCX), TCG_PAGE_BITS - 5);
-    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), TLB_FOLD - 5);
-    asm_rm(a, 4, 0x33, H_RCX, asm_reg(H_RDX));
+    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), TCG_PAGE_BITS + TLB_BITS - 5);
+    asm_alu_load(a, 6, 4, H_RCX, asm_reg(H_RDX));
+    asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (TLB_SIZE - 1) << 5);
     if (size == 1) {
         asm_mov(a, 8, H_RDX, H_RAX);
     } else {
         asm_lea(a, 8, H_RDX, asm_mem(H_RAX, (int)size - 1));
     }
     asm_alu_imm(a, 4, 8, asm_reg(H_RDX), -(int)TCG_PAGE_SIZE);
-    asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (TLB_SIZE - 1) << 5);
     asm_alu_load(a, 1, 8, H_RDX, asm_mem(H_RBP, TC_OFF(gen_bits)));
     asm_alu_load(a, 7, 8, H_RDX, asm_mem_x(H_RBP, H_RCX, 0, tag));
     uint8_t *miss = asm_jcc(a, CC_NE);

@@ -88,7 +88,7 @@ static bool page_needs_notes(const MemTarget *m, uint64_t offset)
 
 static void note_large_page(TcgCpu *tc, uint64_t lin, uint64_t size)
 {
-    unsigned h = (unsigned)(lin >> (size > 4 * MiB ? 30 : 21)) & 255;
+    unsigned h = tcg_bloom_bit(lin >> (size > 4 * MiB ? 30 : 21));
     uint64_t *bloom = size > 4 * MiB ? tc->huge_bloom : tc->large_bloom;
     bloom[h / 64] |= 1ull << (h % 64);
 }
@@ -189,6 +189,7 @@ static TlbEntry *fill(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode,
     } else {
         m.host = NULL;
     }
+    tc->modes_used |= 1u << mode;
     set_entry(tc, e, info, page, gen, access, w, phys & TCG_PAGE_MASK, &m);
     rcu_read_unlock();
     return e;
@@ -587,7 +588,7 @@ static void protect(TcgCpu *tc, uintptr_t first, uintptr_t last)
 {
     spin_lock(&tc->tlb_lock);
     for (unsigned m = 0; m < MMU_MODES; m++) {
-        for (unsigned i = 0; i < TLB_SIZE; i++) {
+        for (unsigned i = 0; i < TLB_SIZE && (tc->modes_used >> m & 1); i++) {
             TlbEntry *e = &tc->tlb[m][i];
             uint64_t tag = __atomic_load_n(&e->tag_w, __ATOMIC_RELAXED);
             uintptr_t host = (uintptr_t)PAGE_OF(tag) + e->addend;

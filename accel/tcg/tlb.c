@@ -14,10 +14,11 @@ static void clear_entries(TcgCpu *tc)
     while (__atomic_exchange_n(&tc->tlb_lock, 1, __ATOMIC_ACQUIRE)) {
     }
     for (unsigned m = 0; m < MMU_MODES; m++) {
-        for (unsigned i = 0; i < TLB_SIZE; i++) {
+        for (unsigned i = 0; i < TLB_SIZE && (tc->modes_used >> m & 1); i++) {
             tc->tlb[m][i].tag_r = tc->tlb[m][i].tag_w = tc->tlb[m][i].tag_x = TLB_INVALID;
         }
     }
+    tc->modes_used = 0;
     __atomic_store_n(&tc->tlb_lock, 0, __ATOMIC_RELEASE);
     memset(tc->jump, 0, sizeof(tc->jump));
     memset(tc->large_bloom, 0, sizeof(tc->large_bloom));
@@ -99,7 +100,8 @@ void mmu_flush_pcid(CPUX86 *cpu, uint16_t pcid)
 
 static bool in_bloom(const uint64_t *bloom, uint64_t n)
 {
-    return bloom[(n & 255) / 64] >> (n % 64) & 1;
+    unsigned bit = tcg_bloom_bit(n);
+    return bloom[bit / 64] >> (bit % 64) & 1;
 }
 
 void mmu_flush_page(CPUX86 *cpu, uint64_t linear)
