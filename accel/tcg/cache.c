@@ -684,6 +684,9 @@ bool tcg_heat_block(CPUX86 *cpu, Block *b)
 {
     TcgCpu *tc = tcg_cpu(cpu);
     Tcg *t = tc->tcg;
+    if (__atomic_load_n(&b->host_code, __ATOMIC_ACQUIRE) != jit_no_code(t->jit)) {
+        return true;
+    }
     if (b->jit_never || b->heat < t->heat_limit) {
         return false;
     }
@@ -697,6 +700,7 @@ bool tcg_heat_block(CPUX86 *cpu, Block *b)
         made = b->host_size != 0;
     }
     if (made) {
+        perfmap_add(t->perfmap, b->host_start, b->host_size, b->rip + b->cs_base, NULL);
         for (unsigned n = 0; n < 2; n++) {
             jit_link(t->jit, b, n, b->jump[n]);
         }

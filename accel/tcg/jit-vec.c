@@ -15,14 +15,12 @@
 
 /* ---- what the host can do ---- */
 
-#if defined(__x86_64__)
 static bool os_keeps_ymm(void)
 {
     uint32_t lo, hi;
     __asm__ volatile("xgetbv" : "=a"(lo), "=d"(hi) : "c"(0));
     return (lo & 6) == 6;
 }
-#endif
 
 void jit_vec_probe_host(Jit *jit)
 {

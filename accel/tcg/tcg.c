@@ -19,7 +19,7 @@
 
 #define TB_SIZE_DEFAULT 16u
 /* So often a block is interpreted before it is translated. */
-#define HEAT_LIMIT 8u
+#define HEAT_LIMIT 32u
 #define TB_SIZE_MAX 2047u
 
 typedef enum TcgEngine { ENGINE_INTERP, ENGINE_JIT } TcgEngine;
@@ -610,11 +610,12 @@ static void tcg_accel_init(Object *obj)
     TcgAccel *a = (TcgAccel *)obj;
     a->tb_size = TB_SIZE_DEFAULT;
     a->heat = HEAT_LIMIT;
+    a->engine = jit_available() ? ENGINE_JIT : ENGINE_INTERP;
 }
 
 static const Property tcg_props[] = {
-    PROPERTY_ENUM("engine", TcgAccel, engine, engine_names, ENGINE_INTERP,
-                  "how guest code is executed: jit or interp"),
+    PROPERTY_ENUM("engine", TcgAccel, engine, engine_names, ENGINE_JIT,
+                  "how guest code is executed: jit, or interp (the reference, and slow)"),
     PROPERTY_BOOL("one-insn-per-tb", TcgAccel, one_insn, false,
                   "translate one instruction at a time, for debugging"),
     PROPERTY_BOOL("split-wx", TcgAccel, split_wx, false,
