@@ -103,7 +103,7 @@ static bool parse_range(const char *word, LogRange *r)
 
 bool log_set_filter(const char *ranges, Error **errp)
 {
-    g_auto(GStrv) words = g_strsplit(ranges, ",", -1);
+    g_auto(GStrv) words = g_strsplit(*ranges ? ranges : ",", ",", -1);
     unsigned n = g_strv_length(words);
     g_autofree LogRange *r = g_new(LogRange, n + 1);
     for (unsigned i = 0; i < n; i++) {
