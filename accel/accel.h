@@ -51,6 +51,7 @@ struct AccelClass {
     /* The machine goes on, or stands still: vCPUs paused, control thread. NULL: fine. */
     void (*running)(Accel *a, bool run);
     bool manual_clock; /* qtest */
+    bool eventfds;     /* doorbells by eventfd spare it an exit */
     bool has_icount;
     size_t vcpu_data_size; /* of its own data, behind each Vcpu */
 };

@@ -145,15 +145,12 @@ bool ram_test_clear_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t 
     return any;
 }
 
-void ram_sync_dirty(RamBlock *b)
+static void sync_all(MemorySystem *sys, RamBlock *b)
 {
     PtrList *list;
 
-    if (!b->sys) {
-        return;
-    }
     rcu_read_lock();
-    list = rcu_dereference(b->sys->listeners);
+    list = rcu_dereference(sys->listeners);
     for (unsigned i = 0; i < list->n; i++) {
         MemoryListener *l = list->v[i];
 
@@ -162,4 +159,16 @@ void ram_sync_dirty(RamBlock *b)
         }
     }
     rcu_read_unlock();
+}
+
+void ram_sync_dirty(RamBlock *b)
+{
+    if (b->sys) {
+        sync_all(b->sys, b);
+    }
+}
+
+void memory_settle(MemorySystem *sys)
+{
+    sync_all(sys, NULL);
 }

@@ -118,7 +118,7 @@ struct Region {
     GList *subregions;  /* by descending priority, newest first within one */
     MemorySystem *sys;  /* set once the region is below an address space's root */
     GArray *ioeventfds; /* replaced under RCU, never changed */
-    bool coalesced;
+    bool coalesced; /* writes may be put off until the CPU does something else; set before adding */
 };
 
 /* ---- regions (fields of their owner; init never fails but for RAM) ---- */
@@ -271,6 +271,8 @@ bool ram_test_clear_dirty(RamBlock *b, DirtyClient c, uint64_t offset, uint64_t 
  * before each.  Control or device thread.
  */
 void ram_sync_dirty(RamBlock *b);
+/* Does the writes to devices' memory that an engine has put off (Region.coalesced). */
+void memory_settle(MemorySystem *sys);
 void region_set_dirty_log(Region *r, DirtyClient c, bool on);
 
 /* ---- listeners ---- */
@@ -291,7 +293,7 @@ struct MemoryListener {
     void (*log_start)(MemoryListener *l, const MemSection *s); /* dirty mask went 0 -> n */
     void (*log_stop)(MemoryListener *l, const MemSection *s);
     void (*commit)(MemoryListener *l); /* after the new view is visible */
-    /* Pages of `b` that were written are to be marked now. */
+    /* Pages of `b` (NULL: of none) that were written are to be marked now; puts off no writes. */
     void (*log_sync)(MemoryListener *l, RamBlock *b);
     /* Writers' side of dirty tracking: pages of `b` became clean / may hold code. */
     void (*clean)(MemoryListener *l, RamBlock *b, uint64_t offset, uint64_t len);

@@ -49,6 +49,7 @@ static void with_cpu(Vcpu *v, void *opaque)
 {
     WithCpu *w = opaque;
     vcpu_sync_out(v, NULL);
+    memory_settle(w->h->machine->memsys);
     w->fn(w->h, &v->cpu, w->opaque);
 }
 

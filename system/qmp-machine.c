@@ -243,6 +243,7 @@ static bool read_physical(void *opaque, uint64_t addr, void *buf, size_t len)
 
 bool qmp_pmemsave(Object *root, uint64_t val, uint64_t size, const char *filename, Error **errp)
 {
+    memory_settle(vm_of(root)->machine->memsys);
     return save_memory(filename, val, size, read_physical, vm_of(root)->machine, errp);
 }
 

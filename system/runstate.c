@@ -87,6 +87,10 @@ bool vm_start_some(Vm *vm, GPtrArray *vcpus, bool clock, Error **errp)
     return true;
 }
 
+static void one_round(void *opaque)
+{
+}
+
 void vm_stop(Vm *vm, QRunState state)
 {
     if (!vm->running) {
@@ -96,6 +100,10 @@ void vm_stop(Vm *vm, QRunState state)
         return;
     }
     pause_cpus(vm);
+    /* Doorbells that the CPUs have rung by eventfd are heard before anything is drained. */
+    for (int rounds = 0; rounds < 3; rounds++) {
+        loop_call(vm->platform, one_round, NULL);
+    }
     set_state(vm, state);
     emit(vm, "STOP", NULL);
     block_drain_all(vm->block);
@@ -399,6 +407,11 @@ static void hook_panicked(Machine *m, const char *info)
     note(vm, &vm->panic_wanted, &vm->panic_info, info);
 }
 
+static void hook_internal_error(Machine *m)
+{
+    vm_request_stop(m->hooks_opaque, Q_RUN_STATE_INTERNAL_ERROR);
+}
+
 static void hook_watchdog(Machine *m)
 {
     loop_defer(m->control, watchdog, m->hooks_opaque);
@@ -442,6 +455,7 @@ const MachineHooks vm_hooks = {
     .suspend = hook_suspend,
     .wakeup = hook_wakeup,
     .panicked = hook_panicked,
+    .internal_error = hook_internal_error,
     .watchdog = hook_watchdog,
     .event = hook_event,
     .debug = hook_debug,

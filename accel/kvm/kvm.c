@@ -398,6 +398,7 @@ static const AccelClass kvm_class = {
     .debug_check = kvm_debug_check,
     .cpu_engine = kvm_cpu_engine,
     .running = kvm_running,
+    .eventfds = true,
 };
 
 OBJECT_TYPE(kvm_accel_type, .name = "kvm-accel", .parent = TYPE_ACCEL,

@@ -195,10 +195,25 @@ static void on_begin(MemoryListener *l)
     }
 }
 
+/* ---- writes that may be put off ---- */
+
+static void coalesce(Kvm *k, const MemSection *sec, bool on)
+{
+    struct kvm_coalesced_mmio_zone z = {.addr = sec->addr,
+                                        .size = (uint32_t)(sec->last - sec->addr + 1)};
+
+    if (sec->region->coalesced && sec->region->kind == REGION_IO && k->coalesced_page) {
+        kvm_ioctl(k->vm, on ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO, &z);
+    }
+}
+
 static void on_add(MemoryListener *l, const MemSection *sec)
 {
     KvmSlot s;
 
+    if (space_of(l)->id == 0) {
+        coalesce(space_of(l)->kvm, sec, true);
+    }
     if (slot_of(space_of(l), sec, &s)) {
         g_array_append_val(space_of(l)->wanted, s);
     }
@@ -209,6 +224,9 @@ static void on_del(MemoryListener *l, const MemSection *sec)
     GArray *w = space_of(l)->wanted;
     hwaddr start = ALIGN_UP(sec->addr, PAGE);
 
+    if (space_of(l)->id == 0) {
+        coalesce(space_of(l)->kvm, sec, false);
+    }
     for (guint i = 0; i < w->len; i++) {
         if (g_array_index(w, KvmSlot, i).gpa == start) {
             g_array_remove_index_fast(w, i);
@@ -312,6 +330,9 @@ static void on_log_sync(MemoryListener *l, RamBlock *b)
 {
     KvmSpace *sp = space_of(l);
 
+    if (sp->kvm->cpus->len) {
+        kvm_flush_coalesced(sp->kvm->cpus->pdata[0]);
+    }
     if (sp->kvm->dirty_ring) {
         kvm_dirty_ring_reap(sp->kvm);
         return;
@@ -384,7 +405,10 @@ void kvm_flush_coalesced(KvmCpu *kc)
         __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE)) {
         return;
     }
-    pthread_mutex_lock(&k->ring_lock);
+    /* Who holds it does the same; and may be waiting for a device's lock that we have. */
+    if (pthread_mutex_trylock(&k->ring_lock)) {
+        return;
+    }
     while (ring->first != __atomic_load_n(&ring->last, __ATOMIC_ACQUIRE) && ring->first < max) {
         struct kvm_coalesced_mmio e = ring->coalesced_mmio[ring->first];
         uint64_t v = 0;

@@ -77,6 +77,8 @@ typedef struct MachineHooks {
     void (*suspend)(Machine *m);
     void (*wakeup)(Machine *m, const char *why);
     void (*panicked)(Machine *m, const char *info);
+    /* The engine cannot run a CPU on: the machine stops for good. */
+    void (*internal_error)(Machine *m);
     /* A watchdog expired: does what -watchdog-action says. */
     void (*watchdog)(Machine *m);
     /* Emits a QMP event; `data` is owned by the callee, may be NULL. */

@@ -404,6 +404,7 @@ bool vga_realize(VgaState *s, Device *dev, uint32_t vram_mb, Error **errp)
     region_init_ram(&s->vram, "vga.vram", s->ram);
     region_set_dirty_log(&s->vram, DIRTY_VGA, true);
     region_init_io(&s->window, &dev->owner, &vga_window_ops, s, "vga-lowmem", 0x20000);
+    s->window.coalesced = true;
     region_init_io(&s->ports_3b4, &dev->owner, &port_3b4_ops, s, "vga", 2);
     region_init_io(&s->ports_3ba, &dev->owner, &port_3ba_ops, s, "vga", 1);
     region_init_io(&s->ports_3c0, &dev->owner, &port_3c0_ops, s, "vga", 16);

@@ -237,7 +237,13 @@ static void cpu_shutdown(void *opaque, Vcpu *v)
 
 static void cpu_error(void *opaque, Vcpu *v)
 {
-    machine_request_shutdown(opaque, SHUTDOWN_HOST_QMP, 1);
+    Machine *m = opaque;
+
+    if (m->hooks && m->hooks->internal_error) {
+        m->hooks->internal_error(m);
+    } else {
+        machine_request_shutdown(m, SHUTDOWN_HOST_QMP, 1);
+    }
 }
 
 static void cpu_debug(void *opaque, Vcpu *v)

@@ -63,6 +63,7 @@ static VirtQueue *selected(VirtioPci *p)
 static void set_status(VirtioPci *p, uint8_t status)
 {
     virtio_set_status(&p->vdev, status);
+    virtio_pci_update_doorbells(p);
     if (!status) {
         pci_set_irq(&p->pci, 0);
         p->device_feature_select = p->driver_feature_select = 0;
@@ -596,6 +597,7 @@ void virtio_pci_unrealize(Device *dev)
 {
     VirtioPci *p = (VirtioPci *)dev;
     virtio_reset(&p->vdev);
+    virtio_pci_update_doorbells(p);
     drop_front(p);
     klass(p)->unrealize(dev);
     virtio_fini(&p->vdev);
@@ -624,6 +626,11 @@ static bool virtio_pci_check(const void *opaque, Error **errp)
     return true;
 }
 
+static void virtio_pci_loaded(void *opaque)
+{
+    virtio_pci_update_doorbells(opaque);
+}
+
 static const StateField fields[] = {
     STATE_F_PCI(VirtioPci, pci),
     STATE_F_STRUCT(VirtioPci, vdev, virtio_state),
@@ -634,7 +641,12 @@ static const StateField fields[] = {
     {0},
 };
 const StateDesc virtio_pci_state = {
-    .name = "virtio-pci", .version = 1, .fields = fields, .check = virtio_pci_check};
+    .name = "virtio-pci",
+    .version = 1,
+    .fields = fields,
+    .check = virtio_pci_check,
+    .loaded = virtio_pci_loaded,
+};
 
 static const Property props[] = {
     PROPERTY_U32("vectors", VirtioPci, vectors, UINT32_MAX,
@@ -642,6 +654,8 @@ static const Property props[] = {
     PROPERTY_ON_OFF_AUTO("disable-legacy", VirtioPci, disable_legacy, ON_OFF_AUTO,
                          "no legacy interface; auto: on behind a PCI Express port"),
     PROPERTY_BOOL("disable-modern", VirtioPci, disable_modern, false, "no VIRTIO 1 interface"),
+    PROPERTY_BOOL("ioeventfd", VirtioPci, ioeventfd, true,
+                  "doorbells by eventfd where the engine is in the kernel"),
     PROPERTY_BOOL("indirect_desc", VirtioPci, indirect_desc, true, "indirect descriptors"),
     PROPERTY_BOOL("event_idx", VirtioPci, event_idx, true, "event index"),
     PROPERTY_BOOL("notify_on_empty", VirtioPci, notify_on_empty, true,

@@ -26,13 +26,14 @@ typedef struct VirtioPciClass {
     unsigned (*default_vectors)(Device *dev);
 } VirtioPciClass;
 
-typedef struct VirtioPci {
+typedef struct VirtioPci VirtioPci;
+struct VirtioPci {
     PciDevice pci;
     VirtioDevice vdev;
     /* properties */
     uint32_t vectors;
     int disable_legacy;
-    bool disable_modern, indirect_desc, event_idx, notify_on_empty, any_layout;
+    bool disable_modern, indirect_desc, event_idx, notify_on_empty, any_layout, ioeventfd;
 
     bool legacy, modern;
     Region legacy_io, modern_bar, common, isr, device, notify;
@@ -40,10 +41,18 @@ typedef struct VirtioPci {
     uint32_t device_feature_select, driver_feature_select;
     uint32_t driver_features[2];
     uint16_t queue_select;
+    bool doorbells; /* by eventfd, now */
+    struct VirtioDoorbell {
+        VirtioPci *p;
+        uint16_t queue;
+        int fd; /* if `doorbells` */
+    } doorbell[VIRTIO_QUEUE_MAX];
     uint8_t cfg_cap; /* offset of the PCI configuration access capability */
-} VirtioPci;
+};
 
 #define TYPE_VIRTIO_PCI "virtio-pci"
+/* Doorbells by eventfd come and go with the driver: after every change of the status. */
+void virtio_pci_update_doorbells(VirtioPci *p);
 bool virtio_pci_realize(Device *dev, Error **errp);
 void virtio_pci_unrealize(Device *dev);
 void virtio_pci_reset(Device *dev);
