@@ -44,6 +44,7 @@ static int null_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
 
 const BlockDriver block_driver_null = {
     .name = "null-co",
+    .alias = "null-aio",
     .help = "zeroes; writes are forgotten",
     .state_size = sizeof(NullState),
     .protocol = true,

@@ -592,6 +592,35 @@ static void test_reopen(void)
     stop(&f);
 }
 
+/* The program ends while jobs run and clients might come: nothing hangs, nothing is lost. */
+static void test_quit(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    add_target(&f, "copy");
+    add_target(&f, "copy2");
+    traffic(&f, 20);
+    ok(&f, "nbd-server-start", "{'addr':{'type':'unix','data':{'path':'%s/nbd.sock'}}}", f.dir);
+    ok(&f, "block-export-add", "{'type':'nbd','id':'e','node-name':'base','name':'b'}");
+    refused(&f, "block-export-add", "already in use",
+            "{'type':'nbd','id':'e','node-name':'base','name':'c'}");
+    refused(&f, "block-export-add", "Cannot find",
+            "{'type':'nbd','id':'w','node-name':'nothing','writable':true}");
+    ok(&f, "blockdev-mirror",
+       "{'job-id':'m','device':'top','target':'copy','sync':'full','speed':65536}");
+    ok(&f, "blockdev-backup",
+       "{'job-id':'b','device':'base','target':'copy2','sync':'full','speed':65536}");
+    traffic(&f, 10);
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    g_autofree uint8_t *want = g_memdup2(f.disk, SIZE);
+    stop(&f);
+    verify_image(&f, "top.qcow2", want);
+    check_image(&f, "top.qcow2");
+}
+
 /* ---- a disk on a thread of its own ---- */
 
 static void test_iothread(void)
@@ -733,6 +762,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block-live/backup/cancel", test_backup_cancel);
     g_test_add_func("/block-live/snapshot", test_snapshot);
     g_test_add_func("/block-live/reopen", test_reopen);
+    g_test_add_func("/block-live/quit", test_quit);
     g_test_add_func("/block-live/iothread", test_iothread);
     g_test_add_func("/block-live/error/report", test_error_report);
     g_test_add_func("/block-live/error/ignore", test_error_ignore);
