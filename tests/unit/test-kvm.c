@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 /* ---- a machine of memory and one CPU ---- */
@@ -360,6 +361,39 @@ static void test_run(void)
     rig_free(r);
 }
 
+/* Messages by eventfd: routes are made, changed, connected and given back. */
+static void test_irqfd(void)
+{
+    const AccelIrqchip *chip;
+    int first, second, fd;
+    Rig *r;
+
+    if (!have_kvm() || !(r = rig_new())) {
+        return;
+    }
+    chip = r->accel->irqchip;
+    if (!chip || !chip->irqfd) {
+        g_test_skip("the kernel has no irqfd");
+        rig_free(r);
+        return;
+    }
+    first = chip->msi_route(r->accel);
+    second = chip->msi_route(r->accel);
+    fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    g_assert_cmpint(first, >=, 24);
+    g_assert_cmpint(second, !=, first);
+    g_assert_true(chip->msi_update(r->accel, first, 0xfee00000, 0x41));
+    g_assert_true(chip->irqfd(r->accel, first, fd, true));
+    g_assert_true(chip->msi_update(r->accel, first, 0xfee00000, 0x42));
+    g_assert_true(chip->irqfd(r->accel, first, fd, false));
+    chip->msi_free(r->accel, first);
+    g_assert_cmpint(chip->msi_route(r->accel), ==, first);
+    chip->msi_free(r->accel, first);
+    chip->msi_free(r->accel, second);
+    close(fd);
+    rig_free(r);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -367,5 +401,6 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/models", test_models);
     g_test_add_func("/kvm/round-trip", test_round_trip);
     g_test_add_func("/kvm/run", test_run);
+    g_test_add_func("/kvm/irqfd", test_irqfd);
     return g_test_run();
 }
