@@ -592,6 +592,71 @@ static void test_reopen(void)
     stop(&f);
 }
 
+static bool concluded(Fixture *f)
+{
+    g_autoptr(Json) j = qtest_qmp(f->q, "query-jobs", NULL);
+    return json_length(j) && !g_strcmp0(json_get_str(json_at(j, 0), "status"), "concluded");
+}
+
+/* The commands that make their images themselves. */
+static void test_made_images(void)
+{
+    Fixture f;
+    if (skip()) {
+        return;
+    }
+    start(&f, "");
+    traffic(&f, 20);
+    ok(&f, "blockdev-snapshot-internal-sync", "{'device':'top','name':'s1'}");
+    refused(&f, "blockdev-snapshot-internal-sync", "already exists",
+            "{'device':'top','name':'s1'}");
+    traffic(&f, 20);
+    ok(&f, "blockdev-snapshot-delete-internal-sync", "{'device':'top','name':'s1'}");
+    refused(&f, "blockdev-snapshot-delete-internal-sync", "does not exist",
+            "{'device':'top','name':'s1'}");
+    ok(&f, "blockdev-snapshot-sync",
+       "{'node-name':'top','snapshot-file':'%s/made.qcow2','snapshot-node-name':'made'}", f.dir);
+    traffic(&f, 20);
+    verify_guest(&f);
+    g_autofree uint8_t *then = g_memdup2(f.disk, SIZE);
+    ok(&f, "drive-backup",
+       "{'job-id':'b','device':'made','target':'%s/full.qcow2','format':'qcow2','sync':'full'}",
+       f.dir);
+    traffic(&f, 20);
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    verify_image(&f, "full.qcow2", then);
+    ok(&f, "drive-mirror",
+       "{'job-id':'m','device':'made','target':'%s/copy.qcow2','format':'qcow2','sync':'top',"
+       "'node-name':'copy'}",
+       f.dir);
+    wait_event(&f, "BLOCK_JOB_READY");
+    traffic(&f, 20);
+    ok(&f, "job-complete", "{'id':'m'}");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    traffic(&f, 20);
+    verify_guest(&f);
+    ok(&f, "block-commit", "{'job-id':'c','device':'disk0','base':'%s/top.qcow2'}", f.dir);
+    wait_event(&f, "BLOCK_JOB_READY");
+    ok(&f, "job-complete", "{'id':'c'}");
+    wait_event(&f, "BLOCK_JOB_COMPLETED");
+    traffic(&f, 10);
+    verify_guest(&f);
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    verify_image(&f, "top.qcow2", f.disk);
+    sh("truncate -s 0 %s/new.qcow2", f.dir);
+    ok(&f, "blockdev-add", "{'driver':'file','node-name':'nf','filename':'%s/new.qcow2'}", f.dir);
+    ok(&f, "blockdev-create",
+       "{'job-id':'n','options':{'driver':'qcow2','file':'nf','size':4194304,'version':'v3'}}");
+    qtest_wait_for(f.q, concluded(&f));
+    ok(&f, "job-dismiss", "{'id':'n'}");
+    ok(&f, "blockdev-add", "{'driver':'qcow2','node-name':'new','file':'nf'}");
+    refused(&f, "blockdev-create", "does not support",
+            "{'job-id':'n','options':{'driver':'throttle'}}");
+    stop(&f);
+    check_image(&f, "top.qcow2");
+    check_image(&f, "new.qcow2");
+}
+
 /* The program ends while jobs run and clients might come: nothing hangs, nothing is lost. */
 static void test_quit(void)
 {
@@ -762,6 +827,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block-live/backup/cancel", test_backup_cancel);
     g_test_add_func("/block-live/snapshot", test_snapshot);
     g_test_add_func("/block-live/reopen", test_reopen);
+    g_test_add_func("/block-live/made-images", test_made_images);
     g_test_add_func("/block-live/quit", test_quit);
     g_test_add_func("/block-live/iothread", test_iothread);
     g_test_add_func("/block-live/error/report", test_error_report);
