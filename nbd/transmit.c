@@ -105,11 +105,16 @@ static void send_result(Request *r, int ret)
 
 /* ---- reading ---- */
 
+/*
+ * Only what the format's own tables say: asking a file system for holes at each read costs
+ * more than sending zeroes.
+ */
 static bool is_hole(BlockNode *n, uint64_t off, uint64_t len)
 {
     BlockMap m;
-    return node_map_chain(n, NULL, off, len, &m, NULL) == 0 && m.len >= len &&
-           (m.flags & BLOCK_MAP_ZERO);
+    n = node_skip_filters(n);
+    return !n->drv->protocol && off + len <= n->length && node_map(n, off, len, &m) == 0 &&
+           m.len >= len && (m.flags & BLOCK_MAP_ZERO);
 }
 
 static void reply_data(Request *r, void *buf)
