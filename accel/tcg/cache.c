@@ -490,6 +490,9 @@ uint64_t tcg_block_flags(const CPUX86 *cpu)
     if ((cpu->mxcsr & MXCSR_MASKS) != MXCSR_MASKS) {
         f |= BLOCK_SOFT_FP;
     }
+    if ((cpu->x87.cw & 0x3f) != 0x3f || cpu->x87.pending) {
+        f |= BLOCK_SOFT_X87;
+    }
     return f;
 }
 

@@ -60,9 +60,10 @@ static inline const uint16_t *block_starts(const Block *b)
 /* Beyond hflags in the key: code segment limit below 4 GiB; translated one by one. */
 #define BLOCK_CS_LIMIT ((uint64_t)1 << 40)
 #define BLOCK_ONE_INSN ((uint64_t)1 << 41)
-#define BLOCK_BREAK ((uint64_t)1 << 42)   /* the debugger has a breakpoint at its start */
-#define BLOCK_ALONE ((uint64_t)1 << 43)   /* see TcgCpu.debug_flags */
-#define BLOCK_SOFT_FP ((uint64_t)1 << 44) /* MXCSR unmasks exceptions */
+#define BLOCK_BREAK ((uint64_t)1 << 42)    /* the debugger has a breakpoint at its start */
+#define BLOCK_ALONE ((uint64_t)1 << 43)    /* see TcgCpu.debug_flags */
+#define BLOCK_SOFT_FP ((uint64_t)1 << 44)  /* MXCSR unmasks exceptions */
+#define BLOCK_SOFT_X87 ((uint64_t)1 << 45) /* the x87 control word does, or one is pending */
 /*
  * Such blocks are one instruction long and run one at a time from the run loop: they are
  * never linked to nor in the jump cache.  Whoever has one from tcg_find_block() while
@@ -170,10 +171,13 @@ typedef struct TcgCpu {
     uint64_t jump_key; /* of the present state */
     uint32_t fl;       /* the arithmetic flags (alu.h) */
     uint32_t store_info;
-    uint64_t store_linear; /* a store that waits in `buffer` */
-    uintptr_t jit_ret;     /* where it called C; 0: it is not running */
-    uint8_t vec_level;     /* vector registers in the host's (jit-vec.c) */
-    uint32_t host_mxcsr;   /* C's */
+    uint64_t store_linear;  /* a store that waits in `buffer` */
+    uintptr_t jit_ret;      /* where it called C; 0: it is not running */
+    uint8_t vec_level;      /* vector registers in the host's (jit-vec.c) */
+    uint8_t fpu_level;      /* x87 state in the host's (jit-x87.c) */
+    bool fpu_dirty;         /* fpu_image is newer than CPUX86.x87 */
+    uint8_t fpu_image[112]; /* of FNSAVE */
+    uint32_t host_mxcsr;    /* C's */
     alignas(64) uint8_t buffer[64];
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
     JumpEntry jump[JUMP_SIZE];

@@ -201,6 +201,8 @@ _Static_assert(sizeof(IrOp) == 32, "two operations a cache line");
 #define HE_WFLAGS 4u /* writes them */
 #define HE_RREGS 8u  /* reads guest registers other than its operands */
 #define HE_WREGS 16u /* writes them */
+#define HE_X87 32u   /* an x87 instruction: a is its ModRM byte, b its opcode's low bits */
+#define HE_FWAIT 64u /* FWAIT */
 #define HE_ANY (HE_FAULT | HE_RFLAGS | HE_WFLAGS | HE_RREGS | HE_WREGS)
 
 /*

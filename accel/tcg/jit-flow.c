@@ -107,6 +107,7 @@ static void skip(JitCtx *j, unsigned i)
     /* What follows may be reached on two ways: nothing but memory is sure. */
     j->fs = (FlagState){.mem = true};
     j->vec = 0;
+    j->fpu = false;
     unsigned to = i + 1 + (unsigned)op->imm;
     g_assert(to <= j->n);
     uint8_t *from = asm_jcc(&j->a, op->op == IR_SKIP ? op->sub : CC_E);
@@ -119,8 +120,11 @@ static void call(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
     const IrHelper *h = (const IrHelper *)(intptr_t)op->imm;
-    if (h->effects == 0 && op->op == IR_CALL && !op->fdef) {
-        jit_flags_clobber(j, i);
+    if ((h->effects & HE_FWAIT) && !(j->b->flags & BLOCK_SOFT_X87) && (j->b->flags & HF_FPU_OK)) {
+        return; /* nothing to wait for */
+    }
+    if ((h->effects & HE_X87) && jit_x87_op(j, i)) {
+        return;
     }
     jit_call_stub(j, STUB_CALL, i);
 }

@@ -58,6 +58,7 @@ typedef enum ColdKind {
     COLD_LEAVE,   /* rest of the instruction, then leave the block */
     COLD_EXIT,    /* an exit that can be linked */
     COLD_STUB,    /* RAX = guest address, then go to a stub */
+    COLD_FPU,     /* load the x87 state */
     COLD_VECTORS, /* load the vector registers, at level `slot` */
 } ColdKind;
 
@@ -73,6 +74,7 @@ typedef struct Cold {
     uint32_t info;
     uint64_t rip;
     uint8_t vec; /* JitCtx.vec there */
+    bool fpu;    /* JitCtx.fpu there */
     FlagState before, done;
 } Cold;
 #define COLD_MAX 1024
@@ -94,6 +96,7 @@ typedef enum JitStub {
     STUB_LOOKUP32,
     STUB_NO_CODE, /* RAX: guest address; leaves */
     STUB_DYNAMIC, /* goes on at CPUX86.rip, with a look at everything */
+    STUB_FPU,     /* x87 state into the host's; keeps flags, RAX, RDX; spills vectors */
     STUB_VEC1,    /* vector registers to level 1, from 0; keeps flags and registers */
     STUB_VEC2,    /* to level 2, from 0 */
     STUB_VEC12,   /* to level 2, from 0 or 1; changes flags */
@@ -122,6 +125,7 @@ struct JitCtx {
     bool never;                          /* something that is left to the interpreter */
     bool in_cold;                        /* emitting cold code */
     uint8_t vec;                         /* TcgCpu.vec_level is this at least */
+    bool fpu;                            /* TcgCpu.fpu_level is 1 */
     uint8_t live[BLOCK_MAX_OPS + 1];     /* flags needed before each operation */
     uint8_t *join[BLOCK_MAX_OPS + 1][2]; /* jumps to be patched to operation n */
     Cold cold[COLD_MAX];
@@ -181,6 +185,8 @@ unsigned jit_vector_op(JitCtx *j, unsigned i);
 void jit_alu_mem(JitCtx *j, const IrOp *op, unsigned size);
 
 void jit_vec_probe_host(Jit *jit);
+/* An x87 instruction, if it can be done here (jit-x87.c). */
+bool jit_x87_op(JitCtx *j, unsigned i);
 
 /* ---- driver (jit.c) ---- */
 Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i);
@@ -204,6 +210,9 @@ typedef struct JitStoreResult {
     void *ptr;
     uint64_t buffered;
 } JitStoreResult;
+void jit_rt_fpu_load(CPUX86 *cpu);
+/* Takes the image apart that was saved last, if it has not been done. */
+void jit_rt_fpu_sync(CPUX86 *cpu);
 void *jit_rt_load(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
 JitStoreResult jit_rt_store(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
 uint64_t jit_rt_commit(CPUX86 *cpu, uintptr_t ret);

@@ -13,6 +13,7 @@
 static TcgCpu *enter(CPUX86 *cpu, uint64_t rip)
 {
     TcgCpu *tc = tcg_cpu(cpu);
+    jit_rt_fpu_sync(cpu);
     cpu->rip = rip;
     cpu->rflags = fl_to_rflags(cpu->rflags, tc->fl);
     return tc;
@@ -30,6 +31,55 @@ static uint32_t leave(TcgCpu *tc)
         return 1;
     }
     return 0;
+}
+
+/* ---- x87: FNSAVE's image, SDM vol. 1, figure 8-9 ---- */
+
+#define FPU_CW 0
+#define FPU_SW 4
+#define FPU_TAGS 8
+#define FPU_REGS 28
+
+void jit_rt_fpu_sync(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    if (!tc->fpu_dirty) {
+        return;
+    }
+    tc->fpu_dirty = false;
+    X87 *fp = &cpu->x87;
+    const uint8_t *b = tc->fpu_image;
+    uint16_t sw = ld_le16(b + FPU_SW), tags = ld_le16(b + FPU_TAGS);
+    fp->top = sw >> 11 & 7;
+    fp->sw = sw & (uint16_t) ~(7u << 11);
+    fp->empty = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        Float80 *r = &fp->r[(fp->top + i) & 7];
+        fp->empty |= (uint8_t)(((tags >> (2 * i) & 3) == 3) << i);
+        r->mant = ld_le64(b + FPU_REGS + 10 * i);
+        r->exp = ld_le16(b + FPU_REGS + 10 * i + 8);
+    }
+}
+
+void jit_rt_fpu_load(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    jit_rt_fpu_sync(cpu);
+    const X87 *fp = &cpu->x87;
+    uint8_t *b = tc->fpu_image;
+    uint16_t tags = 0;
+    memset(b, 0, FPU_REGS);
+    for (unsigned i = 0; i < 8; i++) {
+        const Float80 *r = &fp->r[(fp->top + i) & 7];
+        tags |= (uint16_t)((fp->empty >> i & 1 ? 3u : 0u) << (2 * i));
+        st_le64(b + FPU_REGS + 10 * i, r->mant);
+        st_le16(b + FPU_REGS + 10 * i + 8, r->exp);
+    }
+    st_le16(b + FPU_CW, fp->cw);
+    st_le16(b + FPU_SW, (uint16_t)(fp->sw | fp->top << 11));
+    st_le16(b + FPU_TAGS, tags);
+    __asm__ volatile("frstor %0" : : "m"(tc->fpu_image));
+    tc->fpu_level = 1;
 }
 
 /* ---- memory ---- */
@@ -98,6 +148,7 @@ uint64_t jit_rt_commit(CPUX86 *cpu, uintptr_t ret)
     unsigned size = tc->store_info & ACC_SIZE_MASK;
     MmuMode mode = mmu_mode(cpu);
     tc->jit_ret = ret;
+    jit_rt_fpu_sync(cpu);
     if (size <= 8) {
         uint64_t v;
         memcpy(&v, tc->buffer, sizeof(v));

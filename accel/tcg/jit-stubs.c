@@ -65,9 +65,22 @@ static void load_vectors(Asm *a, unsigned level)
     asm_8(a, 0xc3);
 }
 
+/* The x87 state to TcgCpu.fpu_image, if it is here; changes flags. */
+static void spill_fpu(Asm *a)
+{
+    Opnd level = asm_mem(H_RBP, TC_OFF(fpu_level));
+    asm_alu_imm(a, 7, 1, level, 0);
+    uint8_t *none = asm_jcc(a, CC_E);
+    asm_rm_prefix(a, 0, 4, 0, 0xdd, 6, asm_mem(H_RBP, TC_OFF(fpu_image))); /* FNSAVE */
+    asm_store_imm(a, 1, level, 0);
+    asm_store_imm(a, 1, asm_mem(H_RBP, TC_OFF(fpu_dirty)), 1);
+    asm_here(a, none);
+}
+
 static void spill(Asm *a, bool avx)
 {
     spill_vectors(a, avx);
+    spill_fpu(a);
     for (unsigned i = 0; i < GUEST_PINNED; i++) {
         asm_store(a, 8, home(jit_pinned[i].guest), jit_pinned[i].host);
     }
@@ -166,6 +179,21 @@ static void make_commit(Asm *a, bool avx)
     call_c(a, (uintptr_t)jit_rt_commit);
     asm_mov(a, 8, H_RCX, H_RAX);
     reload(a);
+    asm_8(a, 0x9d); /* POPFQ */
+    asm_8(a, 0xc3);
+}
+
+static void make_fpu_load(Asm *a, bool avx)
+{
+    asm_8(a, 0x9c); /* PUSHFQ */
+    push(a, H_RAX);
+    push(a, H_RDX);
+    spill(a, avx);
+    asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
+    call_c(a, (uintptr_t)jit_rt_fpu_load);
+    reload(a);
+    pop(a, H_RDX);
+    pop(a, H_RAX);
     asm_8(a, 0x9d); /* POPFQ */
     asm_8(a, 0xc3);
 }
@@ -270,6 +298,8 @@ void jit_make_stubs(Jit *jit, Asm *a)
     begin(jit, a, STUB_LOOKUP32);
     make_lookup(a, jit->stub[STUB_NO_CODE], true);
     make_dynamic(jit, a);
+    begin(jit, a, STUB_FPU);
+    make_fpu_load(a, jit->avx);
     begin(jit, a, STUB_VEC1);
     load_vectors(a, 1);
     begin(jit, a, STUB_VEC12); /* the low halves that are here go back first */

@@ -113,7 +113,8 @@ Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i)
         j->n_cold = COLD_MAX - 1;
     }
     Cold *c = &j->cold[j->n_cold++];
-    *c = (Cold){.kind = (uint8_t)kind, .index = (uint16_t)i, .vec = j->vec, .before = j->fs};
+    *c = (Cold){
+        .kind = (uint8_t)kind, .index = (uint16_t)i, .vec = j->vec, .fpu = j->fpu, .before = j->fs};
     return c;
 }
 
@@ -137,6 +138,7 @@ void jit_call_stub(JitCtx *j, JitStub s, unsigned i)
     asm_call_to(&j->a, j->jit->stub[s]);
     j->fs = (FlagState){.mem = true};
     j->vec = 0;
+    j->fpu = false;
     asm_rm(&j->a, 4, 0x85, H_RAX, asm_reg(H_RAX));
     Cold *c = jit_cold(j, COLD_LEAVE, i);
     c->from = asm_jcc(&j->a, CC_NE);
@@ -153,6 +155,7 @@ unsigned jit_emit(JitCtx *j, unsigned i)
             j->join[i][k] = NULL;
             j->fs = (FlagState){.mem = true};
             j->vec = 0;
+            j->fpu = false;
         }
     }
     unsigned next = jit_integer_op(j, i);
@@ -170,11 +173,14 @@ unsigned jit_emit(JitCtx *j, unsigned i)
 
 /* ---- cold code ---- */
 
-/* After a call of C: the vector registers, as the straight code has them. */
-static void reload_vectors(JitCtx *j, unsigned level)
+/* After a call of C: x87 and vector registers, as the straight code has them. */
+static void reload_units(JitCtx *j, const Cold *c)
 {
-    if (level) {
-        asm_call_to(&j->a, j->jit->stub[level == 2 ? STUB_VEC2 : STUB_VEC1]);
+    if (c->fpu) {
+        asm_call_to(&j->a, j->jit->stub[STUB_FPU]);
+    }
+    if (c->vec) {
+        asm_call_to(&j->a, j->jit->stub[c->vec == 2 ? STUB_VEC2 : STUB_VEC1]);
     }
 }
 
@@ -185,7 +191,7 @@ static void cold_miss(JitCtx *j, const Cold *c)
     asm_movi(&j->a, H_RCX, jit_rip(j, op));
     asm_movi(&j->a, H_RDX, c->info);
     asm_call_to(&j->a, j->jit->stub[c->kind == COLD_LOAD ? STUB_LOAD : STUB_STORE]);
-    reload_vectors(j, c->vec);
+    reload_units(j, c);
     if (!c->fn) {
         asm_jmp_to(&j->a, c->resume);
         return;
@@ -194,16 +200,18 @@ static void cold_miss(JitCtx *j, const Cold *c)
     asm_jcc_to(&j->a, CC_E, c->resume);
     j->fs = c->before;
     j->vec = c->vec;
+    j->fpu = c->fpu;
     c->fn(j, op + c->slot);
     asm_call_to(&j->a, j->jit->stub[STUB_COMMIT]);
     asm_8(&j->a, 0xe3); /* JRCXZ over the next jump */
     asm_8(&j->a, 5);
     uint8_t *to_rest = asm_jmp(&j->a);
-    reload_vectors(j, c->vec);
+    reload_units(j, c);
     asm_jmp_to(&j->a, c->after);
     asm_here(&j->a, to_rest);
     j->fs = c->done;
     j->vec = 0;
+    j->fpu = false;
     jit_emit_rest(j, c->index, c->rest);
 }
 
@@ -216,6 +224,7 @@ static void cold_leave(JitCtx *j, unsigned i)
     }
     j->fs = (FlagState){.mem = true};
     j->vec = 0;
+    j->fpu = false;
     jit_emit_rest(j, i, i + 1);
 }
 
@@ -228,7 +237,7 @@ static void cold_call(JitCtx *j, const Cold *c)
     uint8_t *stay = asm_jcc(&j->a, CC_E);
     cold_leave(j, c->index);
     asm_here(&j->a, stay);
-    reload_vectors(j, c->vec);
+    reload_units(j, c);
     if (c->done.host && !c->done.mem) { /* as after the straight code */
         j->fs = (FlagState){.mem = true};
         jit_flags_to_host(j);
@@ -265,6 +274,11 @@ static void emit_cold(JitCtx *j)
             break;
         case COLD_EXIT:
             cold_exit(j, &c);
+            break;
+        case COLD_FPU:
+            c.fpu = true;
+            reload_units(j, &c);
+            asm_jmp_to(&j->a, c.resume);
             break;
         case COLD_VECTORS:
             asm_call_to(&j->a, j->jit->stub[c.slot == 2 ? STUB_VEC12 : STUB_VEC1]);
@@ -326,6 +340,7 @@ bool jit_compile(Jit *jit, Block *b)
     j->n_cold = 0;
     j->never = j->in_cold = false;
     j->vec = 0;
+    j->fpu = false;
     memset(j->join, 0, sizeof(j->join[0]) * (j->n + 1));
     find_live(j);
     uint8_t *start = j->a.p;
@@ -376,8 +391,9 @@ Block *jit_run(Jit *jit, CPUX86 *cpu, const Block *b, unsigned *slot)
     tc->fl = fl_from_rflags(cpu->rflags);
     tc->jump_key = tcg_jump_key(tcg_block_flags(cpu), tc->gen_bits);
     tc->current = NULL;
-    tc->vec_level = 0;
+    tc->vec_level = tc->fpu_level = 0;
     uint64_t r = jit->enter((uint8_t *)cpu + JIT_BIAS, b->host_code);
+    jit_rt_fpu_sync(cpu);
     cpu->rflags = fl_to_rflags(cpu->rflags, tc->fl);
     *slot = r & 1;
     return (Block *)(uintptr_t)(r & ~(uint64_t)1);

@@ -10,18 +10,20 @@ static bool h_no_sse(CPUX86 *cpu, const IrOp *op)
 }
 HELPER(v_no_sse, "no_sse", h_no_sse, HE_ANY);
 
-#define VHELPER(id, call)                           \
+#define VHELPER_EFFECTS(id, eff, call)              \
     static bool h_##id(CPUX86 *cpu, const IrOp *op) \
     {                                               \
         call;                                       \
         return true;                                \
     }                                               \
-    HELPER(v_##id, #id, h_##id, HE_ANY);
+    HELPER(v_##id, #id, h_##id, (eff));
+#define VHELPER(id, call) VHELPER_EFFECTS(id, HE_ANY, call)
 VHELPER(check_mmx, x87_check_mmx(cpu))
 VHELPER(enter_mmx, x87_enter_mmx(cpu))
-VHELPER(wait, x87_wait(cpu))
+VHELPER_EFFECTS(wait, HE_ANY | HE_FWAIT, x87_wait(cpu))
 VHELPER(emms, helper_emms(cpu))
-VHELPER(x87, x87_insn(cpu, op->b, op->a, op->seg, ir_offset(cpu, op), op->size))
+VHELPER_EFFECTS(x87, HE_ANY | HE_X87,
+                x87_insn(cpu, op->b, op->a, op->seg, ir_offset(cpu, op), op->size))
 VHELPER(fxsave, helper_fxsave(cpu, op->seg, ir_offset(cpu, op), op->d))
 VHELPER(fxrstor, helper_fxrstor(cpu, op->seg, ir_offset(cpu, op), op->d))
 VHELPER(xsave, helper_xsave(cpu, op->seg, ir_offset(cpu, op), op->d, (XsaveKind)op->a))
@@ -374,6 +376,16 @@ static void mask_move(Translator *t)
 
 /* ---- x87 and state ---- */
 
+/* Whether exceptions are masked, or one is pending, is part of a block's key. */
+static bool changes_x87_key(const DecodedInsn *in)
+{
+    unsigned esc = in->opcode & 7, reg = in->modrm >> 3 & 7;
+    if (in->mod == 3) {
+        return esc == 3 && reg == 4; /* FNCLEX, FNINIT */
+    }
+    return (esc == 1 && (reg == 4 || reg == 5)) || (esc == 5 && (reg == 4 || reg == 6));
+}
+
 static void x87(Translator *t)
 {
     IrOp *o;
@@ -384,6 +396,9 @@ static void x87(Translator *t)
     }
     o->a = t->in->modrm;
     o->b = t->in->opcode & 7;
+    if (changes_x87_key(t->in)) {
+        tr_exit_next(t);
+    }
 }
 
 static void mxcsr(Translator *t)
