@@ -197,6 +197,8 @@ void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest);
 uint64_t jit_rip(const JitCtx *j, const IrOp *op);
 /* Calls a stub that takes the operation; in the straight path or in cold code. */
 void jit_call_stub(JitCtx *j, JitStub s, unsigned i);
+/* After a call of C: x87 and vector registers (at level `vec`) as before; keeps RAX, RDX, flags. */
+void jit_reload_units(JitCtx *j, bool fpu, unsigned vec);
 void jit_jump_stub(JitCtx *j, JitStub s);
 /* The address that stub code must use for operation i of the block. */
 static inline const IrOp *jit_block_op(const JitCtx *j, unsigned i)

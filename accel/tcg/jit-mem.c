@@ -56,6 +56,7 @@ void jit_linear(JitCtx *j, unsigned i, const IrOp *op, uint32_t info)
         asm_movi(&j->a, H_RDX, info);
         asm_movi(&j->a, H_RCX, jit_rip(j, op));
         asm_call_to(&j->a, j->jit->stub[STUB_LINEAR]);
+        jit_reload_units(j, j->fpu, j->vec);
         if (j->vec) { /* C has sent the vector registers home */
             asm_call_to(&j->a, j->jit->stub[j->vec == 2 ? STUB_VEC2 : STUB_VEC1]);
         }

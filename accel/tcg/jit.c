@@ -144,6 +144,16 @@ void jit_call_stub(JitCtx *j, JitStub s, unsigned i)
     c->from = asm_jcc(&j->a, CC_NE);
 }
 
+void jit_reload_units(JitCtx *j, bool fpu, unsigned vec)
+{
+    if (fpu) {
+        asm_call_to(&j->a, j->jit->stub[STUB_FPU]);
+    }
+    if (vec) {
+        asm_call_to(&j->a, j->jit->stub[vec == 2 ? STUB_VEC2 : STUB_VEC1]);
+    }
+}
+
 unsigned jit_emit(JitCtx *j, unsigned i)
 {
     for (unsigned k = 0; k < 2; k++) {
@@ -173,17 +183,6 @@ unsigned jit_emit(JitCtx *j, unsigned i)
 
 /* ---- cold code ---- */
 
-/* After a call of C: x87 and vector registers, as the straight code has them. */
-static void reload_units(JitCtx *j, const Cold *c)
-{
-    if (c->fpu) {
-        asm_call_to(&j->a, j->jit->stub[STUB_FPU]);
-    }
-    if (c->vec) {
-        asm_call_to(&j->a, j->jit->stub[c->vec == 2 ? STUB_VEC2 : STUB_VEC1]);
-    }
-}
-
 static void cold_miss(JitCtx *j, const Cold *c)
 {
     const IrOp *op = &j->ops[c->index];
@@ -191,7 +190,7 @@ static void cold_miss(JitCtx *j, const Cold *c)
     asm_movi(&j->a, H_RCX, jit_rip(j, op));
     asm_movi(&j->a, H_RDX, c->info);
     asm_call_to(&j->a, j->jit->stub[c->kind == COLD_LOAD ? STUB_LOAD : STUB_STORE]);
-    reload_units(j, c);
+    jit_reload_units(j, c->fpu, c->vec);
     if (!c->fn) {
         asm_jmp_to(&j->a, c->resume);
         return;
@@ -206,7 +205,7 @@ static void cold_miss(JitCtx *j, const Cold *c)
     asm_8(&j->a, 0xe3); /* JRCXZ over the next jump */
     asm_8(&j->a, 5);
     uint8_t *to_rest = asm_jmp(&j->a);
-    reload_units(j, c);
+    jit_reload_units(j, c->fpu, c->vec);
     asm_jmp_to(&j->a, c->after);
     asm_here(&j->a, to_rest);
     j->fs = c->done;
@@ -237,7 +236,7 @@ static void cold_call(JitCtx *j, const Cold *c)
     uint8_t *stay = asm_jcc(&j->a, CC_E);
     cold_leave(j, c->index);
     asm_here(&j->a, stay);
-    reload_units(j, c);
+    jit_reload_units(j, c->fpu, c->vec);
     if (c->done.host && !c->done.mem) { /* as after the straight code */
         j->fs = (FlagState){.mem = true};
         jit_flags_to_host(j);
@@ -276,8 +275,7 @@ static void emit_cold(JitCtx *j)
             cold_exit(j, &c);
             break;
         case COLD_FPU:
-            c.fpu = true;
-            reload_units(j, &c);
+            jit_reload_units(j, true, c.vec);
             asm_jmp_to(&j->a, c.resume);
             break;
         case COLD_VECTORS:
