@@ -90,6 +90,7 @@ struct Accel {
     const char *no_smm;          /* why there is no system-management mode; NULL: there is */
     IcountConfig icount;         /* before create() */
     bool perfmap;                /* -perfmap; before create() */
+    uint64_t ram_size;           /* the guest's memory at start, about; 0: unknown */
     void *data;                  /* the engine's */
 };
 #define TYPE_ACCEL "accel"

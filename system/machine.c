@@ -275,6 +275,7 @@ static Accel *try_accel(Vm *vm, const Config *cfg, const AccelChoice *choice, Er
     a->mem = vm->memsys;
     a->icount = cfg->icount;
     a->perfmap = cfg->perfmap;
+    a->ram_size = cfg->ram_size;
     if (cfg->perfmap && strcmp(accel_class(a)->name, "tcg")) {
         error_set(errp, "this engine translates no code (-perfmap)");
         object_unref(&a->obj);

@@ -39,7 +39,10 @@ bool tcg_cache_init(Tcg *t, size_t size, Error **errp)
         return false;
     }
     t->hash_bits = HASH_BITS;
-    t->hash = g_new0(Block *, (size_t)1 << HASH_BITS);
+    while (t->hash_bits < 19 && (size_t)512 << t->hash_bits < size) {
+        t->hash_bits++;
+    }
+    t->hash = g_new0(Block *, (size_t)1 << t->hash_bits);
     t->code_maps = g_ptr_array_new();
     return true;
 }

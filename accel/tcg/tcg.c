@@ -17,7 +17,9 @@
 
 #include <inttypes.h>
 
-#define TB_SIZE_DEFAULT 16u
+/* The default: a 32nd of the guest's memory, in these limits. */
+#define TB_SIZE_MIN 16u
+#define TB_SIZE_AUTO 128u
 /* So often a block is interpreted before it is translated. */
 #define HEAT_LIMIT 32u
 #define TB_SIZE_MAX 2047u
@@ -434,9 +436,8 @@ static bool check_options(const TcgAccel *a, Error **errp)
         error_set(errp, "-perfmap needs engine=jit; the interpreter makes no code");
         return false;
     }
-    if (a->tb_size < 1 || a->tb_size > TB_SIZE_MAX) {
-        error_set(errp, "-accel tcg: tb-size=%u is not between 1 and %u MiB", a->tb_size,
-                  TB_SIZE_MAX);
+    if (a->tb_size > TB_SIZE_MAX) {
+        error_set(errp, "-accel tcg: tb-size=%u is more than %u MiB", a->tb_size, TB_SIZE_MAX);
         return false;
     }
     return true;
@@ -447,6 +448,9 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
     TcgAccel *a = (TcgAccel *)accel;
     if (!check_options(a, errp)) {
         return false;
+    }
+    if (!a->tb_size) { /* larger guests run larger programs */
+        a->tb_size = (uint32_t)CLAMP(accel->ram_size / (32 * MiB), TB_SIZE_MIN, TB_SIZE_AUTO);
     }
     PerfMap *perfmap = NULL;
     if (accel->perfmap && !(perfmap = perfmap_open(errp))) {
@@ -608,7 +612,6 @@ static void tcg_info(Accel *accel, GString *out)
 static void tcg_accel_init(Object *obj)
 {
     TcgAccel *a = (TcgAccel *)obj;
-    a->tb_size = TB_SIZE_DEFAULT;
     a->heat = HEAT_LIMIT;
     a->engine = jit_available() ? ENGINE_JIT : ENGINE_INTERP;
 }
@@ -619,9 +622,9 @@ static const Property tcg_props[] = {
     PROPERTY_BOOL("one-insn-per-tb", TcgAccel, one_insn, false,
                   "translate one instruction at a time, for debugging"),
     PROPERTY_BOOL("split-wx", TcgAccel, split_wx, false,
-                  "map translated code twice, writable and executable"),
-    PROPERTY_U32("tb-size", TcgAccel, tb_size, TB_SIZE_DEFAULT,
-                 "size of the cache of translated code in MiB"),
+                  "map translated code twice, writable and executable; the JIT always does"),
+    PROPERTY_U32("tb-size", TcgAccel, tb_size, 0,
+                 "size of the cache of translated code in MiB; 0: by the guest's memory"),
     PROPERTY_U32("x-heat", TcgAccel, heat, HEAT_LIMIT,
                  "how often a block is interpreted before it becomes host code (engine=jit)"),
     PROPERTY_ENUM("thread", TcgAccel, thread, thread_names, THREAD_MULTI,
