@@ -746,6 +746,8 @@ Block *tcg_find_block(CPUX86 *cpu)
         b = translate(cpu, linear, flags);
     }
     if (!b->temporary && !(flags & BLOCK_STEP)) {
+        unsigned bit = tcg_jump_page(linear);
+        tc->jump_pages[bit / 64] |= 1ull << (bit % 64);
         tc->jump[tcg_jump_index(cpu->rip)] = (JumpEntry){.rip = cpu->rip,
                                                          .key = tcg_jump_key(flags, tc->gen_bits),
                                                          .block = b,

@@ -122,6 +122,7 @@ typedef struct JumpEntry {
 } JumpEntry;
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
+#define JUMP_PAGES 4096u
 
 #define PCID_SLOTS 32
 typedef struct PcidSlot {
@@ -181,6 +182,7 @@ typedef struct TcgCpu {
     alignas(64) uint8_t buffer[64];
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
     JumpEntry jump[JUMP_SIZE];
+    uint64_t jump_pages[JUMP_PAGES / 64]; /* linear pages that have entries, by hash */
     /* cold */
     TlbInfo info[MMU_MODES][TLB_SIZE];
     int tlb_lock; /* spin lock */
@@ -402,12 +404,14 @@ static inline bool tlb_hit(uint64_t tag, uint64_t lin, unsigned size, uint64_t g
     return tag == (((lin + size - 1) & TCG_PAGE_MASK) | gen_bits);
 }
 
+static inline unsigned tcg_jump_page(uint64_t linear)
+{
+    return (uint32_t)(linear >> TCG_PAGE_BITS) * 0x9e3779b1u >> 20 & (JUMP_PAGES - 1);
+}
+#define JUMP_HASH 0x9e3779b1u
 static inline unsigned tcg_jump_index(uint64_t rip)
 {
-    /* Blocks of one page share 64 consecutive entries, so that a page can be dropped. */
-    uint64_t page = rip >> TCG_PAGE_BITS;
-    page ^= page >> 6;
-    return (unsigned)((page & 63) << 6 | ((rip ^ rip >> 6) & 63));
+    return (uint32_t)rip * JUMP_HASH >> (32 - JUMP_BITS);
 }
 #define MXCSR_MASKS 0x1f80u
 /* What besides the address must be the same for an entry to be valid; never 0. */

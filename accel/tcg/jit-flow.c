@@ -48,7 +48,7 @@ static void jump_register(JitCtx *j, unsigned i)
 {
     jit_flags_to_mem(j);
     asm_load(&j->a, 8, H_RAX, jit_loc(j->ops[i].a));
-    jit_jump_stub(j, j->b->flags & HF_CS64 ? STUB_LOOKUP : STUB_LOOKUP32);
+    jit_asm_lookup(&j->a, j->jit->stub[STUB_NO_CODE], !(j->b->flags & HF_CS64));
 }
 
 /* Is RAX canonical?  48 bits: with 57-bit addresses the slow path decides. */
@@ -78,7 +78,7 @@ static void ret(JitCtx *j, unsigned i)
     check_canonical(j, i);
     asm_load(&j->a, 8, H_RAX, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])));
     asm_lea(&j->a, 8, sp, asm_mem(sp, 8 + (int32_t)op->imm));
-    jit_jump_stub(j, STUB_LOOKUP);
+    jit_asm_lookup(&j->a, j->jit->stub[STUB_NO_CODE], false);
 }
 
 static void check_ip(JitCtx *j, unsigned i)

@@ -208,6 +208,9 @@ static inline const IrOp *jit_block_op(const JitCtx *j, unsigned i)
 
 /* ---- stubs and runtime (jit-stubs.c, jit-rt.c) ---- */
 void jit_make_stubs(Jit *jit, Asm *a);
+/* Goes on at the guest address in RAX (at `rip`), or to `miss` with it in RAX. */
+void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base);
+void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip);
 typedef struct JitStoreResult {
     void *ptr;
     uint64_t buffered;

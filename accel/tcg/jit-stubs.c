@@ -198,38 +198,44 @@ static void make_fpu_load(Asm *a, bool avx)
     asm_8(a, 0xc3);
 }
 
-/* RAX: target.  The same hash as tcg_jump_index(); on a hit, jumps to the block's code. */
-static void make_lookup(Asm *a, const uint8_t *miss, bool cs_base)
+static Opnd jump_entry(unsigned index, size_t field)
 {
-    _Static_assert(sizeof(JumpEntry) == 32 && JUMP_BITS == 12, "shifts below");
-    asm_mov(a, 8, H_RCX, H_RAX);
-    asm_shift_imm(a, 5, 8, asm_reg(H_RCX), TCG_PAGE_BITS);
-    asm_mov(a, 4, H_RDX, H_RCX);
-    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), 6);
-    asm_alu_load(a, 6, 4, H_RCX, asm_reg(H_RDX));
-    asm_mov(a, 4, H_RDX, H_RAX);
-    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), 6);
-    asm_alu_load(a, 6, 4, H_RDX, asm_reg(H_RAX));
-    asm_alu_imm(a, 4, 4, asm_reg(H_RCX), 63);
-    asm_alu_imm(a, 4, 4, asm_reg(H_RDX), 63);
-    asm_shift_imm(a, 4, 4, asm_reg(H_RCX), 6);
-    asm_alu_load(a, 1, 4, H_RCX, asm_reg(H_RDX));
-    asm_shift_imm(a, 4, 4, asm_reg(H_RCX), 5);
-    asm_alu_load(a, 7, 8, H_RAX,
-                 asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, rip)));
-    asm_jcc_to(a, CC_NE, miss);
+    return asm_mem_x(H_RBP, index, 0, TC_OFF(jump) + (int)field);
+}
+
+/* RAX: target.  The hash is tcg_jump_index(); on a hit, jumps to the block's code. */
+void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
+{
+    _Static_assert(sizeof(JumpEntry) == 32, "the index is scaled by shifts");
+    asm_rm(a, 4, 0x69, H_RCX, asm_reg(H_RAX)); /* IMUL */
+    asm_32(a, JUMP_HASH);
+    asm_shift_imm(a, 5, 4, asm_reg(H_RCX), 32 - JUMP_BITS - 5);
     asm_load(a, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
-    asm_alu_load(a, 7, 8, H_RDX,
-                 asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, key)));
+    asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (JUMP_SIZE - 1) << 5);
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(H_RCX, offsetof(JumpEntry, rip)));
+    asm_jcc_to(a, CC_NE, miss);
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
     asm_jcc_to(a, CC_NE, miss);
     if (cs_base) {
         asm_load(a, 8, H_RDX, asm_mem(H_RBP, CPU_OFF(segs[SEG_CS].base)));
-        asm_alu_load(a, 7, 8, H_RDX,
-                     asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, cs_base)));
+        asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, cs_base)));
         asm_jcc_to(a, CC_NE, miss);
     }
-    asm_load(a, 8, H_RDX,
-             asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump) + (int)offsetof(JumpEntry, block)));
+    asm_load(a, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, block)));
+    asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
+}
+
+/* The same for a target known beforehand, in 64-bit mode. */
+void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip)
+{
+    int32_t at = TC_OFF(jump) + (int)(tcg_jump_index(rip) * sizeof(JumpEntry));
+    asm_movi(a, H_RAX, rip);
+    asm_load(a, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
+    asm_alu_load(a, 7, 8, H_RAX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, rip)));
+    asm_jcc_to(a, CC_NE, miss);
+    asm_alu_load(a, 7, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, key)));
+    asm_jcc_to(a, CC_NE, miss);
+    asm_load(a, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, block)));
     asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
 }
 
@@ -294,9 +300,9 @@ void jit_make_stubs(Jit *jit, Asm *a)
     asm_rm(a, 4, 0x31, H_RAX, asm_reg(H_RAX));
     asm_jmp_to(a, jit->stub[STUB_EXIT]);
     begin(jit, a, STUB_LOOKUP);
-    make_lookup(a, jit->stub[STUB_NO_CODE], false);
+    jit_asm_lookup(a, jit->stub[STUB_NO_CODE], false);
     begin(jit, a, STUB_LOOKUP32);
-    make_lookup(a, jit->stub[STUB_NO_CODE], true);
+    jit_asm_lookup(a, jit->stub[STUB_NO_CODE], true);
     make_dynamic(jit, a);
     begin(jit, a, STUB_FPU);
     make_fpu_load(a, jit->avx);

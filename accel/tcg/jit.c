@@ -254,6 +254,16 @@ static void cold_exit(JitCtx *j, const Cold *c)
     jit_jump_stub(j, STUB_EXIT_AT);
 }
 
+static void cold_stub(JitCtx *j, const Cold *c)
+{
+    if (c->stub == j->jit->stub[STUB_LOOKUP]) {
+        jit_asm_lookup_known(&j->a, j->jit->stub[STUB_NO_CODE], c->rip);
+    } else {
+        asm_movi(&j->a, H_RAX, c->rip);
+        asm_jmp_to(&j->a, c->stub);
+    }
+}
+
 static void emit_cold(JitCtx *j)
 {
     j->in_cold = true;
@@ -283,8 +293,7 @@ static void emit_cold(JitCtx *j)
             asm_jmp_to(&j->a, c.resume);
             break;
         default: /* COLD_STUB */
-            asm_movi(&j->a, H_RAX, c.rip);
-            asm_jmp_to(&j->a, c.stub);
+            cold_stub(j, &c);
             break;
         }
     }

@@ -9,6 +9,18 @@
 
 #include <inttypes.h>
 
+static void clear_jumps(TcgCpu *tc)
+{
+    memset(tc->jump, 0, sizeof(tc->jump));
+    memset(tc->jump_pages, 0, sizeof(tc->jump_pages));
+}
+
+static bool has_jumps(const TcgCpu *tc, uint64_t linear)
+{
+    unsigned bit = tcg_jump_page(linear);
+    return tc->jump_pages[bit / 64] >> (bit % 64) & 1;
+}
+
 static void clear_entries(TcgCpu *tc)
 {
     while (__atomic_exchange_n(&tc->tlb_lock, 1, __ATOMIC_ACQUIRE)) {
@@ -20,7 +32,7 @@ static void clear_entries(TcgCpu *tc)
     }
     tc->modes_used = 0;
     __atomic_store_n(&tc->tlb_lock, 0, __ATOMIC_RELEASE);
-    memset(tc->jump, 0, sizeof(tc->jump));
+    clear_jumps(tc);
     memset(tc->large_bloom, 0, sizeof(tc->large_bloom));
     memset(tc->huge_bloom, 0, sizeof(tc->huge_bloom));
     tc->n_flushes++;
@@ -126,8 +138,9 @@ void mmu_flush_page(CPUX86 *cpu, uint64_t linear)
         }
     }
     /* Blocks that begin on this page, or on the one before and reach into it. */
-    memset(&tc->jump[tcg_jump_index(page) & ~63u], 0, 64 * sizeof(JumpEntry));
-    memset(&tc->jump[tcg_jump_index(page - TCG_PAGE_SIZE) & ~63u], 0, 64 * sizeof(JumpEntry));
+    if (has_jumps(tc, page) || has_jumps(tc, page - TCG_PAGE_SIZE)) {
+        clear_jumps(tc);
+    }
 }
 
 void mmu_flush_pcid_page(CPUX86 *cpu, uint16_t pcid, uint64_t linear)
