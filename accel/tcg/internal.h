@@ -144,6 +144,16 @@ static inline uint32_t tcg_asid(const CPUX86 *cpu)
     return cpu->hflags & HF_SVM_GUEST ? cpu->svm.asid : 0;
 }
 
+/*
+ * Which TLB entry lets a page of RAM be written without notice, by hash of the host's
+ * page: so that making it read-only needs no search.  Guarded by TcgCpu.tlb_lock.
+ */
+typedef struct WriterNote {
+    uint16_t entry; /* flat index into TcgCpu.tlb */
+    bool used, many;
+} WriterNote;
+#define WRITER_NOTES 1024u
+
 #define BLOOM_BITS 16384u
 static inline unsigned tcg_bloom_bit(uint64_t n)
 {
@@ -186,6 +196,7 @@ typedef struct TcgCpu {
     /* cold */
     TlbInfo info[MMU_MODES][TLB_SIZE];
     int tlb_lock; /* spin lock */
+    WriterNote writers[WRITER_NOTES];
     PcidSlot pcids[PCID_SLOTS];
     unsigned pcid_next;
     unsigned last_gen;

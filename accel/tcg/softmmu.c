@@ -93,6 +93,38 @@ static void note_large_page(TcgCpu *tc, uint64_t lin, uint64_t size)
     bloom[h / 64] |= 1ull << (h % 64);
 }
 
+static unsigned writer_hash(uintptr_t host)
+{
+    return (unsigned)((uint32_t)(host >> TCG_PAGE_BITS) * 0x9e3779b1u >> 22) & (WRITER_NOTES - 1);
+}
+
+/* Does the entry allow writes without notice? To which page of the host? */
+static bool writable_host(const TlbEntry *e, uintptr_t *host)
+{
+    uint64_t tag = __atomic_load_n(&e->tag_w, __ATOMIC_RELAXED);
+    *host = (uintptr_t)PAGE_OF(tag) + e->addend;
+    return tag && !(tag & (TLB_INVALID | TLB_SLOW | TLB_NOTDIRTY));
+}
+
+/* The entry has been made, or has become writable. */
+static void note_writer(TcgCpu *tc, const TlbEntry *e)
+{
+    uintptr_t host, other;
+    if (!writable_host(e, &host)) {
+        return;
+    }
+    unsigned h = writer_hash(host);
+    WriterNote *n = &tc->writers[h];
+    uint16_t entry = (uint16_t)(e - &tc->tlb[0][0]);
+    const TlbEntry *old = &tc->tlb[0][0] + n->entry;
+    if (n->used && n->entry != entry && writable_host(old, &other) && writer_hash(other) == h) {
+        n->many = true;
+    } else {
+        n->entry = entry;
+        n->used = true;
+    }
+}
+
 /* What a page's tags become; walk == NULL: no paging, all is allowed. */
 static void set_entry(TcgCpu *tc, TlbEntry *e, TlbInfo *info, uint64_t page, uint64_t gen,
                       PageAccess access, const PageWalk *walk, hwaddr phys, const MemTarget *m)
@@ -125,6 +157,7 @@ static void set_entry(TcgCpu *tc, TlbEntry *e, TlbInfo *info, uint64_t page, uin
     info->ram = plain ? m->ram : NULL;
     info->ram_offset = m->ram_offset;
     info->global = walk && walk->global;
+    note_writer(tc, e);
     info->asid = tcg_asid(tc->cpu);
     spin_unlock(&tc->tlb_lock);
 }
@@ -298,6 +331,7 @@ static void note_write(TcgCpu *tc, TlbEntry *e, const TlbInfo *info, uint64_t li
     if (ram_test_dirty(ram, DIRTY_CODE, off, 1) && ram_test_dirty(ram, DIRTY_VGA, off, 1) &&
         ram_test_dirty(ram, DIRTY_MIGRATION, off, 1)) {
         e->tag_w &= ~(uint64_t)TLB_NOTDIRTY;
+        note_writer(tc, e);
     }
     spin_unlock(&tc->tlb_lock);
 }
@@ -584,18 +618,34 @@ uint64_t seg_linear(CPUX86 *cpu, unsigned seg, uint64_t offset, unsigned size, b
 
 /* ---- other threads take write access away ---- */
 
+static void downgrade(TlbEntry *e, uintptr_t first, uintptr_t last)
+{
+    uintptr_t host;
+    if (writable_host(e, &host) && host >= first && host <= last) {
+        __atomic_fetch_or(&e->tag_w, TLB_NOTDIRTY, __ATOMIC_SEQ_CST);
+    }
+}
+
+/* Looks at every entry; the notes are made anew meanwhile. */
+static void protect_all(TcgCpu *tc, uintptr_t first, uintptr_t last)
+{
+    memset(tc->writers, 0, sizeof(tc->writers));
+    for (unsigned m = 0; m < MMU_MODES; m++) {
+        for (unsigned i = 0; i < TLB_SIZE && (tc->modes_used >> m & 1); i++) {
+            downgrade(&tc->tlb[m][i], first, last);
+            note_writer(tc, &tc->tlb[m][i]);
+        }
+    }
+}
+
 static void protect(TcgCpu *tc, uintptr_t first, uintptr_t last)
 {
     spin_lock(&tc->tlb_lock);
-    for (unsigned m = 0; m < MMU_MODES; m++) {
-        for (unsigned i = 0; i < TLB_SIZE && (tc->modes_used >> m & 1); i++) {
-            TlbEntry *e = &tc->tlb[m][i];
-            uint64_t tag = __atomic_load_n(&e->tag_w, __ATOMIC_RELAXED);
-            uintptr_t host = (uintptr_t)PAGE_OF(tag) + e->addend;
-            if (!(tag & (TLB_INVALID | TLB_SLOW | TLB_NOTDIRTY)) && host >= first && host <= last) {
-                __atomic_fetch_or(&e->tag_w, TLB_NOTDIRTY, __ATOMIC_SEQ_CST);
-            }
-        }
+    const WriterNote *n = &tc->writers[writer_hash(first)];
+    if (last - first >= TCG_PAGE_SIZE || n->many) {
+        protect_all(tc, first, last);
+    } else if (n->used) {
+        downgrade(&tc->tlb[0][0] + n->entry, first, last);
     }
     spin_unlock(&tc->tlb_lock);
 }
