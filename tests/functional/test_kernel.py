@@ -104,7 +104,7 @@ class Kernel(unittest.TestCase):
         for line in ("Running on QEMU (i440fx)", "QEMU fw_cfg DMA interface supported",
                      "Found 3 cpu(s) max supported 3 cpu(s)", "(via rsdt)",
                      "Copying SMBIOS", "PIIX3/PIIX4 init: elcr=00 0c", "PS2 keyboard initialized",
-                     "Using pmtimer, ioport 0x608", "PCI: Using 00:02.0 for primary VGA",
+                     "kvmclock: stable tsc", "PCI: Using 00:02.0 for primary VGA",
                      "ATA controller 1 at 1f0/3f4/0 (irq 14 dev 9)"):
             self.assertIn(line, text)
 
