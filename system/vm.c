@@ -104,6 +104,8 @@ void vm_free(Vm *vm)
         machine_unrealize_all(m);
         loop_unlock(vm->platform);
     }
+    /* Jobs that end now have nobody to tell. */
+    block_graph_set_event_hook(vm->block, NULL, NULL);
     block_graph_free(vm->block);
     vm->block = NULL;
     loop_stop_thread(vm->platform);

@@ -14,7 +14,7 @@
 #include <string.h>
 
 typedef struct Draft {
-    uint8_t b[40];
+    uint8_t b[64]; /* an instruction, and the most that put_tail() adds */
     unsigned n;
     unsigned abits;              /* size of addresses */
     unsigned disp_at, disp_size; /* of a memory operand or absolute offset; size 0: none */
@@ -208,7 +208,7 @@ static void put_tail(Gen *g, Draft *d)
     v = rng64(r);
     memcpy(d->b + d->n + 8, &v, 4);
     if (d->disp_size) {
-        int32_t disp = (int32_t)rng(r, 256) - 128;
+        int64_t disp = (int64_t)rng(r, 256) - 128;
         memcpy(d->b + d->disp_at, &disp, d->disp_size);
     }
 }
