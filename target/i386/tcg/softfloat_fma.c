@@ -131,7 +131,7 @@ static uint16_t pack16(Fp v)
     case FPC_ZERO:
         return sign;
     case FPC_NORM:
-        return (uint16_t)(sign | (v.denorm ? 0 : (v.e + 15) << 10) | frac);
+        return (uint16_t)(sign | (v.denorm ? 0u : (unsigned)(v.e + 15) << 10) | frac);
     default:
         return sign | 0x7c00 | frac;
     }
