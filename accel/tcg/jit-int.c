@@ -558,8 +558,7 @@ unsigned jit_integer_op(JitCtx *j, unsigned i)
     case IR_SARX:
     case IR_ADCX:
     case IR_ADOX:
-        jit_call_stub(j, STUB_ALU, i);
-        break;
+        return jit_bmi_op(j, i);
     default:
         if ((op->op >= IR_ADD && op->op <= IR_SHRD) || (op->op >= IR_BT && op->op <= IR_BTC)) {
             in_place(j, i);

@@ -185,6 +185,18 @@ unsigned jit_vector_op(JitCtx *j, unsigned i);
 void jit_alu_mem(JitCtx *j, const IrOp *op, unsigned size);
 
 void jit_vec_probe_host(Jit *jit);
+/* `feature`: as decode.h's FEATURE() makes it; 0: none needed. */
+bool jit_host_has(const Jit *jit, unsigned feature);
+/* A vector instruction, or another in VEX encoding. */
+typedef struct VecInsn {
+    unsigned prefix; /* 0, 1: 66, 2: F3, 3: F2 */
+    unsigned map;    /* 1: 0F, 2: 0F38, 3: 0F3A */
+    unsigned opcode;
+    bool vex, w, l;
+    unsigned vvvv; /* register, or 0 */
+} VecInsn;
+void jit_asm_vector(Asm *a, const VecInsn *v, unsigned reg, Opnd rm);
+unsigned jit_bmi_op(JitCtx *j, unsigned i);
 /* An x87 instruction, if it can be done here (jit-x87.c). */
 bool jit_x87_op(JitCtx *j, unsigned i);
 

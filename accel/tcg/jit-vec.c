@@ -44,23 +44,14 @@ void jit_vec_probe_host(Jit *jit)
     jit->avx = osxsave && avx && os_keeps_ymm();
 }
 
-/* `feature`: as decode.h's FEATURE() makes it; 0: none needed. */
-static bool host_has(const Jit *jit, unsigned feature)
+bool jit_host_has(const Jit *jit, unsigned feature)
 {
     return feature == 0 || (jit->host[(feature - 1) >> 5] >> ((feature - 1) & 31) & 1);
 }
 
 /* ---- encoding ---- */
 
-typedef struct VecInsn {
-    unsigned prefix; /* 0, 1: 66, 2: F3, 3: F2 */
-    unsigned map;    /* 1: 0F, 2: 0F38, 3: 0F3A */
-    unsigned opcode;
-    bool vex, w, l;
-    unsigned vvvv; /* register, or 0 */
-} VecInsn;
-
-static void asm_vector(Asm *a, const VecInsn *v, unsigned reg, Opnd rm)
+void jit_asm_vector(Asm *a, const VecInsn *v, unsigned reg, Opnd rm)
 {
     static const uint8_t prefix[] = {0, 0x66, 0xf3, 0xf2};
     static const unsigned map[] = {0, OP_0F, OP_0F38, OP_0F3A};
@@ -203,7 +194,7 @@ static void store_vector(JitCtx *j, const IrOp *op)
 {
     VecInsn v;
     (void)move_insn(op->size, true, op->size == 32 || j->vec == 2, &v);
-    asm_vector(&j->a, &v, op->a, asm_mem(H_RAX, 0));
+    jit_asm_vector(&j->a, &v, op->a, asm_mem(H_RAX, 0));
 }
 
 static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
@@ -217,7 +208,7 @@ static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
         jit_flags_clobber(j, i);
         jit_linear(j, i, s->load, info);
         jit_check_load(j, i, info);
-        asm_vector(&j->a, &v, s->load->d, asm_mem(H_RAX, 0));
+        jit_asm_vector(&j->a, &v, s->load->d, asm_mem(H_RAX, 0));
         return true;
     }
     if (s->store && !s->load && !s->from && !s->to && !s->move && !is_temp(s->store->a) &&
@@ -234,7 +225,7 @@ static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
         !is_temp(s->move->a) && s->move->size >= 8 &&
         move_insn(s->move->size, false, s->zero || s->move->size == 32, &v)) {
         need_vectors(j, i, level);
-        asm_vector(&j->a, &v, s->move->d, asm_reg(s->move->a));
+        jit_asm_vector(&j->a, &v, s->move->d, asm_reg(s->move->a));
         return true;
     }
     if (s->from && !s->load && !s->to && !s->store && !s->move && !is_temp(s->from->d) &&
@@ -242,7 +233,7 @@ static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
         need_vectors(j, i, level);
         v.opcode = 0x6e;
         v.w = s->from->size == 8;
-        asm_vector(&j->a, &v, s->from->d, asm_reg(jit_get(j, s->from->a, H_RCX)));
+        jit_asm_vector(&j->a, &v, s->from->d, asm_reg(jit_get(j, s->from->a, H_RCX)));
         return true;
     }
     if (s->to && !s->load && !s->from && !s->store && !s->move && !is_temp(s->to->a)) {
@@ -252,7 +243,7 @@ static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
         v.vex = false;
         v.w = s->to->size == 8;
         Opnd D = jit_loc(s->to->d);
-        asm_vector(&j->a, &v, s->to->a, asm_reg(D.mem ? H_RCX : D.base));
+        jit_asm_vector(&j->a, &v, s->to->a, asm_reg(D.mem ? H_RCX : D.base));
         if (D.mem) {
             asm_store(&j->a, 8, D, H_RCX);
         }
@@ -280,7 +271,7 @@ static bool supported(const JitCtx *j, const IrOp *op)
     if ((op->index & IR_ENC_VEX) && !j->jit->avx) {
         return false;
     }
-    return host_has(j->jit, enc2 >> 16) && (op->size == 16 || op->size == 32);
+    return jit_host_has(j->jit, enc2 >> 16) && (op->size == 16 || op->size == 32);
 }
 
 /* Where each operand of the encoding comes from; false: not in the shapes known here. */
@@ -335,7 +326,7 @@ static void immediate(JitCtx *j, const IrOp *op)
 static void store_result(JitCtx *j, const IrOp *op)
 {
     VecInsn v = encoding(op);
-    asm_vector(&j->a, &v, op->b, asm_mem(H_RAX, 0));
+    jit_asm_vector(&j->a, &v, op->b, asm_mem(H_RAX, 0));
     immediate(j, op);
 }
 
@@ -393,11 +384,11 @@ static bool simd(JitCtx *j, unsigned i, const VecSeq *s)
         if (v.vex) {
             v.vvvv = op->d;
         }
-        asm_vector(&j->a, &v, op->seg, asm_reg(v.vex ? op->b : op->d));
+        jit_asm_vector(&j->a, &v, op->seg, asm_reg(v.vex ? op->b : op->d));
     } else if (stores) {
-        asm_vector(&j->a, &v, src.base, asm_reg(d));
+        jit_asm_vector(&j->a, &v, src.base, asm_reg(d));
     } else {
-        asm_vector(&j->a, &v, d, src);
+        jit_asm_vector(&j->a, &v, d, src);
     }
     immediate(j, op);
     if (D.mem) {
