@@ -700,9 +700,6 @@ bool tcg_heat_block(CPUX86 *cpu, Block *b)
     bool room = true, made = false;
     if (!b->invalid && !b->host_size && !b->jit_never) {
         room = jit_compile(t->jit, b);
-        if (b->host_size) {
-            perfmap_add(t->perfmap, b->host_start, b->host_size, b->cs_base + b->rip, NULL);
-        }
         made = b->host_size != 0;
     }
     if (made) {

@@ -419,17 +419,18 @@ static void code_written(MemoryListener *l, RamBlock *b, uint64_t offset, uint64
 static bool check_options(const TcgAccel *a, Error **errp)
 {
     if (a->engine == ENGINE_JIT && !jit_available()) {
-        error_set(errp, "-accel tcg: engine=jit needs an x86-64 host");
+        error_set(errp, "engine=jit needs an x86-64 host");
         error_hint(errp, "use engine=interp");
         return false;
     }
     if (a->thread == THREAD_SINGLE) {
-        error_set(errp, "-accel tcg: thread=single is not supported: every CPU has its own thread");
+        error_set(errp, "thread=single is not supported: every CPU has its own thread");
         error_hint(errp, "use thread=multi");
         return false;
     }
-    if (a->split_wx && a->engine != ENGINE_JIT) {
-        error_set(errp, "-accel tcg: split-wx=on needs engine=jit; the interpreter makes no code");
+    if (!a->split_wx) {
+        error_set(errp, "split-wx=off is not supported: translated code is never "
+                        "writable where it is executable");
         return false;
     }
     if (a->parent.perfmap && a->engine != ENGINE_JIT) {
@@ -437,7 +438,7 @@ static bool check_options(const TcgAccel *a, Error **errp)
         return false;
     }
     if (a->tb_size > TB_SIZE_MAX) {
-        error_set(errp, "-accel tcg: tb-size=%u is more than %u MiB", a->tb_size, TB_SIZE_MAX);
+        error_set(errp, "tb-size=%u is more than %u MiB", a->tb_size, TB_SIZE_MAX);
         return false;
     }
     return true;
@@ -613,6 +614,7 @@ static void tcg_accel_init(Object *obj)
 {
     TcgAccel *a = (TcgAccel *)obj;
     a->heat = HEAT_LIMIT;
+    a->split_wx = true;
     a->engine = jit_available() ? ENGINE_JIT : ENGINE_INTERP;
 }
 
@@ -621,8 +623,8 @@ static const Property tcg_props[] = {
                   "how guest code is executed: jit, or interp (the reference, and slow)"),
     PROPERTY_BOOL("one-insn-per-tb", TcgAccel, one_insn, false,
                   "translate one instruction at a time, for debugging"),
-    PROPERTY_BOOL("split-wx", TcgAccel, split_wx, false,
-                  "map translated code twice, writable and executable; the JIT always does"),
+    PROPERTY_BOOL("split-wx", TcgAccel, split_wx, true,
+                  "map translated code twice, writable and executable; cannot be off"),
     PROPERTY_U32("tb-size", TcgAccel, tb_size, 0,
                  "size of the cache of translated code in MiB; 0: by the guest's memory"),
     PROPERTY_U32("x-heat", TcgAccel, heat, HEAT_LIMIT,
