@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 
 def run(*cmd, ok=True, **kw):
-    r = subprocess.run([str(c) for c in cmd], capture_output=True, text=True, timeout=60,
+    r = subprocess.run([str(c) for c in cmd], capture_output=True, text=True, errors="replace", timeout=60,
                        stdin=subprocess.DEVNULL, **kw)
     if ok and r.returncode:
         raise AssertionError(f"{' '.join(map(str, cmd))}: {r.returncode}\n{r.stdout}{r.stderr}")
