@@ -25,7 +25,8 @@ static BlockBitmap *make(uint64_t size, unsigned shift)
     b->shift = shift;
     b->size = size;
     b->n_bits = bits_for(size, shift);
-    b->words = g_try_new0(uint64_t, MAX(words_for(b->n_bits), 1));
+    b->room = MAX(words_for(b->n_bits), 1);
+    b->words = g_try_new0(uint64_t, b->room);
     if (!b->words) {
         g_free(b);
         return NULL;
@@ -257,6 +258,35 @@ void bitmaps_after_write(BlockNode *n, uint64_t off, uint64_t len)
     }
 }
 
+static bool reserve(const BlockNode *n, uint64_t size)
+{
+    for (GList *l = n->bitmaps; l; l = l->next) {
+        BlockBitmap *b = l->data;
+        size_t words = MAX(words_for(bits_for(size, b->shift)), 1);
+        if (words <= b->room) {
+            continue;
+        }
+        uint64_t *more = g_try_renew(uint64_t, b->words, words);
+        if (!more) {
+            return false;
+        }
+        memset(more + b->room, 0, (words - b->room) * 8);
+        b->words = more;
+        b->room = words;
+    }
+    return true;
+}
+
+bool bitmaps_reserve(BlockNode *n, uint64_t size)
+{
+    bool ok = reserve(n, size);
+    for (GList *l = n->graph->nodes; ok && l; l = l->next) {
+        BlockNode *p = l->data;
+        ok = p->file != n || !p->drv->transparent || bitmaps_reserve(p, size);
+    }
+    return ok;
+}
+
 void bitmaps_resize(BlockNode *n)
 {
     for (GList *l = n->bitmaps; l; l = l->next) {
@@ -265,11 +295,7 @@ void bitmaps_resize(BlockNode *n)
         if (now < old) {
             fill(b, now, old, false);
         }
-        size_t ow = MAX(words_for(old), 1), nw = MAX(words_for(now), 1);
-        b->words = g_renew(uint64_t, b->words, nw);
-        if (nw > ow) {
-            memset(b->words + ow, 0, (nw - ow) * 8);
-        }
+        g_assert(words_for(now) <= b->room);
         b->n_bits = now;
         uint64_t was = b->size;
         b->size = n->length;

@@ -22,12 +22,13 @@
 
 typedef struct BlockBitmap {
     BlockNode *node;
-    char *name;      /* NULL: a job's */
-    unsigned shift;  /* granularity is 1 << shift bytes */
-    uint64_t size;   /* bytes covered */
-    uint64_t n_bits; /* valid bits */
-    uint64_t count;  /* bits set */
-    uint64_t *words;
+    char *name;        /* NULL: a job's */
+    unsigned shift;    /* granularity is 1 << shift bytes */
+    uint64_t size;     /* bytes covered */
+    uint64_t n_bits;   /* valid bits */
+    uint64_t count;    /* bits set */
+    uint64_t *words;   /* zeroes behind n_bits */
+    size_t room;       /* words there is memory for */
     bool enabled;      /* writes mark it */
     bool persistent;   /* kept in the image */
     bool inconsistent; /* was in use when the program ended: only good for removal */
@@ -66,6 +67,9 @@ bool bitmap_check(const BlockBitmap *b, bool allow_inconsistent, Error **errp);
 /* ---- io.c's side ---- */
 int bitmaps_before_write(BlockNode *n, uint64_t off, uint64_t len);
 void bitmaps_after_write(BlockNode *n, uint64_t off, uint64_t len);
+/* Memory for bitmaps of `n` and the filters over it, for a disk of `size` bytes; false: none. */
+bool bitmaps_reserve(BlockNode *n, uint64_t size);
+/* The node has its new length; memory was reserved. Cannot fail. */
 void bitmaps_resize(BlockNode *n);
 /* BlockDirtyInfo of each user's bitmap of a node; NULL if there is none. */
 Json *bitmaps_query(BlockNode *n);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the jobs that copy have in common. */
+#include "block/alloc.h"
 #include "block/bitmap.h"
 #include "block/ops.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #define MAP_STEP (1ull << 30)
 
@@ -51,7 +51,8 @@ int block_copy(BlockNode *src, BlockNode *dst, uint64_t off, uint64_t len, bool 
             break;
         }
         if (what & BLOCK_MAP_DATA) {
-            if (!buf && posix_memalign(&buf, 4096, MAX(len, 1))) {
+            buf = buf ? buf : try_aligned(4096, len);
+            if (!buf) {
                 return -ENOMEM;
             }
             ret = copy_data(src, dst, off, n, buf, write_flags, is_read);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The filter "copy-on-read": what is read from layers below becomes part of the top layer. */
+#include "block/alloc.h"
 #include "block/ops.h"
 
 #include <errno.h>
-#include <stdlib.h>
 
 #define STEP (1u << 20)
 
@@ -35,8 +35,8 @@ static int copy_stretch(BlockNode *n, uint64_t off, uint64_t len, bool *is_read)
             ret = node_zero(n->file, off, got, 0);
         } else if (ret == 0 && below) {
             got = MIN(got, STEP);
-            void *buf = NULL;
-            if (posix_memalign(&buf, 4096, got)) {
+            void *buf = try_aligned(4096, got);
+            if (!buf) {
                 return -ENOMEM;
             }
             ret = node_pread(n->file, off, buf, got);

@@ -383,7 +383,10 @@ static int preallocate(FileState *s, uint64_t from, uint64_t to, BlockPrealloc p
         return -posix_fallocate(s->fd, (off_t)from, (off_t)(to - from));
     }
     size_t chunk = 1u << 20;
-    g_autofree uint8_t *zeroes = g_malloc0(chunk + 4096);
+    g_autofree uint8_t *zeroes = g_try_malloc0(chunk + 4096);
+    if (!zeroes) {
+        return -ENOMEM;
+    }
     uint8_t *aligned = (uint8_t *)ALIGN_UP((uintptr_t)zeroes, 4096u);
     for (uint64_t pos = from; pos < to;) {
         ssize_t put = pwrite(s->fd, aligned, MIN(chunk, to - pos), (off_t)pos);

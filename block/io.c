@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Requests among nodes: bounds, alignment, bounce buffers, read-modify-write. */
+#include "block/alloc.h"
 #include "block/bitmap.h"
 #include "block/node.h"
 
@@ -44,12 +45,7 @@ static uint32_t align_of(const BlockNode *n)
 
 static void *bounce_alloc(const BlockNode *n, size_t len)
 {
-    void *p = NULL;
-    size_t align = MAX(MAX(n->limits.mem_align, align_of(n)), (uint32_t)sizeof(void *));
-    if (posix_memalign(&p, align, MAX(len, 1))) {
-        return NULL;
-    }
-    return p;
+    return try_aligned(MAX(MAX(n->limits.mem_align, align_of(n)), (uint32_t)sizeof(void *)), len);
 }
 
 static bool in_bounds(const BlockNode *n, uint64_t off, uint64_t len)
@@ -401,6 +397,10 @@ int node_resize(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **err
     if (size > INT64_MAX) {
         error_set(errp, "cannot resize '%s': the size is too large", node_filename(n));
         return -EFBIG;
+    }
+    if (!bitmaps_reserve(n, size)) {
+        error_set_errno(errp, ENOMEM, "cannot resize the bitmaps of '%s'", node_filename(n));
+        return -ENOMEM;
     }
     int ret = n->drv->truncate(n, size, prealloc, errp);
     if (ret == 0) {

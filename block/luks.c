@@ -2,6 +2,7 @@
 /* The format "luks": a header with key slots, then encrypted sectors; and what qcow2 shares. */
 #include "block/luks.h"
 
+#include "block/alloc.h"
 #include "crypto/cipher.h"
 #include "crypto/secret.h"
 
@@ -105,9 +106,9 @@ Luks *luks_open_node(BlockNode *file, uint64_t at, uint64_t max, const char *key
     }
     size_t password_len;
     const uint8_t *password = secret_lookup(file->graph->root, key_secret, &password_len, errp);
-    uint8_t *h = password ? g_malloc(size) : NULL;
+    uint8_t *h = password ? g_try_malloc(size) : NULL;
     Luks *l = NULL;
-    ret = h ? node_pread(file, at, h, size) : 0;
+    ret = h ? node_pread(file, at, h, size) : password ? -ENOMEM : 0;
     if (ret < 0) {
         error_set_errno(errp, -ret, "cannot read the encryption header of '%s'",
                         node_filename(file));
@@ -405,7 +406,11 @@ static bool luks_measure(BlockNode *src, BlockOpts *o, BlockMeasure *out, Error 
 static int luks_amend(BlockNode *n, BlockOpts *o, bool force, const BlockProgress *p, Error **errp)
 {
     LuksState *s = n->s;
-    g_autofree uint8_t *h = g_memdup2(s->header, s->header_len);
+    g_autofree uint8_t *h = try_dup(s->header, s->header_len);
+    if (!h) {
+        error_set_errno(errp, ENOMEM, "cannot change the LUKS header of '%s'", node_filename(n));
+        return -ENOMEM;
+    }
     if (!luks_amend_slots(n, o, s->luks, h, s->header_len, force, errp)) {
         return -EINVAL;
     }

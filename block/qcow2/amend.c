@@ -71,53 +71,55 @@ static int change_width(Qcow2 *s, unsigned order)
 {
     Widen w = {s, 0};
     Qcow2Rebuild r = {s->n->file, s->cluster_bits, order, old_count, never_empty, &w};
-    uint64_t at, *entries, old_at = s->rt.offset, per = s->cluster_size * 8 >> order;
+    Qcow2Table fresh = {0};
+    Qcow2HeaderEdit edit;
+    uint64_t old_at = s->rt.offset, per = s->cluster_size * 8 >> order;
     uint32_t clusters, old_clusters = s->rt_clusters;
     int ret = qcow2_sync(s);
     ret = ret < 0 ? ret : qcow2_sync(s); /* nothing waits to be released */
     if (ret < 0 || order == s->refcount_order) {
         return ret;
     }
-    g_autofree uint64_t *old_blocks = g_memdup2(s->rt.entries, s->rt.n * 8);
-    uint64_t old_n = s->rt.n;
     fiber_mutex_lock(&s->lock);
-    ret = qcow2_rebuild_write(&r, &at, &clusters, &entries);
+    ret = qcow2_rebuild_write(&r, &fresh, &clusters);
     fiber_mutex_unlock(&s->lock);
-    if (ret == 0 && w.error) {
-        g_free(entries);
-        ret = w.error;
-    }
+    ret = ret == 0 && w.error ? w.error : ret;
+    ret = ret < 0 ? ret : qcow2_header_prepare(s, &edit);
     if (ret < 0) {
+        qcow2_table_free(&fresh);
         return ret;
     }
     /* Width and table change in one write, which is within the first sector. */
     uint32_t had_order = s->refcount_order;
     s->refcount_order = order;
-    s->rt.offset = at;
+    s->rt.offset = fresh.offset;
     s->rt_clusters = clusters;
-    ret = qcow2_write_header(s);
+    ret = qcow2_header_commit(s, &edit);
+    s->rt.offset = old_at;
     if (ret < 0) {
         s->refcount_order = had_order;
-        s->rt.offset = old_at;
         s->rt_clusters = old_clusters;
         s->corrupt = true; /* which of the two the header names cannot be known */
-        g_free(entries);
+        qcow2_table_free(&fresh);
         return ret;
     }
     s->refcount_max = UINT64_MAX >> (64 - (1u << order));
     s->rb_entries = per;
     fiber_mutex_lock(&s->lock);
-    qcow2_adopt_refcounts(s, at, clusters, entries);
+    Qcow2Table old = s->rt;
+    s->rt = (Qcow2Table){0};
+    qcow2_adopt_refcounts(s, &fresh, clusters);
     fiber_mutex_unlock(&s->lock);
     /* The old structures are not counted by the new ones: they are free already. */
     if (s->pass_other) {
-        for (uint64_t i = 0; i < old_n; i++) {
-            if (old_blocks[i] & ~511ull) {
-                node_discard(s->n->file, old_blocks[i] & ~511ull, s->cluster_size);
+        for (uint64_t i = 0; i < old.n; i++) {
+            if (old.entries[i] & ~511ull) {
+                node_discard(s->n->file, old.entries[i] & ~511ull, s->cluster_size);
             }
         }
         node_discard(s->n->file, old_at, (uint64_t)old_clusters << s->cluster_bits);
     }
+    qcow2_table_free(&old);
     return 0;
 }
 
@@ -150,10 +152,10 @@ static int expand_zeroes(Qcow2 *s, const BlockProgress *p)
                 ret = qcow2_make_hole(s, off, m.len);
             } else {
                 m.len = MIN(m.len, 1 * MiB);
-                g_autofree uint8_t *zeroes = g_malloc0(m.len);
+                g_autofree uint8_t *zeroes = g_try_malloc0(m.len);
                 struct iovec one = {zeroes, m.len};
                 IoVec v = {.iov = &one, .n = 1, .size = m.len};
-                ret = qcow2_pwritev(n, off, &v, 0);
+                ret = zeroes ? qcow2_pwritev(n, off, &v, 0) : -ENOMEM;
             }
         }
         off += m.len;
@@ -208,8 +210,8 @@ static int amend_encryption(Qcow2 *s, const Json *e, bool force, Error **errp)
         return -EINVAL;
     }
     size_t len = s->crypto_length;
-    g_autofree uint8_t *h = g_malloc(len);
-    int ret = node_pread(file, s->crypto_offset, h, len);
+    g_autofree uint8_t *h = g_try_malloc(len);
+    int ret = h ? node_pread(file, s->crypto_offset, h, len) : -ENOMEM;
     g_autoptr(Json) rest = json_copy(e);
     json_remove(rest, "format");
     g_autoptr(BlockOpts) o = block_opts_new(rest, "encrypt");

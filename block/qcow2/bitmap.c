@@ -310,13 +310,18 @@ static uint8_t *exact_bits(const Qcow2 *s, const BlockBitmap *b)
 static int make_table(Qcow2 *s, Qcow2Bitmap *q)
 {
     q->n = table_for(s, q->b);
-    q->table = g_new0(uint64_t, MAX(q->n, 1));
-    q->disk = g_malloc0(MAX((uint64_t)q->n << s->cluster_bits, 1));
     q->table_at = 0;
+    g_free(q->table); /* of an attempt that failed */
+    g_free(q->disk);
+    q->table = g_try_new0(uint64_t, MAX(q->n, 1));
+    q->disk = g_try_malloc0(MAX((uint64_t)q->n << s->cluster_bits, 1));
+    g_autofree uint8_t *zeroes = g_try_malloc0(MAX(q->n, 1) * 8ull);
+    if (!q->table || !q->disk || !zeroes) {
+        return -ENOMEM;
+    }
     if (!q->n) {
         return 0;
     }
-    g_autofree uint8_t *zeroes = g_malloc0(q->n * 8ull);
     int ret = place(s, q->n * 8ull, &q->table_at);
     ret = ret < 0 ? ret : node_pwrite(s->n->file, q->table_at, zeroes, q->n * 8ull, 0);
     if (ret < 0) {
@@ -425,13 +430,18 @@ bool qcow2_bitmap_store(BlockNode *n, struct BlockBitmap *b, Error **errp)
         error_hint(errp, "a larger granularity makes it smaller");
         return false;
     }
-    if (!q) {
+    bool fresh = !q;
+    if (fresh) {
         q = g_new0(Qcow2Bitmap, 1);
         q->b = b;
         g_ptr_array_add(s->bitmaps, q);
     }
     fiber_mutex_lock(&s->bitmap_lock);
     int ret = store(s, q);
+    if (ret < 0 && fresh) {
+        /* What it had leaks: the header may point to it nevertheless. */
+        g_ptr_array_remove(s->bitmaps, q);
+    }
     fiber_mutex_unlock(&s->bitmap_lock);
     if (ret < 0) {
         error_set_errno(errp, -ret, "cannot keep the bitmap '%s' in '%s'", b->name,

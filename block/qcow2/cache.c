@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Slices of L2 tables and refcount blocks, written back by qcow2_sync(). */
+#include "block/alloc.h"
 #include "block/qcow2/qcow2.h"
 
 #include <errno.h>
@@ -77,15 +78,21 @@ static void make_room(Qcow2Cache *c)
     }
 }
 
-static Slice *add(Qcow2Cache *c, uint64_t offset)
+/* Not in the cache yet; its data are whatever they are. NULL: no memory. */
+static Slice *new_slice(Qcow2Cache *c, uint64_t offset)
 {
     make_room(c);
-    Slice *e = g_malloc0(sizeof(Slice) + c->slice);
-    e->offset = offset;
-    e->link.data = e;
+    Slice *e = g_try_malloc(sizeof(Slice) + c->slice);
+    if (e) {
+        *e = (Slice){.offset = offset, .link.data = e};
+    }
+    return e;
+}
+
+static void add(Qcow2Cache *c, Slice *e)
+{
     g_hash_table_insert(c->slices, &e->offset, e);
     g_queue_push_head_link(&c->lru, &e->link);
-    return e;
 }
 
 int qcow2_cache_get(Qcow2Cache *c, uint64_t offset, void **data)
@@ -99,15 +106,15 @@ int qcow2_cache_get(Qcow2Cache *c, uint64_t offset, void **data)
         *data = e->data;
         return 0;
     }
-    uint8_t *buf = g_malloc(c->slice);
-    int ret = node_pread(c->s->n->file, offset, buf, c->slice);
-    if (ret == 0) {
-        e = add(c, offset);
-        memcpy(e->data, buf, c->slice);
-        *data = e->data;
+    e = new_slice(c, offset);
+    int ret = e ? node_pread(c->s->n->file, offset, e->data, c->slice) : -ENOMEM;
+    if (ret < 0) {
+        g_free(e);
+        return ret;
     }
-    g_free(buf);
-    return ret;
+    add(c, e);
+    *data = e->data;
+    return 0;
 }
 
 static void mark_dirty(Qcow2Cache *c, Slice *e)
@@ -123,7 +130,11 @@ void *qcow2_cache_new_slice(Qcow2Cache *c, uint64_t offset)
 {
     Slice *e = find(c, offset);
     if (!e) {
-        e = add(c, offset);
+        e = new_slice(c, offset);
+        if (!e) {
+            return NULL;
+        }
+        add(c, e);
     }
     memset(e->data, 0, c->slice);
     mark_dirty(c, e);
@@ -161,18 +172,24 @@ static gint by_offset(gconstpointer a, gconstpointer b)
     return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
-GArray *qcow2_cache_copy_dirty(Qcow2Cache *c)
+int qcow2_cache_copy_dirty(Qcow2Cache *c, GArray **out)
 {
     GArray *copies = g_array_new(FALSE, FALSE, sizeof(SliceCopy));
+    *out = NULL;
     for (GList *l = c->lru.head; l && c->n_dirty; l = l->next) {
         Slice *e = l->data;
         if (e->dirty) {
-            SliceCopy sc = {e->offset, e->version, g_memdup2(e->data, c->slice)};
+            SliceCopy sc = {e->offset, e->version, try_dup(e->data, c->slice)};
+            if (!sc.data) {
+                qcow2_cache_copies_free(copies);
+                return -ENOMEM;
+            }
             g_array_append_val(copies, sc);
         }
     }
     g_array_sort(copies, by_offset);
-    return copies;
+    *out = copies;
+    return 0;
 }
 
 int qcow2_cache_write_copies(Qcow2Cache *c, GArray *copies)
@@ -225,8 +242,9 @@ void qcow2_cache_copies_free(GArray *copies)
 
 int qcow2_cache_write_dirty(Qcow2Cache *c)
 {
-    GArray *copies = qcow2_cache_copy_dirty(c);
-    int ret = qcow2_cache_write_copies(c, copies);
+    GArray *copies;
+    int ret = qcow2_cache_copy_dirty(c, &copies);
+    ret = ret < 0 ? ret : qcow2_cache_write_copies(c, copies);
     if (ret == 0) {
         qcow2_cache_copies_done(c, copies);
     }

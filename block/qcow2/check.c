@@ -37,14 +37,18 @@ uint32_t qcow2_counts_get(const Qcow2Counts *c, uint64_t cluster)
     return chunk ? chunk[cluster & ((1u << CHUNK_BITS) - 1)] : 0;
 }
 
-void qcow2_counts_add(Qcow2Counts *c, uint64_t cluster)
+bool qcow2_counts_add(Qcow2Counts *c, uint64_t cluster)
 {
     uint32_t **chunk = &c->chunk[cluster >> CHUNK_BITS];
     if (!*chunk) {
-        *chunk = g_new0(uint32_t, 1u << CHUNK_BITS);
+        *chunk = g_try_new0(uint32_t, 1u << CHUNK_BITS);
+    }
+    if (!*chunk) {
+        return false;
     }
     uint32_t *v = &(*chunk)[cluster & ((1u << CHUNK_BITS) - 1)];
     *v += *v != UINT32_MAX;
+    return true;
 }
 
 bool qcow2_counts_chunk_empty(const Qcow2Counts *c, uint64_t cluster)
@@ -81,8 +85,8 @@ static void count(Qcow2Checker *k, uint64_t offset, uint64_t len, const char *wh
         note(k, true, "ERROR: %s at %#" PRIx64 " lies beyond the end of the file", what, offset);
         end = MIN(end, k->counts.n);
     }
-    for (uint64_t c = first; c < end; c++) {
-        qcow2_counts_add(&k->counts, c);
+    for (uint64_t c = first; c < end && !k->no_memory; c++) {
+        k->no_memory = !qcow2_counts_add(&k->counts, c);
     }
 }
 
@@ -155,10 +159,13 @@ static int walk_l2(Qcow2Checker *k, uint64_t table, EntryFn *fn, bool active)
 {
     Qcow2 *s = k->s;
     size_t slice = qcow2_cache_slice(s->l2_cache);
-    g_autofree uint64_t *copy = g_malloc(slice);
+    g_autofree uint64_t *copy = g_try_malloc(slice);
     for (uint64_t o = 0; o < s->cluster_size; o += slice) {
         void *data;
-        int ret = qcow2_cache_get(s->l2_cache, table + o, &data);
+        int ret = copy ? qcow2_cache_get(s->l2_cache, table + o, &data) : -ENOMEM;
+        if (ret == -ENOMEM) {
+            return ret; /* that says nothing about the image */
+        }
         if (ret < 0) {
             k->out->check_errors++;
             block_progress_message(k->p, "ERROR: cannot read an L2 table: %s", g_strerror(-ret));
@@ -299,7 +306,7 @@ int qcow2_count_references(Qcow2Checker *k)
     if (ret == 0) {
         count_refcounts(k);
     }
-    return ret;
+    return k->no_memory ? -ENOMEM : ret;
 }
 
 /* ---- flags ---- */
@@ -368,6 +375,9 @@ static int compare_cluster(Qcow2Checker *k, uint64_t c)
     Qcow2 *s = k->s;
     uint64_t has, want = qcow2_counts_get(&k->counts, c);
     int ret = qcow2_refcount_get(s, c, &has);
+    if (ret == -ENOMEM) {
+        return ret;
+    }
     if (ret < 0) {
         k->out->check_errors++;
         block_progress_message(k->p, "Can't get refcount for cluster %" PRIu64 ": %s", c,
@@ -472,8 +482,8 @@ int qcow2_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *
     out->total = qcow2_clusters(s, n->length);
     uint64_t clusters = qcow2_clusters(s, n->file->length);
     if (ret == 0 && !qcow2_counts_init(&k.counts, clusters)) {
-        error_set(errp, "'%s' is too large to be checked", node_filename(n));
-        return -EFBIG;
+        error_set(errp, "not enough memory to check '%s'", node_filename(n));
+        return -ENOMEM;
     }
     ret = ret < 0 ? ret : run(&k);
     qcow2_counts_free(&k.counts);

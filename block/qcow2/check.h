@@ -13,7 +13,7 @@ typedef struct Qcow2Counts {
 bool qcow2_counts_init(Qcow2Counts *c, uint64_t clusters);
 void qcow2_counts_free(Qcow2Counts *c);
 uint32_t qcow2_counts_get(const Qcow2Counts *c, uint64_t cluster);
-void qcow2_counts_add(Qcow2Counts *c, uint64_t cluster); /* below c->n */
+bool qcow2_counts_add(Qcow2Counts *c, uint64_t cluster); /* below c->n; false: no memory */
 /* No references in the part around `cluster`. */
 bool qcow2_counts_chunk_empty(const Qcow2Counts *c, uint64_t cluster);
 
@@ -24,6 +24,7 @@ typedef struct Qcow2Checker {
     BlockCheck *out;
     Qcow2Counts counts;
     uint64_t done, total, next_offset, highest;
+    bool no_memory;        /* for counting: nothing that was found counts */
     bool rebuild, rebuilt; /* the refcount structures are beyond repair; they are new */
 } Qcow2Checker;
 

@@ -187,7 +187,10 @@ static int own_clusters(Qcow2 *s, uint64_t off, uint64_t len, NewClusters *c)
     uint64_t want = qcow2_clusters(s, off + len - c->guest);
     want = MIN(want, MAX(MAX_PIECE >> s->cluster_bits, 1));
     c->n = collect(s, c, slice, index, MIN(want, room));
-    c->old = g_new(Qcow2Entry, c->n);
+    c->old = g_try_new(Qcow2Entry, c->n);
+    if (!c->old) {
+        return -ENOMEM;
+    }
     for (uint64_t i = 0; i < c->n; i++) {
         c->old[i] = qcow2_l2_get(s, slice, index + (unsigned)i);
     }

@@ -170,7 +170,10 @@ static int write_zeroes(BlockNode *n, uint64_t off, uint64_t len)
     if (!len) {
         return 0;
     }
-    uint8_t *zeroes = g_malloc0(len); /* at most a cluster */
+    uint8_t *zeroes = g_try_malloc0(len); /* at most a cluster */
+    if (!zeroes) {
+        return -ENOMEM;
+    }
     struct iovec one = {zeroes, len};
     IoVec v = {.iov = &one, .n = 1, .size = len};
     int ret = qcow2_pwritev(n, off, &v, 0);

@@ -107,13 +107,27 @@ bool qcow2_build_header(const Qcow2 *s, uint8_t *h)
     return true;
 }
 
-int qcow2_write_header(Qcow2 *s)
+int qcow2_header_prepare(Qcow2 *s, Qcow2HeaderEdit *e)
 {
-    g_autofree uint8_t *now = g_malloc0(s->cluster_size), *old = g_malloc(s->cluster_size);
-    if (!qcow2_build_header(s, now)) {
-        return -ENOSPC;
+    e->now = g_try_malloc0(s->cluster_size);
+    e->old = g_try_malloc(s->cluster_size);
+    int ret = e->now && e->old ? node_pread(s->n->file, 0, e->old, s->cluster_size) : -ENOMEM;
+    if (ret < 0) {
+        qcow2_header_edit_free(e);
     }
-    int ret = node_pread(s->n->file, 0, old, s->cluster_size);
+    return ret;
+}
+
+void qcow2_header_edit_free(Qcow2HeaderEdit *e)
+{
+    g_clear_pointer(&e->now, g_free);
+    g_clear_pointer(&e->old, g_free);
+}
+
+int qcow2_header_commit(Qcow2 *s, Qcow2HeaderEdit *e)
+{
+    const uint8_t *now = e->now, *old = e->old;
+    int ret = qcow2_build_header(s, e->now) ? 0 : -ENOSPC;
     /* From the first sector that differs to the last: mostly it is one, which is atomic. */
     uint64_t first = 0, last = s->cluster_size;
     while (ret == 0 && first < last && !memcmp(old + first, now + first, 512)) {
@@ -126,5 +140,13 @@ int qcow2_write_header(Qcow2 *s)
         ret = node_pwrite(s->n->file, first, now + first, last - first, 0);
         ret = ret < 0 ? ret : node_flush(s->n->file);
     }
+    qcow2_header_edit_free(e);
     return ret;
+}
+
+int qcow2_write_header(Qcow2 *s)
+{
+    Qcow2HeaderEdit e;
+    int ret = qcow2_header_prepare(s, &e);
+    return ret < 0 ? ret : qcow2_header_commit(s, &e);
 }

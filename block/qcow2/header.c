@@ -372,8 +372,8 @@ bool qcow2_read_header(Qcow2 *s, Error **errp)
     if (!read_basic(s, first, errp)) {
         return false;
     }
-    g_autofree uint8_t *h = g_malloc0(s->cluster_size);
-    ret = node_pread(s->n->file, 0, h, s->cluster_size);
+    g_autofree uint8_t *h = g_try_malloc0(s->cluster_size);
+    ret = h ? node_pread(s->n->file, 0, h, s->cluster_size) : -ENOMEM;
     if (ret < 0) {
         error_set_errno(errp, -ret, "cannot read the header of '%s'", node_filename(s->n));
         return false;
@@ -430,8 +430,12 @@ static void read_snapshot_extra(Qcow2 *s, Qcow2Snapshot *sn, const uint8_t *extr
 bool qcow2_read_snapshots(Qcow2 *s, Error **errp)
 {
     uint64_t pos = s->snapshots_offset;
-    s->snapshots = g_new0(Qcow2Snapshot, MAX(s->n_snapshots, 1));
-    g_autofree uint8_t *rest = g_malloc(1024 + 2 * 65536);
+    s->snapshots = g_try_new0(Qcow2Snapshot, MAX(s->n_snapshots, 1));
+    g_autofree uint8_t *rest = g_try_malloc(1024 + 2 * 65536);
+    if (!s->snapshots || !rest) {
+        error_set(errp, "not enough memory for the snapshots of '%s'", node_filename(s->n));
+        return false;
+    }
     for (uint32_t i = 0; i < s->n_snapshots; i++) {
         Qcow2Snapshot *sn = &s->snapshots[i];
         uint8_t h[40];

@@ -150,8 +150,11 @@ int qcow2_map(Qcow2 *s, uint64_t off, uint64_t len, Qcow2Map *m)
 static int fill_l2(Qcow2 *s, uint64_t fresh, uint64_t old)
 {
     size_t slice = qcow2_cache_slice(s->l2_cache);
-    g_autofree uint8_t *copy = g_malloc0(slice);
+    g_autofree uint8_t *copy = g_try_malloc0(slice);
     for (uint64_t o = 0; o < s->cluster_size; o += slice) {
+        if (!copy) {
+            return -ENOMEM;
+        }
         if (old) {
             void *data;
             int ret = qcow2_cache_get(s->l2_cache, old + o, &data);
@@ -160,7 +163,11 @@ static int fill_l2(Qcow2 *s, uint64_t fresh, uint64_t old)
             }
             memcpy(copy, data, slice);
         }
-        memcpy(qcow2_cache_new_slice(s->l2_cache, fresh + o), copy, slice);
+        void *to = qcow2_cache_new_slice(s->l2_cache, fresh + o);
+        if (!to) {
+            return -ENOMEM;
+        }
+        memcpy(to, copy, slice);
     }
     return 0;
 }

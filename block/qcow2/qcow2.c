@@ -398,9 +398,9 @@ static void qcow2_info(BlockNode *n, Json *image)
         json_put_bool(data, "data-file-raw", (s->autoclear & QCOW2_AUTOCLEAR_DATA_RAW) != 0);
     }
     if (s->crypto_length) {
-        g_autofree uint8_t *h = g_malloc(s->crypto_length);
+        g_autofree uint8_t *h = g_try_malloc(s->crypto_length);
         json_put_bool(image, "encrypted", true);
-        if (node_pread(n->file, s->crypto_offset, h, s->crypto_length) == 0) {
+        if (h && node_pread(n->file, s->crypto_offset, h, s->crypto_length) == 0) {
             Json *e = luks_info_json(h);
             json_put_string(e, "format", "luks");
             json_put(data, "encrypt", e);

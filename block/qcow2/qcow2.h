@@ -220,17 +220,30 @@ int qcow2_corrupt(Qcow2 *s, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
  * -ENOSPC: it does not fit into a cluster.
  */
 int qcow2_write_header(Qcow2 *s);
+/*
+ * The same in two steps: what can fail without a trace comes in the first, so that after a failure
+ * of the second, and only then, the header on disk may be the old or the new one.
+ */
+typedef struct Qcow2HeaderEdit {
+    uint8_t *now, *old;
+} Qcow2HeaderEdit;
+int qcow2_header_prepare(Qcow2 *s, Qcow2HeaderEdit *e);
+int qcow2_header_commit(Qcow2 *s, Qcow2HeaderEdit *e);
+void qcow2_header_edit_free(Qcow2HeaderEdit *e);
 /* The header as bytes of the first cluster (zeroed); false: no room. */
 bool qcow2_build_header(const Qcow2 *s, uint8_t *h);
 
 /* table.c: the L1 and refcount tables; metadata map */
 bool qcow2_table_load(Qcow2 *s, Qcow2Table *t, const char *what, Error **errp);
 void qcow2_table_set(Qcow2Table *t, uint64_t i, uint64_t v);
-void qcow2_table_resize(Qcow2Table *t, uint64_t n);
+/* `n` entries of zeroes, clean, which lie at `offset`. false: no memory. */
+bool qcow2_table_new(Qcow2Table *t, uint64_t n, uint64_t offset);
+/* `fresh` takes the place of `t`, whose memory goes; `fresh` is empty afterwards. */
+void qcow2_table_replace(Qcow2Table *t, Qcow2Table *fresh);
 void qcow2_table_free(Qcow2Table *t);
-/* A copy of the changed parts, which count as clean from now on; NULL: none. */
+/* A copy of the changed parts, which count as clean from now on; *out NULL: none. */
 typedef struct Qcow2TableCopy Qcow2TableCopy;
-Qcow2TableCopy *qcow2_table_take_dirty(Qcow2Table *t);
+int qcow2_table_take_dirty(Qcow2Table *t, Qcow2TableCopy **out);
 int qcow2_table_write_copy(Qcow2 *s, const Qcow2TableCopy *c);
 /* Marks the parts dirty again after a failure. */
 void qcow2_table_restore_dirty(Qcow2Table *t, const Qcow2TableCopy *c);
@@ -252,14 +265,15 @@ size_t qcow2_cache_slice(const Qcow2Cache *c);
  * size.  The pointer is good until the next call for this cache, or the unlock.
  */
 int qcow2_cache_get(Qcow2Cache *c, uint64_t offset, void **data);
-void *qcow2_cache_new_slice(Qcow2Cache *c, uint64_t offset); /* zeroes; dirty; not read */
+/* Zeroes; dirty; not read. NULL: no memory. */
+void *qcow2_cache_new_slice(Qcow2Cache *c, uint64_t offset);
 void qcow2_cache_dirty(Qcow2Cache *c, uint64_t offset);
 void qcow2_cache_drop(Qcow2Cache *c, uint64_t offset, uint64_t len);
 bool qcow2_cache_crowded(const Qcow2Cache *c); /* many dirty slices: a sync is due */
 bool qcow2_cache_any_dirty(const Qcow2Cache *c);
 int qcow2_cache_write_dirty(Qcow2Cache *c);
 /* As with tables: copies of the dirty slices, written later without the lock. */
-GArray *qcow2_cache_copy_dirty(Qcow2Cache *c);
+int qcow2_cache_copy_dirty(Qcow2Cache *c, GArray **out);
 int qcow2_cache_write_copies(Qcow2Cache *c, GArray *copies);
 void qcow2_cache_copies_done(Qcow2Cache *c, GArray *copies); /* those not changed since */
 void qcow2_cache_copies_free(GArray *copies);

@@ -59,8 +59,7 @@ void qcow2_count_put(uint8_t *block, unsigned order, uint64_t i, uint64_t v)
     }
 }
 
-int qcow2_rebuild_write(const Qcow2Rebuild *r, uint64_t *table_at, uint32_t *table_clusters,
-                        uint64_t **entries)
+int qcow2_rebuild_write(const Qcow2Rebuild *r, Qcow2Table *out, uint32_t *clusters)
 {
     uint64_t cs = BIT(r->cluster_bits), rb = cs * 8 >> r->order, tc;
     uint64_t start = DIV_ROUND_UP(r->file->length, cs), max = UINT64_MAX >> (64 - (1u << r->order));
@@ -70,9 +69,9 @@ int qcow2_rebuild_write(const Qcow2Rebuild *r, uint64_t *table_at, uint32_t *tab
         g_array_free(blocks, TRUE);
         return -EFBIG;
     }
-    uint64_t *table = g_new0(uint64_t, tc * cs / 8);
-    uint8_t *buf = g_malloc(cs);
-    int ret = 0;
+    uint64_t at = (start + blocks->len) << r->cluster_bits;
+    uint8_t *buf = g_try_malloc(cs);
+    int ret = qcow2_table_new(out, tc * cs / 8, at) && buf ? 0 : -ENOMEM;
     for (guint i = 0; ret == 0 && i < blocks->len; i++) {
         uint64_t b = g_array_index(blocks, uint64_t, i);
         memset(buf, 0, cs);
@@ -86,13 +85,12 @@ int qcow2_rebuild_write(const Qcow2Rebuild *r, uint64_t *table_at, uint32_t *tab
                 qcow2_count_put(buf, r->order, c - b * rb, v);
             }
         }
-        table[b] = (start + i) << r->cluster_bits;
-        ret = ret < 0 ? ret : node_pwrite(r->file, table[b], buf, cs, 0);
+        out->entries[b] = (start + i) << r->cluster_bits;
+        ret = ret < 0 ? ret : node_pwrite(r->file, out->entries[b], buf, cs, 0);
     }
-    uint64_t at = (start + blocks->len) << r->cluster_bits;
     for (uint64_t t = 0; ret == 0 && t < tc; t++) {
         for (uint64_t i = 0; i < cs / 8; i++) {
-            st_be64(buf + i * 8, table[t * cs / 8 + i]);
+            st_be64(buf + i * 8, out->entries[t * cs / 8 + i]);
         }
         ret = node_pwrite(r->file, at + t * cs, buf, cs, 0);
     }
@@ -100,26 +98,19 @@ int qcow2_rebuild_write(const Qcow2Rebuild *r, uint64_t *table_at, uint32_t *tab
     g_free(buf);
     g_array_free(blocks, TRUE);
     if (ret < 0) {
-        g_free(table);
-        return ret;
+        qcow2_table_free(out);
     }
-    *table_at = at;
-    *table_clusters = (uint32_t)tc;
-    *entries = table;
-    return 0;
+    *clusters = (uint32_t)tc;
+    return ret;
 }
 
-void qcow2_adopt_refcounts(Qcow2 *s, uint64_t at, uint32_t clusters, uint64_t *entries)
+void qcow2_adopt_refcounts(Qcow2 *s, Qcow2Table *fresh, uint32_t clusters)
 {
     size_t slice = qcow2_cache_slice(s->rb_cache);
     qcow2_cache_free(s->rb_cache);
     s->rb_cache = qcow2_cache_new(s, QCOW2_META_REFBLOCK, slice, s->rb_cache_bytes);
-    qcow2_table_free(&s->rt);
-    s->rt.offset = at;
+    qcow2_table_replace(&s->rt, fresh);
     s->rt_clusters = clusters;
-    s->rt.n = (uint64_t)clusters * (s->cluster_size / 8);
-    s->rt.entries = entries;
-    s->rt.dirty = g_malloc0(MAX(DIV_ROUND_UP(s->rt.n, 64), 1));
     s->free_hint = 0;
     s->pack_at = 0;
     s->high_water = qcow2_clusters(s, s->n->file->length);
@@ -148,26 +139,26 @@ int qcow2_rebuild_refcounts(Qcow2Checker *k)
 {
     Qcow2 *s = k->s;
     Qcow2Rebuild r = {s->n->file, s->cluster_bits, s->refcount_order, count_of, part_empty, k};
-    uint64_t at, *entries;
+    Qcow2Table fresh;
     uint32_t clusters;
     block_progress_message(k->p, "Rebuilding refcount structure");
-    int ret = qcow2_rebuild_write(&r, &at, &clusters, &entries);
+    int ret = qcow2_rebuild_write(&r, &fresh, &clusters);
     if (ret < 0) {
         return ret;
     }
     uint8_t be[12];
-    st_be64(be, at);
+    st_be64(be, fresh.offset);
     st_be32(be + 8, clusters);
     ret = node_pwrite(s->n->file, QCOW2_HDR_REFTABLE, be, sizeof(be), 0);
     ret = ret < 0 ? ret : node_flush(s->n->file);
     if (ret < 0) {
-        g_free(entries);
+        qcow2_table_free(&fresh);
         return ret;
     }
     k->out->corruptions_fixed += k->out->corruptions;
     k->out->leaks_fixed += k->out->leaks;
     k->out->corruptions = k->out->leaks = 0;
-    qcow2_adopt_refcounts(s, at, clusters, entries);
+    qcow2_adopt_refcounts(s, &fresh, clusters);
     /* What is left to find is found anew, by the new counts. */
     qcow2_counts_free(&k->counts);
     k->out->allocated = k->out->fragmented = k->out->compressed = 0;

@@ -14,12 +14,11 @@ typedef struct Qcow2Rebuild {
 } Qcow2Rebuild;
 /*
  * Writes and flushes them behind the end of the file, which counts for nothing yet; the header is
- * the caller's.  *entries (g_free() it): the table in host order.  -EOVERFLOW: too narrow.
+ * the caller's.  *out (qcow2_table_free() it): the table, *clusters long.  -EOVERFLOW: too narrow.
  */
-int qcow2_rebuild_write(const Qcow2Rebuild *r, uint64_t *table_at, uint32_t *table_clusters,
-                        uint64_t **entries);
-/* They are the image's from now on; takes `entries`. */
-void qcow2_adopt_refcounts(Qcow2 *s, uint64_t at, uint32_t clusters, uint64_t *entries);
+int qcow2_rebuild_write(const Qcow2Rebuild *r, Qcow2Table *out, uint32_t *clusters);
+/* They are the image's from now on; `fresh` is empty afterwards. Cannot fail. */
+void qcow2_adopt_refcounts(Qcow2 *s, Qcow2Table *fresh, uint32_t clusters);
 /* Puts count `i` into a block of zeroes. */
 void qcow2_count_put(uint8_t *block, unsigned order, uint64_t i, uint64_t v);
 

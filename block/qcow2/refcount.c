@@ -111,6 +111,10 @@ static int make_block(Qcow2 *s, uint64_t cluster)
     uint64_t in_block = cluster % s->rb_entries;
     for (uint64_t o = 0; o < s->cluster_size; o += slice) {
         uint8_t *data = qcow2_cache_new_slice(s->rb_cache, offset + o);
+        if (!data) {
+            qcow2_cache_drop(s->rb_cache, offset, s->cluster_size);
+            return -ENOMEM;
+        }
         if (in_block / slice_entries(s) == o / slice) {
             entry_set(s, data, in_block % slice_entries(s), 1);
         }
@@ -174,12 +178,15 @@ static int grow_table(Qcow2 *s)
     if (!plan_table(s, start, &table, &blocks) || start > MAX_OFFSET >> s->cluster_bits) {
         return -EFBIG;
     }
-    int ret = fill_new_table(s, start, table, blocks);
+    uint64_t offset = (start + blocks) << s->cluster_bits;
+    Qcow2Table fresh;
+    int ret = qcow2_table_new(&fresh, table * (s->cluster_size / 8), offset) ? 0 : -ENOMEM;
+    ret = ret < 0 ? ret : fill_new_table(s, start, table, blocks);
     if (ret < 0) {
+        qcow2_table_free(&fresh);
         return ret;
     }
     uint8_t be[12];
-    uint64_t offset = (start + blocks) << s->cluster_bits;
     st_be64(be, offset);
     st_be32(be + 8, (uint32_t)table);
     ret = node_pwrite(s->n->file, QCOW2_HDR_REFTABLE, be, sizeof(be), 0);
@@ -187,14 +194,13 @@ static int grow_table(Qcow2 *s)
     if (ret < 0) {
         /* Whichever table the header on disk names is right as it stands: add nothing. */
         s->stuck = true;
+        qcow2_table_free(&fresh);
         return ret;
     }
     qcow2_meta_del(s, old_offset, old_clusters << s->cluster_bits, QCOW2_META_REFTABLE);
-    qcow2_table_resize(&s->rt, table * (s->cluster_size / 8));
-    s->rt.offset = offset;
+    memcpy(fresh.entries, s->rt.entries, s->rt.n * 8); /* all of it has just been written */
+    qcow2_table_replace(&s->rt, &fresh);
     s->rt_clusters = (uint32_t)table;
-    memset(s->rt.dirty, 0, DIV_ROUND_UP(s->rt.n, 64)); /* all of it has just been written */
-    s->rt.any_dirty = false;
     for (uint64_t b = 0; b < blocks; b++) {
         s->rt.entries[start / s->rb_entries + b] = (start + b) << s->cluster_bits;
     }

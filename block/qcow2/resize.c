@@ -13,13 +13,17 @@
 static int move_l1(Qcow2 *s, uint64_t entries, uint64_t at)
 {
     uint64_t clusters = qcow2_clusters(s, entries * 8), old_n = s->l1.n, old = s->l1.offset;
-    g_autofree uint8_t *table = g_malloc0(clusters << s->cluster_bits);
-    for (uint64_t i = 0; i < s->l1.n; i++) {
+    g_autofree uint8_t *table = g_try_malloc0(clusters << s->cluster_bits);
+    Qcow2Table fresh;
+    int ret = qcow2_table_new(&fresh, entries, at) && table ? 0 : -ENOMEM;
+    for (uint64_t i = 0; ret == 0 && i < s->l1.n; i++) {
         st_be64(table + i * 8, s->l1.entries[i]);
+        fresh.entries[i] = s->l1.entries[i];
     }
-    int ret = node_pwrite(s->n->file, at, table, clusters << s->cluster_bits, 0);
+    ret = ret < 0 ? ret : node_pwrite(s->n->file, at, table, clusters << s->cluster_bits, 0);
     ret = ret < 0 ? ret : node_flush(s->n->file);
     if (ret < 0) {
+        qcow2_table_free(&fresh);
         qcow2_free_unpublished(s, at, clusters);
         return ret;
     }
@@ -30,10 +34,10 @@ static int move_l1(Qcow2 *s, uint64_t entries, uint64_t at)
     ret = ret < 0 ? ret : node_flush(s->n->file);
     if (ret < 0) {
         s->corrupt = true; /* which table is in use cannot be known: touch neither */
+        qcow2_table_free(&fresh);
         return ret;
     }
-    qcow2_table_resize(&s->l1, entries);
-    s->l1.offset = at;
+    qcow2_table_replace(&s->l1, &fresh);
     if (old_n) {
         qcow2_meta_del(s, old, old_n * 8, QCOW2_META_L1);
         qcow2_release(s, old, old_n * 8, s->pass_other);

@@ -6,6 +6,7 @@
  * then the new tables are written; then the header points to them.  Counts go down last.  At
  * any point in between the image is right but for counts that are too high: leaks.
  */
+#include "block/alloc.h"
 #include "block/bitmap.h"
 #include "block/qcow2/qcow2.h"
 
@@ -25,10 +26,11 @@ typedef int EntryWork(Qcow2 *s, Qcow2Entry *e, bool *changed, void *opaque);
 static int each_entry(Qcow2 *s, uint64_t table, EntryWork *work, void *opaque)
 {
     size_t slice = qcow2_cache_slice(s->l2_cache);
-    g_autofree uint64_t *copy = g_malloc(slice);
+    g_autofree uint64_t *copy = g_try_malloc(slice);
     for (uint64_t o = 0; o < s->cluster_size; o += slice) {
         void *data;
-        int ret = qcow2_cache_get(s->l2_cache, table + o, &data);
+        int ret = copy ? 0 : -ENOMEM;
+        ret = ret < 0 ? ret : qcow2_cache_get(s->l2_cache, table + o, &data);
         if (ret < 0) {
             return ret;
         }
@@ -266,11 +268,12 @@ static int publish_list(Qcow2 *s, Qcow2Snapshot *list, uint32_t n)
         return -EFBIG;
     }
     if (n) {
-        g_autofree uint8_t *data = g_malloc0(bytes);
-        for (uint32_t i = 0, pos = 0; i < n; pos += (uint32_t)record_length(&list[i]), i++) {
+        g_autofree uint8_t *data = g_try_malloc0(bytes);
+        for (uint32_t i = 0, pos = 0; data && i < n;
+             pos += (uint32_t)record_length(&list[i]), i++) {
             put_record(data + pos, &list[i]);
         }
-        int ret = write_at_new_place(s, data, bytes, &at);
+        int ret = data ? write_at_new_place(s, data, bytes, &at) : -ENOMEM;
         if (ret < 0) {
             return ret;
         }
@@ -380,7 +383,10 @@ int qcow2_drop_l1_from(Qcow2 *s, uint64_t first)
     }
     uint64_t n = s->l1.n - first;
     bool any = false;
-    g_autofree uint64_t *old = g_memdup2(s->l1.entries + first, n * 8);
+    g_autofree uint64_t *old = try_dup(s->l1.entries + first, n * 8);
+    if (!old) {
+        return -ENOMEM;
+    }
     fiber_mutex_lock(&s->lock);
     for (uint64_t i = 0; i < n; i++) {
         uint64_t table = old[i] & QCOW2_L1_OFFSET_MASK;
@@ -429,11 +435,11 @@ static int share_active(Qcow2 *s)
 static int write_l1_copy(Qcow2 *s, const uint64_t *entries, uint64_t n, uint64_t *at)
 {
     uint64_t bytes = MAX(n * 8, 8);
-    g_autofree uint8_t *copy = g_malloc0(bytes);
-    for (uint64_t i = 0; i < n; i++) {
+    g_autofree uint8_t *copy = g_try_malloc0(bytes);
+    for (uint64_t i = 0; copy && i < n; i++) {
         st_be64(copy + i * 8, entries[i] & ~QCOW2_COPIED);
     }
-    return write_at_new_place(s, copy, bytes, at);
+    return copy ? write_at_new_place(s, copy, bytes, at) : -ENOMEM;
 }
 
 static int create(Qcow2 *s, Qcow2Snapshot *fresh)
@@ -445,7 +451,10 @@ static int create(Qcow2 *s, Qcow2Snapshot *fresh)
         return ret;
     }
     uint32_t n = s->n_snapshots;
-    Qcow2Snapshot *list = g_new0(Qcow2Snapshot, n + 1);
+    Qcow2Snapshot *list = g_try_new0(Qcow2Snapshot, n + 1);
+    if (!list) {
+        return -ENOMEM;
+    }
     memcpy(list, s->snapshots, n * sizeof(*list));
     list[n] = *fresh;
     ret = publish_list(s, list, n + 1);
@@ -524,7 +533,10 @@ static int delete (Qcow2 *s, int index)
         return ret;
     }
     uint32_t n = s->n_snapshots - 1;
-    Qcow2Snapshot *list = g_new0(Qcow2Snapshot, MAX(n, 1));
+    Qcow2Snapshot *list = g_try_new0(Qcow2Snapshot, MAX(n, 1));
+    if (!list) {
+        return -ENOMEM;
+    }
     memcpy(list, s->snapshots, (size_t)index * sizeof(*list));
     memcpy(list + index, s->snapshots + index + 1, (n - (size_t)index) * sizeof(*list));
     ret = publish_list(s, list, n);
@@ -565,17 +577,20 @@ int qcow2_snapshot_delete(BlockNode *n, const char *which, Error **errp)
 
 /* ---- apply ---- */
 
-static void adopt_l1(Qcow2 *s, const uint64_t *l1, uint64_t n, uint64_t entries, uint64_t at)
+/* The snapshot's L1 table, long enough for its disk, as the active one: nothing is our own. */
+static int read_l1_as_active(Qcow2 *s, const Qcow2Snapshot *sn, Qcow2Table *out)
 {
-    qcow2_table_free(&s->l1);
-    s->l1.n = 0;
-    s->l1.entries = g_malloc0(512);
-    s->l1.dirty = g_malloc0(1);
-    qcow2_table_resize(&s->l1, entries);
-    for (uint64_t i = 0; i < n; i++) {
-        s->l1.entries[i] = l1[i] & ~QCOW2_COPIED;
+    uint64_t covers = s->l2_entries << s->cluster_bits;
+    uint64_t entries = MAX(sn->l1_size, DIV_ROUND_UP(sn->disk_size, covers));
+    g_autofree uint64_t *l1 = NULL;
+    int ret = entries * 8 > QCOW2_MAX_L1_BYTES ? -EFBIG : read_l1(s, sn, &l1);
+    if (ret == 0 && !qcow2_table_new(out, entries, sn->l1_offset)) {
+        ret = -ENOMEM;
     }
-    s->l1.offset = at;
+    for (uint64_t i = 0; ret == 0 && i < sn->l1_size; i++) {
+        out->entries[i] = l1[i] & ~QCOW2_COPIED;
+    }
+    return ret;
 }
 
 /* The header gets size and L1 table in one write. */
@@ -594,42 +609,42 @@ static int switch_l1(Qcow2 *s, uint64_t size, uint64_t entries, uint64_t at)
     return ret;
 }
 
-static int apply(Qcow2 *s, const Qcow2Snapshot *sn)
+/* The snapshot's clusters become the active ones, too: `l1` is written and the header names it. */
+static int share_and_switch(Qcow2 *s, const Qcow2Snapshot *sn, Qcow2Table *l1)
 {
-    uint64_t covers = s->l2_entries << s->cluster_bits, at;
-    uint64_t entries = MAX(sn->l1_size, DIV_ROUND_UP(sn->disk_size, covers));
-    g_autofree uint64_t *l1 = NULL;
-    int ret = qcow2_sync(s);
-    ret = ret < 0 ? ret : read_l1(s, sn, &l1);
-    if (ret < 0) {
-        return ret;
-    }
-    l1 = g_realloc(l1, MAX(entries, 1) * 8);
-    memset(l1 + sn->l1_size, 0, (entries - sn->l1_size) * 8);
     fiber_mutex_lock(&s->lock);
-    ret = check_tree_room(s, l1, sn->l1_size);
-    ret = ret < 0 ? ret : count_tree(s, l1, sn->l1_size, 1);
+    int ret = check_tree_room(s, l1->entries, sn->l1_size);
+    ret = ret < 0 ? ret : count_tree(s, l1->entries, sn->l1_size, 1);
     ret = ret < 0 ? ret : qcow2_cache_write_dirty(s->rb_cache);
     fiber_mutex_unlock(&s->lock);
     ret = ret < 0 ? ret : node_flush(s->n->file);
-    ret = ret < 0 ? ret : flags_of_tree(s, l1, sn->l1_size);
-    ret = ret < 0 ? ret : write_l1_copy(s, l1, entries, &at);
+    ret = ret < 0 ? ret : flags_of_tree(s, l1->entries, sn->l1_size);
+    ret = ret < 0 ? ret : write_l1_copy(s, l1->entries, l1->n, &l1->offset);
     ret = ret < 0 ? ret : qcow2_sync(s);
-    ret = ret < 0 ? ret : switch_l1(s, sn->disk_size, entries, at);
+    return ret < 0 ? ret : switch_l1(s, sn->disk_size, l1->n, l1->offset);
+}
+
+static int apply(Qcow2 *s, const Qcow2Snapshot *sn)
+{
+    Qcow2Table l1 = {0};
+    int ret = qcow2_sync(s);
+    ret = ret < 0 ? ret : read_l1_as_active(s, sn, &l1);
+    ret = ret < 0 ? ret : share_and_switch(s, sn, &l1);
     if (ret < 0) {
+        qcow2_table_free(&l1);
         return ret;
     }
-    uint64_t old_n = s->l1.n, old_at = s->l1.offset;
-    g_autofree uint64_t *old = g_memdup2(s->l1.entries, MAX(old_n, 1) * 8);
     fiber_mutex_lock(&s->lock);
-    adopt_l1(s, l1, sn->l1_size, entries, at);
+    Qcow2Table old = s->l1;
+    s->l1 = l1;
     s->n->length = sn->disk_size;
     qcow2_meta_build(s);
-    ret = count_tree(s, old, old_n, -1);
-    if (old_n) {
-        ret = ret < 0 ? ret : qcow2_refcount_add(s, old_at, old_n * 8, -1);
+    ret = count_tree(s, old.entries, old.n, -1);
+    if (old.n) {
+        ret = ret < 0 ? ret : qcow2_refcount_add(s, old.offset, old.n * 8, -1);
     }
     fiber_mutex_unlock(&s->lock);
+    qcow2_table_free(&old);
     return ret < 0 ? ret : qcow2_sync(s);
 }
 
@@ -666,7 +681,8 @@ int qcow2_snapshot_apply(BlockNode *n, const char *which, Error **errp)
         return -ENOENT;
     }
     claim_all(s, &r);
-    int ret = announce_change(s, s->snapshots[i].disk_size);
+    int ret = bitmaps_reserve(n, s->snapshots[i].disk_size) ? 0 : -ENOMEM;
+    ret = ret < 0 ? ret : announce_change(s, s->snapshots[i].disk_size);
     ret = ret < 0 ? ret : apply(s, &s->snapshots[i]);
     qcow2_range_end(s, &r);
     if (ret == 0) {
@@ -687,15 +703,10 @@ int qcow2_snapshot_show(BlockNode *n, const char *which, Error **errp)
         return -EPERM;
     }
     const Qcow2Snapshot *sn = &s->snapshots[i];
-    g_autofree uint64_t *l1 = NULL;
-    uint64_t covers = s->l2_entries << s->cluster_bits;
-    int ret = read_l1(s, sn, &l1);
+    Qcow2Table l1 = {0};
+    int ret = read_l1_as_active(s, sn, &l1);
     if (ret == 0) {
-        uint64_t entries = MAX(sn->l1_size, DIV_ROUND_UP(sn->disk_size, covers));
-        if (entries * 8 > QCOW2_MAX_L1_BYTES) {
-            return failed(s, -EFBIG, "show", which, errp);
-        }
-        adopt_l1(s, l1, sn->l1_size, entries, sn->l1_offset);
+        qcow2_table_replace(&s->l1, &l1);
         s->shown_length = n->length;
         n->length = sn->disk_size;
     }

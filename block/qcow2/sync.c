@@ -16,16 +16,31 @@ static GArray *new_release_list(void)
     return g_array_new(FALSE, FALSE, sizeof(Qcow2Release));
 }
 
-/* Writes the refcounts and freezes the rest. Under `lock`. */
+/* The tables count as changed again. Under `lock`. */
+static void restore(Qcow2 *s, const Frozen *f)
+{
+    if (f->rt) {
+        qcow2_table_restore_dirty(&s->rt, f->rt);
+    }
+    if (f->l1) {
+        qcow2_table_restore_dirty(&s->l1, f->l1);
+    }
+}
+
+/* Writes the refcounts and freezes the rest; after a failure nothing is frozen. Under `lock`. */
 static int freeze(Qcow2 *s, Frozen *f)
 {
     int ret = qcow2_cache_write_dirty(s->rb_cache);
     if (ret < 0) {
         return ret;
     }
-    f->rt = qcow2_table_take_dirty(&s->rt);
-    f->l1 = qcow2_table_take_dirty(&s->l1);
-    f->l2 = qcow2_cache_copy_dirty(s->l2_cache);
+    ret = qcow2_table_take_dirty(&s->rt, &f->rt);
+    ret = ret < 0 ? ret : qcow2_table_take_dirty(&s->l1, &f->l1);
+    ret = ret < 0 ? ret : qcow2_cache_copy_dirty(s->l2_cache, &f->l2);
+    if (ret < 0) {
+        restore(s, f);
+        return ret;
+    }
     f->release = s->release;
     s->release = new_release_list();
     return 0;
@@ -58,12 +73,7 @@ static int write_out(Qcow2 *s, const Frozen *f)
 static int settle(Qcow2 *s, Frozen *f, int ret)
 {
     if (ret < 0) {
-        if (f->rt) {
-            qcow2_table_restore_dirty(&s->rt, f->rt);
-        }
-        if (f->l1) {
-            qcow2_table_restore_dirty(&s->l1, f->l1);
-        }
+        restore(s, f);
         g_array_prepend_vals(s->release, f->release->data, f->release->len);
         return ret;
     }

@@ -21,8 +21,8 @@ bool qcow2_table_load(Qcow2 *s, Qcow2Table *t, const char *what, Error **errp)
 {
     uint64_t bytes = t->n * 8;
     t->entries = g_try_malloc0(MAX(parts_of(t->n) * 512, 512));
-    t->dirty = g_malloc0(MAX(parts_of(t->n), 1));
-    if (!t->entries) {
+    t->dirty = g_try_malloc0(MAX(parts_of(t->n), 1));
+    if (!t->entries || !t->dirty) {
         error_set(errp, "'%s': not enough memory for the %s", node_filename(s->n), what);
         return false;
     }
@@ -44,17 +44,24 @@ void qcow2_table_set(Qcow2Table *t, uint64_t i, uint64_t v)
     t->any_dirty = true;
 }
 
-void qcow2_table_resize(Qcow2Table *t, uint64_t n)
+bool qcow2_table_new(Qcow2Table *t, uint64_t n, uint64_t offset)
 {
-    uint64_t *entries = g_malloc0(MAX(parts_of(n) * 512, 512));
-    uint8_t *dirty = g_malloc0(MAX(parts_of(n), 1));
-    memcpy(entries, t->entries, MIN(n, t->n) * 8);
-    memcpy(dirty, t->dirty, MIN(parts_of(n), parts_of(t->n)));
-    g_free(t->entries);
-    g_free(t->dirty);
-    t->entries = entries;
-    t->dirty = dirty;
-    t->n = n;
+    *t = (Qcow2Table){.entries = g_try_malloc0(MAX(parts_of(n) * 512, 512)),
+                      .dirty = g_try_malloc0(MAX(parts_of(n), 1)),
+                      .n = n,
+                      .offset = offset};
+    if (!t->entries || !t->dirty) {
+        qcow2_table_free(t);
+        return false;
+    }
+    return true;
+}
+
+void qcow2_table_replace(Qcow2Table *t, Qcow2Table *fresh)
+{
+    qcow2_table_free(t);
+    *t = *fresh;
+    *fresh = (Qcow2Table){0};
 }
 
 void qcow2_table_free(Qcow2Table *t)
@@ -64,10 +71,11 @@ void qcow2_table_free(Qcow2Table *t)
     memset(t, 0, sizeof(*t));
 }
 
-Qcow2TableCopy *qcow2_table_take_dirty(Qcow2Table *t)
+int qcow2_table_take_dirty(Qcow2Table *t, Qcow2TableCopy **out)
 {
+    *out = NULL;
     if (!t->any_dirty) {
-        return NULL;
+        return 0;
     }
     Qcow2TableCopy *c = g_new0(Qcow2TableCopy, 1);
     c->offset = t->offset;
@@ -75,18 +83,23 @@ Qcow2TableCopy *qcow2_table_take_dirty(Qcow2Table *t)
     for (uint64_t p = 0; p < parts_of(t->n); p++) {
         if (t->dirty[p]) {
             g_array_append_val(c->parts, p);
-            t->dirty[p] = 0;
         }
     }
-    t->any_dirty = false;
-    c->data = g_malloc(MAX(c->parts->len, 1) * 512);
+    c->data = g_try_malloc(MAX(c->parts->len, 1) * 512ull);
+    if (!c->data) {
+        qcow2_table_copy_free(c);
+        return -ENOMEM;
+    }
     for (guint i = 0; i < c->parts->len; i++) {
-        uint64_t first = g_array_index(c->parts, uint64_t, i) * PART_ENTRIES;
+        uint64_t part = g_array_index(c->parts, uint64_t, i), first = part * PART_ENTRIES;
+        t->dirty[part] = 0;
         for (unsigned k = 0; k < PART_ENTRIES; k++) {
             st_be64(c->data + i * 512 + k * 8, first + k < t->n ? t->entries[first + k] : 0);
         }
     }
-    return c;
+    t->any_dirty = false;
+    *out = c;
+    return 0;
 }
 
 int qcow2_table_write_copy(Qcow2 *s, const Qcow2TableCopy *c)

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * qcow2, whatever fails: every request to the image file fails in turn during every kind of
- * operation, and the machine stops at every write, with what was not flushed lost in part.
+ * qcow2, whatever fails: every request to the image file and every allocation whose size an image
+ * decides fails in turn during every kind of operation, and the machine stops at every write, with
+ * what was not flushed lost in part.
  * The image must open, have leaks at most, and hold what was written and flushed.
  *
- * RHEA_CRASH_ROUNDS=N: more rounds, with other seeds (the long run).
+ * RHEA_CRASH_ROUNDS=N: more rounds, with other seeds; RHEA_CRASH_SECONDS=N: rounds for so long with
+ * each shape, from a random seed on (the long run).
  */
 #include "block/bitmap.h"
 #include "block/image.h"
+#include "tests/unit/alloc-fail.h"
 #include "tests/unit/block-test.h"
 
 #define MAX_DISK (3u << 20)
@@ -35,7 +38,7 @@ static BlockNode *open_image(unsigned check, Error **errp)
     g_autoptr(Json) o =
         bt_json("{'driver': 'qcow2', 'file': {'driver': 'mem'}, 'discard': 'unmap', "
                 "'pass-discard-other': true}");
-    BlockOpenFlags f = {.check = check};
+    BlockOpenFlags f = {.check = check, .no_backing = true};
     return node_open(bt->graph, o, &f, errp);
 }
 
@@ -317,6 +320,79 @@ static const Op *choose(GRand *rng)
     }
 }
 
+/* ---- operations that only fail, and do not crash ---- */
+
+static int op_store(GRand *rng)
+{
+    Error *err = NULL;
+    if (((Qcow2 *)node->s)->version < 3) {
+        return 0;
+    }
+    BlockBitmap *b = bitmap_new(node, "kept", 4096, &err);
+    bool ok = b && node->drv->bitmap_store(node, b, &err);
+    if (ok) {
+        b->persistent = true;
+        op_write(rng);
+        ok = node->drv->bitmap_remove(node, b, &err);
+    }
+    bitmap_free(b);
+    error_free(err);
+    return ok ? 0 : -EIO;
+}
+
+/* Clusters that nothing uses are found and given back. */
+static int op_check(GRand *rng)
+{
+    Qcow2 *s = node->s;
+    Error *err = NULL;
+    BlockCheck c;
+    uint64_t got;
+    qcow2_alloc(s, 3, &got);
+    int ret = image_check(node, BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS, NULL, &c, &err);
+    error_free(err);
+    return ret;
+}
+
+static int op_empty(GRand *rng)
+{
+    Error *err = NULL;
+    int ret = image_make_empty(node, &err);
+    error_free(err);
+    return ret;
+}
+
+static int op_downgrade(GRand *rng)
+{
+    Error *err = NULL;
+    Qcow2 *s = node->s;
+    while (s->n_snapshots && op_delete(rng) == 0) {
+    }
+    g_autoptr(Json) o = json_object();
+    json_put_string(o, "compat", s->version < 3 ? "1.1" : "0.10");
+    int ret = image_amend(node, o, false, NULL, &err);
+    error_free(err);
+    return ret;
+}
+
+static int op_rename(GRand *rng)
+{
+    Error *err = NULL;
+    int ret = image_change_backing(node, "other", "raw", &err);
+    ret = ret < 0 ? ret : image_change_backing(node, NULL, NULL, &err);
+    error_free(err);
+    return ret;
+}
+
+static int op_show(GRand *rng)
+{
+    return node_pread(node, 0, model->disk, model->size);
+}
+
+static const Op more_ops[] = {
+    {"bitmap", op_store},   {"check", op_check}, {"empty", op_empty},
+    {"backing", op_rename}, {"read", op_show},   {"downgrade", op_downgrade},
+};
+
 /* ---- failures ---- */
 
 /* An image with some of everything in it. */
@@ -338,10 +414,35 @@ static void prepare(const Shape *sh, GRand *rng)
     g_assert_cmpint(node_flush(node), ==, 0);
 }
 
-/* Runs `op` with the at-th request failing; true if it was reached. */
-static bool fail_once(const Shape *sh, const Op *op, int at, bool on)
+/* What fails in turn. */
+typedef enum Fault { FAULT_REQUEST, FAULT_MEMORY } Fault;
+
+static void arm(Fault fault, int at, bool on)
 {
     static const int errors[] = {EIO, ENOSPC, ENOMEM};
+    if (fault == FAULT_REQUEST) {
+        bt->mem.ops = 0;
+        bt->mem.fail_at = at;
+        bt->mem.fail_on = on;
+        bt->mem.fail_errno = errors[at % 3];
+    } else {
+        alloc_fault.n = 0;
+        alloc_fault.fail_at = at;
+        alloc_fault.fail_on = on;
+    }
+}
+
+/* Nothing fails any more; was the at-th reached? */
+static bool disarm(int at)
+{
+    bool reached = bt->mem.fail_at ? bt->mem.ops >= at : alloc_fault.n >= at;
+    bt->mem.fail_at = alloc_fault.fail_at = 0;
+    return reached;
+}
+
+/* Runs `op` with the at-th request or allocation failing; true if it was reached. */
+static bool fail_once(const Shape *sh, const Op *op, Fault fault, int at, bool on)
+{
     bt_begin();
     model = g_new0(Model, 1);
     GRand *rng = g_rand_new_with_seed(5);
@@ -351,20 +452,20 @@ static bool fail_once(const Shape *sh, const Op *op, int at, bool on)
             op_delete(rng);
         }
     }
-    bt->mem.ops = 0;
-    bt->mem.fail_at = at;
-    bt->mem.fail_on = on;
-    bt->mem.fail_errno = errors[at % 3];
+    arm(fault, at, on);
     op->run(rng);
     node_flush(node);
-    bool reached = bt->mem.ops >= at;
-    bt->mem.fail_at = 0;
+    bool reached = disarm(at);
+    g_autofree char *when = g_strdup_printf("%s: %s with %s %d failing%s", sh->name, op->name,
+                                            fault == FAULT_MEMORY ? "allocation" : "request", at,
+                                            on ? " and all after it" : "");
     /* It goes on working, or has stopped itself. */
-    op_write(rng);
+    int ret = op_write(rng);
+    if (fault == FAULT_MEMORY && (ret < 0 || op_write(rng) < 0 || node_flush(node) < 0)) {
+        g_error("%s: the disk does not go on", when);
+    }
     op_write(rng);
     close_image();
-    g_autofree char *when = g_strdup_printf("%s: %s with request %d failing%s", sh->name, op->name,
-                                            at, on ? " and all after it" : "");
     expect_sound(when);
     g_rand_free(rng);
     g_free(model);
@@ -375,15 +476,49 @@ static bool fail_once(const Shape *sh, const Op *op, int at, bool on)
 static void test_failures(gconstpointer data)
 {
     const Shape *sh = data;
-    unsigned n = 0;
-    for (size_t o = 0; o < ARRAY_LEN(ops); o++) {
-        for (int on = 0; on < 2; on++) {
-            for (int at = 1; fail_once(sh, &ops[o], at, on); at++) {
-                n++;
+    unsigned n[2] = {0, 0};
+    for (size_t o = 0; o < ARRAY_LEN(ops) + ARRAY_LEN(more_ops); o++) {
+        const Op *op = o < ARRAY_LEN(ops) ? &ops[o] : &more_ops[o - ARRAY_LEN(ops)];
+        for (int kind = 0; kind < 4; kind++) {
+            Fault fault = kind & 1 ? FAULT_MEMORY : FAULT_REQUEST;
+            for (int at = 1; fail_once(sh, op, fault, at, kind & 2); at++) {
+                n[fault]++;
             }
         }
     }
-    g_test_message("%u failures", n);
+    g_test_message("%u failures of requests, %u of allocations", n[0], n[1]);
+}
+
+/* Opening with every request and allocation failing: it works, or says why not. */
+static void test_open(gconstpointer data)
+{
+    unsigned opened = 0, refused = 0;
+    for (int kind = 0; kind < 4; kind++) {
+        bool reached = true;
+        for (int at = 1; reached; at++) {
+            bt_begin();
+            model = g_new0(Model, 1);
+            GRand *rng = g_rand_new_with_seed(5);
+            prepare(data, rng);
+            close_image();
+            Error *err = NULL;
+            arm(kind & 1 ? FAULT_MEMORY : FAULT_REQUEST, at, kind & 2);
+            node = open_image(0, &err);
+            reached = disarm(at);
+            g_assert_true((node != NULL) != (err != NULL));
+            opened += node != NULL;
+            refused += node == NULL;
+            error_free(err);
+            if (node) {
+                close_image();
+            }
+            expect_sound("opening fails");
+            g_rand_free(rng);
+            g_free(model);
+            bt_end();
+        }
+    }
+    g_test_message("%u opened, %u refused", opened, refused);
 }
 
 /* ---- crashes ---- */
@@ -548,12 +683,14 @@ static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
 
 static void test_crashes(gconstpointer data)
 {
-    const char *rounds = g_getenv("RHEA_CRASH_ROUNDS");
-    unsigned n = rounds ? (unsigned)atoi(rounds) : 2, cuts = 0;
-    for (unsigned i = 0; i < n; i++) {
-        cuts += crash_round(data, i + 1, 120);
+    const char *rounds = g_getenv("RHEA_CRASH_ROUNDS"), *seconds = g_getenv("RHEA_CRASH_SECONDS");
+    unsigned n = rounds ? (unsigned)atoi(rounds) : 2, seed = seconds ? g_random_int() : 0, i = 0;
+    gint64 end = seconds ? g_get_monotonic_time() + atoi(seconds) * G_USEC_PER_SEC : 0;
+    uint64_t cuts = 0;
+    while (seconds ? g_get_monotonic_time() < end : i < n) {
+        cuts += crash_round(data, seed + ++i, 120);
     }
-    g_test_message("%u cuts", cuts);
+    g_test_message("%" G_GUINT64_FORMAT " cuts in %u rounds", cuts, i);
 }
 
 int main(int argc, char **argv)
@@ -565,6 +702,8 @@ int main(int argc, char **argv)
         g_autofree char *b = g_strdup_printf("/qcow2/crashes/%s", shapes[i].name);
         g_test_add_data_func(a, &shapes[i], test_failures);
         g_test_add_data_func(b, &shapes[i], test_crashes);
+        g_autofree char *c = g_strdup_printf("/qcow2/opening/%s", shapes[i].name);
+        g_test_add_data_func(c, &shapes[i], test_open);
     }
     return g_test_run();
 }
