@@ -11,6 +11,7 @@
 #define ADJUST_EVERY (100 * NS_PER_MS)
 #define WOBBLE (20 * NS_PER_MS) /* shift=auto: how far the two clocks may be apart */
 #define ALIGN_MIN (3 * NS_PER_MS)
+#define COMPARE_EVERY (10 * NS_PER_MS) /* of the guest's time */
 #define SHIFT_MAX 10
 #define SHIFT_AUTO_START 3
 
@@ -342,6 +343,9 @@ bool icount_prepare(TcgCpu *tc, bool *again)
     }
     compare_clocks(ic);
     int64_t budget = tc->tcg->cpus->len > 1 ? tc->icount_slice : BUDGET_MAX;
+    if (ic->cfg.adaptive || ic->cfg.align) {
+        budget = MIN(budget, COMPARE_EVERY >> ic->shift);
+    }
     int64_t deadline = clock_virtual_deadline(ic->clocks);
     if (deadline >= 0) {
         budget = MIN(budget, insns_until(ic, deadline));

@@ -11,8 +11,10 @@
  * (tcg_alone()), so that it sees the exact time; what devices put off is done before the CPU
  * goes on.  So two runs are the same as long as nothing comes from outside.
  *
- * A back end's block entry does `icount_left -= n_insns` and leaves to the run loop, with the
- * subtraction undone, if that is negative; icount_entry is icount_left before it.
+ * A block's entry, interpreted or translated, sets icount_entry to icount_left and takes
+ * n_insns from the latter; if that would be negative, it leaves to the run loop instead, with
+ * nothing done.  TcgCpu.current is the block then.  Who leaves it early (an exception, a store
+ * to its code, a string instruction to be continued) puts back what was not executed.
  */
 #ifndef RHEA_ACCEL_TCG_ICOUNT_H
 #define RHEA_ACCEL_TCG_ICOUNT_H

@@ -186,6 +186,7 @@ void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest)
         }
     }
     jit_flags_to_mem(j);
+    jit_count_back(j, i);
     set_rip(j, j->b->rip + (k < j->n ? j->ops[k].pc : j->b->size));
     jit_jump_stub(j, STUB_DYNAMIC);
 }

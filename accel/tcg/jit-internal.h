@@ -111,6 +111,7 @@ struct Jit {
     uint64_t (*enter)(void *biased_cpu, const void *code);
     uint32_t host[FEATURE_WORDS]; /* what the host's CPU can do, as far as it matters */
     bool avx;                     /* with the operating system's support */
+    bool icount;                  /* code counts instructions */
     JitCtx *ctx;
 };
 
@@ -212,6 +213,11 @@ void jit_call_stub(JitCtx *j, JitStub s, unsigned i);
 /* After a call of C: x87 and vector registers (at level `vec`) as before; keeps RAX, RDX, flags. */
 void jit_reload_units(JitCtx *j, bool fpu, unsigned vec);
 void jit_jump_stub(JitCtx *j, JitStub s);
+/*
+ * -icount: the block is left after operation i's instruction; the later ones go back into
+ * the budget.  Changes the host's flags.
+ */
+void jit_count_back(JitCtx *j, unsigned i);
 /* The address that stub code must use for operation i of the block. */
 static inline const IrOp *jit_block_op(const JitCtx *j, unsigned i)
 {

@@ -7,7 +7,7 @@ bool jit_available(void)
     return false;
 }
 
-Jit *jit_new(size_t size, Error **errp)
+Jit *jit_new(size_t size, bool icount, Error **errp)
 {
     error_set(errp, "tcg: there is no JIT for this host");
     return NULL;

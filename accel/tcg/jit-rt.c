@@ -5,6 +5,7 @@
  * matter in TcgCpu.fl; they may raise and then do not return.
  */
 #include "accel/tcg/alu.h"
+#include "accel/tcg/icount.h"
 #include "accel/tcg/interp.h"
 #include "accel/tcg/jit-internal.h"
 #include "target/i386/paging.h"
@@ -176,7 +177,13 @@ uint32_t jit_rt_call(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)
     tc->jit_ret = ret;
     bool go_on = ((const IrHelper *)(intptr_t)op->imm)->fn(cpu, op);
     uint32_t l = leave(tc);
-    return op->op == IR_CALLX && !go_on ? 2 : l;
+    if (op->op != IR_CALLX || go_on) {
+        return l;
+    }
+    if (tc->icount_on) { /* an instruction to be continued is not counted yet */
+        icount_leave(tc, icount_insns_before(tc->current, rip) + (cpu->rip != rip));
+    }
+    return 2;
 }
 
 uint32_t jit_rt_vector(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)

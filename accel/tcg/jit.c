@@ -3,6 +3,7 @@
 #include "accel/tcg/jit.h"
 
 #include "accel/tcg/alu.h"
+#include "accel/tcg/icount.h"
 #include "accel/tcg/jit-internal.h"
 #include "util/log.h"
 
@@ -47,10 +48,11 @@ static bool map_region(Jit *jit, Error **errp)
     return true;
 }
 
-Jit *jit_new(size_t size, Error **errp)
+Jit *jit_new(size_t size, bool icount, Error **errp)
 {
     Jit *jit = g_new0(Jit, 1);
     jit->size = size + BLOCK_CODE_MAX;
+    jit->icount = icount;
     if (!map_region(jit, errp)) {
         jit_free(jit);
         return NULL;
@@ -311,14 +313,41 @@ static void find_live(JitCtx *j)
     }
 }
 
-/* Requests wait: to the run loop before the block. */
-static void emit_entry(JitCtx *j)
+/* To the run loop before the block, if `cc`. */
+static void refuse_entry(JitCtx *j, unsigned cc)
 {
-    asm_alu_imm(&j->a, 7, 4, asm_mem(H_RBP, CPU_OFF(attention)), 0);
     Cold *c = jit_cold(j, COLD_STUB, 0);
-    c->from = asm_jcc(&j->a, CC_NE);
+    c->from = asm_jcc(&j->a, cc);
     c->rip = j->b->rip;
     c->stub = j->jit->stub[STUB_NO_CODE];
+}
+
+/* Requests wait, or the block is longer than the budget. */
+static void emit_entry(JitCtx *j)
+{
+    Asm *a = &j->a;
+    asm_alu_imm(a, 7, 4, asm_mem(H_RBP, CPU_OFF(attention)), 0);
+    refuse_entry(j, CC_NE);
+    if (j->jit->icount) {
+        asm_load(a, 8, H_RAX, asm_mem(H_RBP, TC_OFF(icount_left)));
+        asm_store(a, 8, asm_mem(H_RBP, TC_OFF(icount_entry)), H_RAX);
+        asm_alu_imm(a, 5, 8, asm_reg(H_RAX), j->b->n_insns);
+        refuse_entry(j, CC_S);
+        asm_store(a, 8, asm_mem(H_RBP, TC_OFF(icount_left)), H_RAX);
+        asm_movi(a, H_RAX, (uintptr_t)j->b);
+        asm_store(a, 8, asm_mem(H_RBP, TC_OFF(current)), H_RAX);
+    }
+}
+
+void jit_count_back(JitCtx *j, unsigned i)
+{
+    const Block *b = j->b;
+    if (j->jit->icount) {
+        unsigned left = b->n_insns - icount_insns_before(b, jit_rip(j, &j->ops[i])) - 1;
+        if (left) {
+            asm_alu_imm(&j->a, 0, 8, asm_mem(H_RBP, TC_OFF(icount_left)), (int)left);
+        }
+    }
 }
 
 static void log_code(const Jit *jit, const Block *b, const uint8_t *start, size_t size)
@@ -400,6 +429,7 @@ Block *jit_run(Jit *jit, CPUX86 *cpu, const Block *b, unsigned *slot)
     tc->current = NULL;
     tc->vec_level = tc->fpu_level = 0;
     uint64_t r = jit->enter((uint8_t *)cpu + JIT_BIAS, b->host_code);
+    tc->current = NULL;
     jit_rt_fpu_sync(cpu);
     cpu->rflags = fl_to_rflags(cpu->rflags, tc->fl);
     *slot = r & 1;

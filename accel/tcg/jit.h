@@ -16,8 +16,11 @@ typedef struct Jit Jit;
 
 /* Is there a back end for this host? */
 bool jit_available(void);
-/* `size`: bytes of host code at most.  NULL and *errp on failure. */
-Jit *jit_new(size_t size, Error **errp);
+/*
+ * `size`: bytes of host code at most; icount: code counts instructions (icount.h).  NULL and
+ * *errp on failure.
+ */
+Jit *jit_new(size_t size, bool icount, Error **errp);
 void jit_free(Jit *j);
 /* Forgets all code. Tcg.lock held, no vCPU executes. */
 void jit_reset(Jit *j);

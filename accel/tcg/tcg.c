@@ -307,6 +307,9 @@ static void execute(TcgCpu *tc, Block *b)
         }
         seq = t->n_flushes;
         b = tcg_find_block(cpu);
+        if (tc->icount_on && tc->icount_left < b->n_insns) {
+            return; /* the end of the budget */
+        }
     } while (!(b->flags & BLOCK_STEP));
 }
 
@@ -473,10 +476,9 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
         return false;
     }
     t->heat_limit = UINT32_MAX;
-    /* Instructions are counted by the interpreter. */
-    if (a->engine == ENGINE_JIT && !accel->icount.on) {
+    if (a->engine == ENGINE_JIT) {
         t->heat_limit = a->heat;
-        t->jit = jit_new((size_t)a->tb_size * MiB, errp);
+        t->jit = jit_new((size_t)a->tb_size * MiB, accel->icount.on, errp);
         if (!t->jit) {
             tcg_cache_fini(t);
             g_ptr_array_unref(t->cpus);
