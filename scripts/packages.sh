@@ -15,7 +15,7 @@ DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils libnbd-bin nbdkit gnutls-bin mold gcc-multilib ipxe-qemu git \
 gvncviewer tigervnc-viewer xvfb xdotool gdb"
 # Only for the suite "slow".
-SLOW_PACKAGES="linux-source-6.1 e2fsprogs fdisk"
+SLOW_PACKAGES="linux-source-6.1 e2fsprogs fdisk stress-ng"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
