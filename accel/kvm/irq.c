@@ -11,9 +11,9 @@ TRACE_EVENT(kvm_ioeventfd, "pio %d addr 0x%llx size %u match %d data 0x%llx: %d"
 
 /* ---- routes: GSI 0-23 are the board's pins, those from 24 on messages of devices ---- */
 
-static void push_routes(Kvm *k)
+static bool push_routes(Kvm *k)
 {
-    kvm_ioctl(k->vm, KVM_SET_GSI_ROUTING, k->routes);
+    return kvm_ioctl(k->vm, KVM_SET_GSI_ROUTING, k->routes) >= 0;
 }
 
 static void add_route(Kvm *k, uint32_t gsi, uint32_t type, uint32_t chip, uint32_t pin)
@@ -63,8 +63,7 @@ static bool put_message(Kvm *k, uint32_t gsi, uint64_t address, uint32_t data)
     e->u.msi.address_lo = (uint32_t)address;
     e->u.msi.address_hi = (uint32_t)(address >> 32);
     e->u.msi.data = data;
-    push_routes(k);
-    return true;
+    return push_routes(k);
 }
 
 /* The timer's wire is pin 2 of the I/O APIC and line 0 of the 8259. */

@@ -31,7 +31,12 @@ static void send(PciDevice *d, unsigned vector)
 {
     const uint8_t *e = d->msix->table + vector * PCI_MSIX_ENTRY_SIZE;
 
-    pci_msi_send(d, ld_le64(e + PCI_MSIX_ENTRY_LOWER_ADDR), ld_le32(e + PCI_MSIX_ENTRY_DATA));
+    uint64_t address = ld_le64(e + PCI_MSIX_ENTRY_LOWER_ADDR);
+    uint32_t data = ld_le32(e + PCI_MSIX_ENTRY_DATA);
+
+    if (!pci_msix_irqfd_send(d, vector, address, data)) {
+        pci_msi_send(d, address, data);
+    }
 }
 
 void pci_msix_notify(PciDevice *d, unsigned vector)
@@ -211,6 +216,8 @@ void pci_msix_fini(PciDevice *d)
     if (!s) {
         return;
     }
+    pci_msix_irqfd_reset(d);
+    g_free(s->irqfd);
     d->msix = NULL;
     d->msix_cap = 0;
     region_fini(&s->table_region);
@@ -232,6 +239,7 @@ void pci_msix_reset(PciDevice *d)
     }
     pci_config_set(d, d->msix_cap + PCI_MSIX_FLAGS, 2, s->vectors - 1);
     s->was_enabled = s->was_masked = false;
+    pci_msix_irqfd_reset(d);
     memset(s->table, 0, s->table_len);
     memset(s->pba, 0, s->pba_len);
     for (unsigned v = 0; v < s->vectors; v++) {

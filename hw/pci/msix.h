@@ -19,10 +19,15 @@ struct MsixState {
     Region table_region, pba_region;
     Region bar; /* of pci_msix_init_exclusive() */
     bool exclusive;
+    struct MsixIrqfd *irqfd;      /* of each vector; NULL: messages are memory writes */
     bool was_enabled, was_masked; /* to see what a config write changed */
 };
 
 /* Is the vector masked now, by its own bit or by the function's? */
 bool pci_msix_masked(const PciDevice *d, unsigned vector);
+
+/* msix-irqfd.c: descriptors of all vectors are closed; sends a message by its vector's. */
+void pci_msix_irqfd_reset(PciDevice *d);
+bool pci_msix_irqfd_send(PciDevice *d, unsigned vector, uint64_t address, uint32_t data);
 
 #endif

@@ -145,6 +145,8 @@ bool pci_msix_init(PciDevice *d, unsigned vectors, Region *bar_region, unsigned 
                    uint32_t table_off, uint32_t pba_off, uint8_t cap_off, Error **errp);
 /* Makes a BAR of its own for table and PBA. */
 bool pci_msix_init_exclusive(PciDevice *d, unsigned vectors, unsigned bar, Error **errp);
+/* From now on messages go by eventfd where the engine in the kernel takes them so. In realize(). */
+void pci_msix_use_irqfd(PciDevice *d);
 void pci_msix_fini(PciDevice *d);
 bool pci_msix_enabled(const PciDevice *d);
 void pci_msix_notify(PciDevice *d, unsigned vector);

@@ -546,6 +546,9 @@ static bool make_front(VirtioPci *p, Error **errp)
     if (p->vectors && !pci_msix_init_exclusive(d, p->vectors, MSIX_BAR, errp)) {
         return false;
     }
+    if (p->ioeventfd) {
+        pci_msix_use_irqfd(d);
+    }
     if (p->modern && !add_modern(p, errp)) {
         return false;
     }

@@ -27,15 +27,20 @@ class Kvm(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
 
-    def ring3(self, *defines):
-        """tests/guest/ring3.S as a Multiboot kernel, or as a firmware image."""
+    def ring3(self, *defines, program=None):
+        """tests/guest/ring3.S as a Multiboot kernel, or as a firmware image (-DROM); `program`:
+        a C file whose main() is what ring 3 does."""
         elf, out = (os.path.join(self.folder, n) for n in ("elf", "out"))
+        if program:
+            defines = (*defines, "-DC_MAIN", "-O1", "-ffreestanding", "-mgeneral-regs-only",
+                       "-mno-red-zone", "-fno-pic", "-fno-stack-protector", "-fcf-protection=none",
+                       "-fno-asynchronous-unwind-tables", str(SOURCE.parent / program))
         made = subprocess.run(["gcc", *defines, "-nostdlib", "-static", "-no-pie", "-w",
                                "-Wl,-Ttext=0x100000,-N,--build-id=none", str(SOURCE), "-o", elf],
                               capture_output=True, text=True, check=False)
         if made.returncode:
             self.skipTest("gcc cannot build the guest: " + made.stderr[:200])
-        form = ["-O", "binary", "-j", ".text"] if defines else ["-O", "elf32-i386"]
+        form = ["-O", "binary", "-j", ".text"] if "-DROM" in defines else ["-O", "elf32-i386"]
         subprocess.run(["objcopy", *form, elf, out], check=True)
         return out
 
@@ -61,6 +66,29 @@ class Kvm(unittest.TestCase):
 
     def test_multiboot(self):
         self.run_ring3("-accel", "kvm", "-kernel", self.ring3())
+
+    def test_virtio_interrupts(self):
+        """Messages of MSI-X by eventfd (irqfd) with controllers in the kernel, as memory writes
+        without; masks, changed vectors, and the wire."""
+        kernel = self.ring3(program="virtio-msix.c")
+        disk = os.path.join(self.folder, "disk")
+        with open(disk, "wb") as f:
+            f.write(b"RHEA".ljust(1 << 20, b"\0"))
+        for chip, board, fd in ("on", "pc", True), ("split", "q35", True), ("off", "pc", False):
+            trace = os.path.join(self.folder, f"trace-{chip}")
+            with self.subTest(chip=chip), \
+                 rhea.Machine("-M", board, "-accel", f"kvm,kernel-irqchip={chip}", "-m", "64",
+                              "-kernel", kernel, "-device", "isa-debug-exit", "-drive",
+                              f"file={disk},format=raw,if=none,id=d", "-device",
+                              "virtio-blk-pci,drive=d,disable-legacy=on",
+                              "-trace", "pci_msi*", "-D", trace,
+                              nodefaults=True, qmp=False) as m:
+                self.assertEqual(m.wait(120), 0x21, m.text())
+                self.assertIn("MSIX-OK INTX-OK", m.text())
+                with open(trace) as f:
+                    lines = f.read()
+                self.assertEqual(lines.count("pci_msix_irqfd_send"), 102 if fd else 0)
+                self.assertEqual(lines.count("pci_msi_notify"), 0 if fd else 102)
 
     def test_memory(self):
         """RAM that is shared, and the dirty ring instead of bitmaps."""

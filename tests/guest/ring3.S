@@ -7,6 +7,9 @@
  * itself there, so that a slow engine need not run a firmware first.  The two words after the
  * header are for the host to change: what to do, and how often.
  *
+ * With -DC_MAIN ring 3 is a C function, main(), whose result is written to isa-debug-exit; all
+ * interrupts but the timer's call interrupt(vector) in ring 0.
+ *
  * No vector instructions: the engines it is for may not have them in ring 0.
  */
 #define COM1 0x3f8
@@ -92,7 +95,17 @@ long_mode:
         cmpl    $256 - 0x20, %ecx
         jne     3f
         movl    $timer, %eax
-3:      movw    %ax, (%rdi)
+3:
+#ifdef C_MAIN
+        /* Vectors from 21h on: an entry of eight bytes each. */
+        cmpl    $256 - 0x20, %ecx
+        jae     0f
+        movl    $256, %eax
+        subl    %ecx, %eax
+        leal    entries - 0x21 * 8(, %rax, 8), %eax
+0:
+#endif
+        movw    %ax, (%rdi)
         movw    $8, 2(%rdi)
         movw    $0x8e00, 4(%rdi)
         shrl    $16, %eax
@@ -144,6 +157,41 @@ timer:  pushq   %rax
         popq    %rax
         iretq
 
+#ifdef C_MAIN
+        .balign 8
+entries:
+        .set    vector, 0x21
+        .rept   256 - 0x21
+        .balign 8
+        pushq   $(vector - 128) /* two bytes for every vector */
+        jmp     entry
+        .set    vector, vector + 1
+        .endr
+entry:  pushq   %rax
+        pushq   %rcx
+        pushq   %rdx
+        pushq   %rsi
+        pushq   %rdi
+        pushq   %r8
+        pushq   %r9
+        pushq   %r10
+        pushq   %r11
+        movl    72(%rsp), %edi
+        addl    $128, %edi
+        call    interrupt
+        popq    %r11
+        popq    %r10
+        popq    %r9
+        popq    %r8
+        popq    %rdi
+        popq    %rsi
+        popq    %rdx
+        popq    %rcx
+        popq    %rax
+        addq    $8, %rsp
+        iretq
+#endif
+
 mistake:
         movl    $text_mistake, %esi
         call    print
@@ -153,6 +201,10 @@ mistake:
         /* ---- ring 3 ---- */
 user:   movb    $'G', %al
         call    putc
+#ifdef C_MAIN
+        call    main
+        jmp     end
+#endif
         movl    mode, %eax
         cmpl    $2, %eax
         je      5f
@@ -205,6 +257,7 @@ wrong:  movl    $text_wrong, %esi
         movb    $0x7e, %al
         jmp     end
 
+        .global print
 print:  lodsb
         testb   %al, %al
         jz      1f
@@ -232,6 +285,7 @@ idt_pointer:
         .word   0xfff
         .quad   idt
         .balign 8
+        .global ticks
 ticks:  .long   0
 #ifdef ROM
 image_end:
