@@ -231,6 +231,20 @@ int qtest_wait_exit(QTest *q)
     g_error("the program does not end");
 }
 
+void qtest_kill(QTest *q)
+{
+    int status;
+
+    kill(q->pid, SIGKILL);
+    while (!ended(q->pid, &status)) {
+        g_usleep(500);
+    }
+    if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL) {
+        g_error("the program had ended with status %#x before it was killed", status);
+    }
+    qtest_free(q);
+}
+
 static void send_qmp(QTest *q, const char *command, Json *args);
 
 void qtest_quit(QTest *q)
@@ -629,6 +643,15 @@ static Json *parse_args(const char *fmt, va_list ap)
         g_error("bad arguments %s: %s", text, error_message(err));
     }
     return j;
+}
+
+void qtest_qmp_send(QTest *q, const char *name, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    send_qmp(q, name, parse_args(fmt, ap));
+    va_end(ap);
 }
 
 Json *qtest_qmp_try(QTest *q, const char *name, const char *fmt, ...)

@@ -33,6 +33,8 @@ QTest *qtest_start(const char *args_fmt, ...) G_GNUC_PRINTF(1, 2);
 void qtest_quit(QTest *q);
 /* Waits for it to end by itself; its exit status. Frees. */
 int qtest_wait_exit(QTest *q);
+/* Kills it, wherever it is. Frees. */
+void qtest_kill(QTest *q);
 /* Runs the program to its end; status, and what it said on stderr (caller frees). */
 int qtest_run_to_end(char **stderr_text, const char *args_fmt, ...) G_GNUC_PRINTF(2, 3);
 /* A fresh empty directory that goes away with the QTest (or at exit for NULL). */
@@ -79,6 +81,8 @@ unsigned qtest_irq_raised(QTest *q, int n); /* how often it went up since the la
 Json *qtest_qmp(QTest *q, const char *command, const char *args_fmt, ...) G_GNUC_PRINTF(3, 4);
 /* The same; the whole answer, with "return" or "error". */
 Json *qtest_qmp_try(QTest *q, const char *command, const char *args_fmt, ...) G_GNUC_PRINTF(3, 4);
+/* Sends the command only: the answer is nobody's, and qtest_kill() is what comes next. */
+void qtest_qmp_send(QTest *q, const char *command, const char *args_fmt, ...) G_GNUC_PRINTF(3, 4);
 /* Waits for the event and takes it; its whole object. */
 Json *qtest_qmp_event(QTest *q, const char *name);
 char *qtest_hmp(QTest *q, const char *fmt, ...) G_GNUC_PRINTF(2, 3);
