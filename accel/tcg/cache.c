@@ -334,8 +334,24 @@ static void hash_remove(Tcg *t, Block *b)
     __atomic_store_n(p, b->hash_next, __ATOMIC_RELEASE);
 }
 
-static void invalidate(Tcg *t, Block *b, const CodePage *except)
+static void invalidate(Tcg *t, Block *b, const CodePage *except, TcgCpu *self);
+
+/* Host code that contains `b`'s goes with it. */
+static void invalidate_traces(Tcg *t, Block *b, const CodePage *except, TcgCpu *self)
 {
+    for (const JitMember *m = b->traces; m; m = m->next) {
+        if (!m->head->invalid) {
+            invalidate(t, m->head, except, self);
+        }
+    }
+}
+
+/* `self`: the vCPU whose store it is, or NULL; executing the block, it leaves it. */
+static void invalidate(Tcg *t, Block *b, const CodePage *except, TcgCpu *self)
+{
+    if (self && (self->current == b || jit_contains(b, self->jit_ret))) {
+        self->leave = true;
+    }
     __atomic_store_n(&b->invalid, true, __ATOMIC_SEQ_CST);
     hash_remove(t, b);
     unlink_outgoing(t, b);
@@ -352,6 +368,7 @@ static void invalidate(Tcg *t, Block *b, const CodePage *except)
         }
     }
     t->n_invalidations++;
+    invalidate_traces(t, b, except, self);
 }
 
 static void invalidate_page(Tcg *t, CodePage *cp, unsigned from, unsigned to, TcgCpu *self)
@@ -360,13 +377,10 @@ static void invalidate_page(Tcg *t, CodePage *cp, unsigned from, unsigned to, Tc
     cp->seq++;
     for (Block *b = cp->blocks; b; b = next) {
         unsigned n = page_index(b, cp), start, len;
-        next = b->page_next[n];
+        next = b->page_next[n]; /* invalidated meanwhile, it still leads on */
         block_span(b, n, &start, &len);
-        if (start < to && from < start + len) {
-            if (self && (self->current == b || jit_contains(b, self->jit_ret))) {
-                self->leave = true;
-            }
-            invalidate(t, b, cp);
+        if (!b->invalid && start < to && from < start + len) {
+            invalidate(t, b, cp, self);
         }
     }
     page_update(cp);
@@ -704,9 +718,6 @@ bool tcg_heat_block(CPUX86 *cpu, Block *b)
     }
     if (made) {
         perfmap_add(t->perfmap, b->host_start, b->host_size, b->rip + b->cs_base, NULL);
-        for (unsigned n = 0; n < 2; n++) {
-            jit_link(t->jit, b, n, b->jump[n]);
-        }
         for (uintptr_t p = b->incoming; p;) {
             Block *from = (Block *)(p & ~(uintptr_t)1);
             jit_link(t->jit, from, p & 1, b);

@@ -39,12 +39,16 @@ struct Block {
     uint8_t mmu_mode;
     const uint8_t *code[2]; /* host address of the first byte, and of the second page's */
     uint64_t rip2_page;     /* linear page of code[1] */
-    /* The JIT's (jit.h): where to go on (atomic), the code itself, its two exits. */
+    /*
+     * The JIT's (jit.h): where to go on (atomic), the code itself; all places where its two
+     * exits were translated, and the traces that it is a part of.
+     */
     const void *host_code, *host_start;
     uint32_t host_size;
-    uint32_t exit_at[2], exit_cold[2]; /* in the code region: displacement, default target */
-    uint32_t heat;                     /* times entered by the interpreter */
-    bool jit_never;                    /* left to the interpreter */
+    struct JitExit *exits[2];
+    struct JitMember *traces;
+    uint32_t heat;  /* times entered by the interpreter */
+    bool jit_never; /* left to the interpreter */
     Block *hash_next;                  /* atomic */
     Block *page_next[2];               /* list of the blocks of a code page */
     uintptr_t incoming; /* blocks whose jump[n] leads here: pointer | n, list by link_next */

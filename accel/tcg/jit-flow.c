@@ -15,7 +15,7 @@ static void set_rip(JitCtx *j, uint64_t rip)
 /* Leaves to a direct target; `from`: the jump that goes there, NULL: straight ahead. */
 static void direct_exit(JitCtx *j, unsigned i, unsigned slot, uint64_t target, uint8_t *from)
 {
-    Block *b = j->b;
+    const Block *b = jit_block_of(j, i);
     bool same_page = !(((target + b->cs_base) ^ (b->rip + b->cs_base)) & TCG_PAGE_MASK);
     Cold *c = jit_cold(j, same_page && b->link_ok && !j->in_cold ? COLD_EXIT : COLD_STUB, i);
     c->slot = (uint8_t)slot;
@@ -32,9 +32,11 @@ static void jump_conditionally(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
     jit_flags_to_host(j);
-    jit_flags_to_mem(j);
+    if (i + 1 == j->n || j->ops[i + 1].op == IR_JMP) { /* for both ways out */
+        jit_flags_to_mem(j);
+    }
     asm_align_disp(&j->a, 2);
-    direct_exit(j, i, 0, (uint64_t)op->imm, asm_jcc(&j->a, op->sub));
+    direct_exit(j, i, op->d, (uint64_t)op->imm, asm_jcc(&j->a, op->sub));
 }
 
 static void jump(JitCtx *j, unsigned i)
@@ -187,6 +189,6 @@ void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest)
     }
     jit_flags_to_mem(j);
     jit_count_back(j, i);
-    set_rip(j, j->b->rip + (k < j->n ? j->ops[k].pc : j->b->size));
+    set_rip(j, k < j->n ? jit_rip(j, &j->ops[k]) : j->b->rip + j->b->size);
     jit_jump_stub(j, STUB_DYNAMIC);
 }

@@ -79,6 +79,10 @@ typedef struct Cold {
 } Cold;
 #define COLD_MAX 1024
 
+/* A trace: blocks that are executed one after the other, made into one piece of code. */
+#define TRACE_MAX_BLOCKS 16u
+#define TRACE_MAX_INSNS 96u
+
 /* Stubs: short pieces of code made once. */
 typedef enum JitStub {
     STUB_LOAD,    /* RAX linear, EDX info, RCX guest rip -> RAX host address */
@@ -107,6 +111,8 @@ struct Jit {
     uint8_t *rw, *rx;
     size_t size;
     uint8_t *next, *first; /* in rw: free room; after the stubs */
+    uint8_t *records;      /* JitExit and JitMember, as long as the code */
+    size_t records_size, records_used;
     uint8_t *stub[STUB_COUNT];
     uint64_t (*enter)(void *biased_cpu, const void *code);
     uint32_t host[FEATURE_WORDS]; /* what the host's CPU can do, as far as it matters */
@@ -118,9 +124,14 @@ struct Jit {
 struct JitCtx {
     Asm a;
     Jit *jit;
-    Block *b;
-    const IrOp *ops;
-    unsigned n;
+    Block *b; /* the first */
+    Block *blocks[TRACE_MAX_BLOCKS];
+    unsigned n_blocks;
+    unsigned n; /* operations */
+    /* `pc` is relative to b->rip, and signed; IR_JCC leaves by link `d`. */
+    IrOp ops[BLOCK_MAX_OPS];
+    const IrOp *source[BLOCK_MAX_OPS]; /* in its block */
+    uint8_t part[BLOCK_MAX_OPS];       /* index into blocks */
     FlagState fs;
     unsigned n_cold;
     bool never;                          /* something that is left to the interpreter */
@@ -221,8 +232,17 @@ void jit_count_back(JitCtx *j, unsigned i);
 /* The address that stub code must use for operation i of the block. */
 static inline const IrOp *jit_block_op(const JitCtx *j, unsigned i)
 {
-    return &j->b->ops[i];
+    return j->source[i];
 }
+/* The block it is from. */
+static inline Block *jit_block_of(const JitCtx *j, unsigned i)
+{
+    return j->blocks[j->part[i]];
+}
+
+/* ---- traces (jit-trace.c) ---- */
+/* Fills in the trace that begins with `b`. */
+void jit_build_trace(JitCtx *j, Block *b);
 
 /* ---- stubs and runtime (jit-stubs.c, jit-rt.c) ---- */
 void jit_make_stubs(Jit *jit, Asm *a);

@@ -13,6 +13,7 @@
 
 /* More than the longest block can become; a smaller rest counts as full. */
 #define BLOCK_CODE_MAX (256 * 1024)
+#define BLOCK_RECORDS_MAX (TRACE_MAX_BLOCKS * (2 * sizeof(JitExit) + sizeof(JitMember)))
 
 bool jit_available(void)
 {
@@ -57,6 +58,17 @@ Jit *jit_new(size_t size, bool icount, Error **errp)
         jit_free(jit);
         return NULL;
     }
+    jit->records_size = size / 2 + BLOCK_RECORDS_MAX;
+    jit->records = mmap(NULL, jit->records_size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (jit->records == MAP_FAILED) {
+        jit->records = NULL;
+        error_set_errno(errp, errno, "tcg: cannot map %zu MiB for the links of translated code",
+                        jit->records_size / (size_t)MiB);
+        error_hint(errp, "give a smaller tb-size= to -accel tcg");
+        jit_free(jit);
+        return NULL;
+    }
     jit->ctx = g_new0(JitCtx, 1);
     jit_vec_probe_host(jit);
     Asm a = {.p = jit->rw, .end = jit->rw + jit->size};
@@ -74,6 +86,9 @@ void jit_free(Jit *jit)
         if (jit->rx) {
             munmap(jit->rx, jit->size);
         }
+        if (jit->records) {
+            munmap(jit->records, jit->records_size);
+        }
         g_free(jit->ctx);
         g_free(jit);
     }
@@ -82,6 +97,7 @@ void jit_free(Jit *jit)
 void jit_reset(Jit *jit)
 {
     jit->next = jit->first;
+    jit->records_used = 0;
 }
 
 void jit_usage(const Jit *jit, size_t *used, size_t *size)
@@ -104,7 +120,7 @@ const void *jit_no_code(const Jit *jit)
 
 uint64_t jit_rip(const JitCtx *j, const IrOp *op)
 {
-    return j->b->rip + op->pc;
+    return j->b->rip + (uint64_t)(int64_t)(int16_t)op->pc;
 }
 
 Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i)
@@ -246,11 +262,40 @@ static void cold_call(JitCtx *j, const Cold *c)
     asm_jmp_to(&j->a, c->resume);
 }
 
+static void *new_record(JitCtx *j, size_t size)
+{
+    Jit *jit = j->jit;
+    void *p = jit->records + jit->records_used;
+    jit->records_used += size;
+    return p;
+}
+
+/* At an exit from the middle of a trace, that have stayed in the host's flags. */
+static bool save_flags(JitCtx *j, const Cold *c)
+{
+    if (c->before.mem) {
+        return false;
+    }
+    j->fs = c->before;
+    jit_flags_to_mem(j);
+    return true;
+}
+
 static void cold_exit(JitCtx *j, const Cold *c)
 {
-    Block *b = j->b;
-    b->exit_at[c->slot] = (uint32_t)(c->from - j->jit->rw);
-    b->exit_cold[c->slot] = (uint32_t)(j->a.p - j->jit->rw);
+    Block *b = jit_block_of(j, c->index);
+    uint8_t *from = c->from;
+    if (save_flags(j, c)) { /* then the jump to be linked is here */
+        asm_align_disp(&j->a, 1);
+        from = asm_jmp(&j->a);
+        asm_here(&j->a, from);
+    }
+    JitExit *e = new_record(j, sizeof(*e));
+    *e = (JitExit){.next = b->exits[c->slot],
+                   .head = j->b,
+                   .at = (uint32_t)(from - j->jit->rw),
+                   .cold = (uint32_t)(j->a.p - j->jit->rw)};
+    b->exits[c->slot] = e;
     asm_movi(&j->a, H_RAX, (uintptr_t)b | c->slot);
     asm_movi(&j->a, H_RCX, c->rip);
     jit_jump_stub(j, STUB_EXIT_AT);
@@ -258,6 +303,7 @@ static void cold_exit(JitCtx *j, const Cold *c)
 
 static void cold_stub(JitCtx *j, const Cold *c)
 {
+    (void)save_flags(j, c);
     if (c->stub == j->jit->stub[STUB_LOOKUP]) {
         jit_asm_lookup_known(&j->a, j->jit->stub[STUB_NO_CODE], c->rip);
     } else {
@@ -363,15 +409,14 @@ static void log_code(const Jit *jit, const Block *b, const uint8_t *start, size_
 bool jit_compile(Jit *jit, Block *b)
 {
     JitCtx *j = jit->ctx;
-    if ((size_t)(jit->rw + jit->size - jit->next) < BLOCK_CODE_MAX) {
+    if ((size_t)(jit->rw + jit->size - jit->next) < BLOCK_CODE_MAX ||
+        jit->records_size - jit->records_used < BLOCK_RECORDS_MAX) {
         return false;
     }
     j->a = (Asm){.p = (uint8_t *)ALIGN_UP((uintptr_t)jit->next, (uintptr_t)16),
                  .end = jit->rw + jit->size};
     j->jit = jit;
-    j->b = b;
-    j->ops = b->ops;
-    j->n = b->n_ops;
+    jit_build_trace(j, b);
     j->fs = (FlagState){.mem = true};
     j->n_cold = 0;
     j->never = j->in_cold = false;
@@ -395,25 +440,37 @@ bool jit_compile(Jit *jit, Block *b)
     if (log_enabled(LOG_OUT_ASM) && log_wants_address(b->cs_base + b->rip)) {
         log_code(jit, b, start, b->host_size);
     }
+    for (unsigned k = 0; k < j->n_blocks; k++) {
+        Block *part = j->blocks[k];
+        if (k) {
+            JitMember *m = new_record(j, sizeof(*m));
+            *m = (JitMember){.next = part->traces, .head = b};
+            part->traces = m;
+        }
+        jit_link(jit, part, 0, part->jump[0]);
+        jit_link(jit, part, 1, part->jump[1]);
+    }
     __atomic_store_n(&b->host_code, b->host_start, __ATOMIC_RELEASE);
     return true;
 }
 
 void jit_link(Jit *jit, Block *from, unsigned slot, const Block *to)
 {
-    if (!from->host_size || !from->exit_at[slot]) {
+    if (to && !to->host_size) {
         return;
     }
-    const uint8_t *at = jit->rw + from->exit_at[slot];
-    const uint8_t *target = jit->rw + from->exit_cold[slot];
-    if (to) {
-        if (!to->host_size) {
-            return;
+    for (JitExit **p = &from->exits[slot]; *p;) {
+        const JitExit *e = *p;
+        if (e->head->invalid) { /* nobody comes there any more */
+            *p = e->next;
+            continue;
         }
-        target = jit->rw + ((const uint8_t *)to->host_start - jit->rx);
+        const uint8_t *target = to ? jit->rw + ((const uint8_t *)to->host_start - jit->rx)
+                                   : jit->rw + e->cold;
+        uint8_t *at = jit->rw + e->at;
+        __atomic_store_n((int32_t *)(void *)at, (int32_t)(target - (at + 4)), __ATOMIC_RELEASE);
+        p = &(*p)->next;
     }
-    int32_t d = (int32_t)(target - (at + 4));
-    __atomic_store_n((int32_t *)(jit->rw + from->exit_at[slot]), d, __ATOMIC_RELEASE);
 }
 
 bool jit_contains(const Block *b, uintptr_t pc)

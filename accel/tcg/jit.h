@@ -14,6 +14,18 @@
 
 typedef struct Jit Jit;
 
+/* A place in host code where exit n of a block was translated: Block.exits[n]. */
+typedef struct JitExit {
+    struct JitExit *next;
+    const Block *head; /* whose host code it is */
+    uint32_t at, cold; /* in the code region: displacement of the jump, default target */
+} JitExit;
+/* A trace that a block is part of, but not the first: Block.traces. */
+typedef struct JitMember {
+    struct JitMember *next;
+    Block *head;
+} JitMember;
+
 /* Is there a back end for this host? */
 bool jit_available(void);
 /*
@@ -25,8 +37,9 @@ void jit_free(Jit *j);
 /* Forgets all code. Tcg.lock held, no vCPU executes. */
 void jit_reset(Jit *j);
 /*
- * Makes host code for `b` (Tcg.lock held).  false: there is no room; the caller must
- * empty the cache.  A block that cannot be compiled gets Block.jit_never.
+ * Makes host code for `b` and the blocks that mostly follow it (Tcg.lock held).  false:
+ * there is no room; the caller must empty the cache.  A block that cannot be compiled gets
+ * Block.jit_never.
  */
 bool jit_compile(Jit *j, Block *b);
 /* Where code of blocks without host code (or without validity) leads. */
