@@ -47,11 +47,11 @@ struct Block {
     uint32_t host_size;
     struct JitExit *exits[2];
     struct JitMember *traces;
-    uint32_t heat;  /* times entered by the interpreter */
-    bool jit_never; /* left to the interpreter */
-    Block *hash_next;                  /* atomic */
-    Block *page_next[2];               /* list of the blocks of a code page */
-    uintptr_t incoming; /* blocks whose jump[n] leads here: pointer | n, list by link_next */
+    uint32_t heat;       /* times entered by the interpreter */
+    bool jit_never;      /* left to the interpreter */
+    Block *hash_next;    /* atomic */
+    Block *page_next[2]; /* list of the blocks of a code page */
+    uintptr_t incoming;  /* blocks whose jump[n] leads here: pointer | n, list by link_next */
     uintptr_t link_next[2];
     struct CodePage *page[2];
     IrOp ops[];

@@ -465,8 +465,8 @@ void jit_link(Jit *jit, Block *from, unsigned slot, const Block *to)
             *p = e->next;
             continue;
         }
-        const uint8_t *target = to ? jit->rw + ((const uint8_t *)to->host_start - jit->rx)
-                                   : jit->rw + e->cold;
+        const uint8_t *target =
+            to ? jit->rw + ((const uint8_t *)to->host_start - jit->rx) : jit->rw + e->cold;
         uint8_t *at = jit->rw + e->at;
         __atomic_store_n((int32_t *)(void *)at, (int32_t)(target - (at + 4)), __ATOMIC_RELEASE);
         p = &(*p)->next;
