@@ -19,6 +19,7 @@ TRACE_EVENT(apic_reg_write, "cpu %u reg 0x%02x value 0x%08x")
 #define APIC_VERSION (0x14u | ((LVT_COUNT - 1u) << 16))
 #define IA32_TSC_DEADLINE 0x6e0u
 #define IA32_X2APIC_BASE 0x800u
+#define KVM_PV_EOI_EN 0x4b564d04u
 #define CPUID_X2APIC (1u << 21)
 #define CPUID_TSC_DEADLINE (1u << 24)
 
@@ -82,9 +83,15 @@ bool apic_deliverable(const Apic *a)
     return next_vector(a) >= 0 || extint_wanted(a);
 }
 
+/* With the guest's flag out, only the vCPU knows what is still in service. */
+static bool must_look(const Apic *a)
+{
+    return APIC_LOAD(a->pv_flag) && apic_highest(a->irr) >= 0;
+}
+
 void apic_poke(Apic *a)
 {
-    if (apic_deliverable(a)) {
+    if (must_look(a) || apic_deliverable(a)) {
         apic_signal(a, IRQ_HARD);
     }
 }
@@ -176,13 +183,18 @@ static int ack_interrupt(void *opaque)
     Apic *a = opaque;
     int v;
 
+    apic_pv_settle(a);
     cpu_interrupt_clear(&a->vcpu->cpu, IRQ_HARD);
+    if (must_look(a)) { /* something waits for the end of the interrupt in service */
+        apic_pv_take_back(a);
+    }
     v = next_vector(a);
     if (v >= 0) {
         uint32_t bit = 1u << (v & 31);
 
         APIC_STORE(a->isr[v >> 5], a->isr[v >> 5] | bit);
         __atomic_fetch_and(&a->irr[v >> 5], ~bit, __ATOMIC_SEQ_CST);
+        apic_pv_offer(a, (uint8_t)v);
     } else if (extint_wanted(a)) {
         APIC_STORE(a->extint_latched, 0);
         v = a->bus->ext_ack ? a->bus->ext_ack(a->bus->ext_opaque) : -1;
@@ -215,6 +227,15 @@ static void end_of_interrupt(Apic *a)
     reconsider(a);
 }
 
+void apic_pv_settle(Apic *a)
+{
+    if (apic_pv_ended(a)) {
+        APIC_STORE(a->pv_flag, 0);
+        a->pv_ended++;
+        end_of_interrupt(a);
+    }
+}
+
 static uint8_t get_tpr(void *opaque)
 {
     return (uint8_t)APIC_LOAD(((Apic *)opaque)->tpr);
@@ -224,6 +245,7 @@ static void set_tpr(void *opaque, uint8_t tpr)
 {
     Apic *a = opaque;
 
+    apic_pv_settle(a);
     APIC_STORE(a->tpr, tpr);
     reconsider(a);
 }
@@ -250,6 +272,10 @@ static void registers_reset(Apic *a)
     APIC_STORE(a->esr_pending, 0);
     APIC_STORE(a->extint_latched, 0);
     a->esr = a->icr_lo = a->icr_hi = 0;
+    APIC_STORE(a->pv_flag, 0);
+    if (!a->kernel) {
+        a->vcpu->cpu.kvm_eoi = 0;
+    }
     apic_timer_reset(a);
 }
 
@@ -409,6 +435,7 @@ bool apic_reg_read(Apic *a, unsigned reg, uint32_t *v)
         *v = a->tpr;
         return true;
     case REG_PPR:
+        apic_pv_settle(a);
         *v = apic_ppr(a);
         return true;
     case REG_LDR:
@@ -421,6 +448,7 @@ bool apic_reg_read(Apic *a, unsigned reg, uint32_t *v)
         *v = a->svr;
         return true;
     case REG_ISR ... REG_ISR + 7:
+        apic_pv_settle(a);
         *v = a->isr[reg & 7];
         return true;
     case REG_TMR ... REG_TMR + 7:
@@ -475,6 +503,8 @@ bool apic_reg_write(Apic *a, unsigned reg, uint32_t v)
         set_tpr(a, (uint8_t)v);
         return true;
     case REG_EOI:
+        apic_pv_settle(a);
+        apic_pv_take_back(a); /* it was for the interrupt that ends now */
         end_of_interrupt(a);
         return true;
     case REG_LDR:
@@ -571,6 +601,9 @@ static bool write_msr(void *opaque, uint32_t msr, uint64_t v)
         }
         apic_timer_set_deadline(a, v);
         return true;
+    }
+    if (msr == KVM_PV_EOI_EN) {
+        return apic_pv_enable(a, v);
     }
     if (!apic_x2(a) || reg > 0xff) {
         return false;
@@ -684,6 +717,7 @@ static const StateDesc apic_state = {
             STATE_F_UINT_ARRAY(Apic, lvt),
             STATE_F_UINT(Apic, esr_pending),
             STATE_F_UINT_MAX(Apic, extint_latched, 1),
+            STATE_F_UINT_MAX(Apic, pv_flag, 1),
             STATE_F_UINT(Apic, esr),
             STATE_F_UINT(Apic, icr_lo),
             STATE_F_UINT(Apic, icr_hi),
@@ -768,6 +802,12 @@ void apic_print(Apic *a, GString *out)
                            a->esr);
     print_vectors(out, "ISR", a->isr);
     print_vectors(out, "IRR", a->irr);
+    if (a->vcpu->cpu.kvm_eoi & 1) {
+        g_string_append_printf(out, "\nPV EOI\t 0x%llx %s, %llu ended\n",
+                               (unsigned long long)(a->vcpu->cpu.kvm_eoi & ~1ull),
+                               APIC_LOAD(a->pv_flag) ? "given" : "not given",
+                               (unsigned long long)a->pv_ended);
+    }
     g_string_append_printf(out, "\nTPR 0x%02x DFR 0x%x LDR 0x%02x PPR 0x%02x base 0x%llx id %u\n",
                            a->tpr, a->dfr >> 28, a->ldr >> 24, apic_ppr(a),
                            (unsigned long long)a->base, a->id);

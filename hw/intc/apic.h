@@ -10,7 +10,7 @@
  * vcpu_interrupt(IRQ_HARD).  IRQ_HARD means "look": ack_interrupt() says -1 if
  * there turns out to be nothing (the CPU then stays halted if it was).
  * CPUX86.apic_ops: read_msr/write_msr take 800h-8ffh and also
- * IA32_TSC_DEADLINE (6e0h); false means #GP.
+ * IA32_TSC_DEADLINE (6e0h), write_msr KVM's 4b564d04h; false means #GP.
  */
 #ifndef RHEA_HW_INTC_APIC_H
 #define RHEA_HW_INTC_APIC_H
@@ -77,6 +77,6 @@ void apic_bus_del_eoi(ApicBus *bus, void *opaque);
  */
 Apic *apic_new(ApicBus *bus, Machine *m, Vcpu *v, Error **errp);
 uint32_t apic_id(const Apic *a);
-void apic_print(Apic *a, GString *out); /* info lapic */
+void apic_print(Apic *a, GString *out); /* info pic */
 
 #endif

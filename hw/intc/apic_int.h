@@ -48,8 +48,11 @@ struct Apic {
     uint32_t esr_pending;
     uint32_t extint_latched; /* an ExtINT message arrived */
 
+    uint32_t pv_flag; /* 1: the guest may have ended the interrupt (apic_pv.c) */
+
     /* The vCPU's own. */
     uint32_t esr, icr_lo, icr_hi;
+    uint64_t pv_ended; /* how many it has ended so, for `info pic` */
 
     /* The timer: its lock is below everything but nothing else is called under it. */
     pthread_mutex_t timer_lock;
@@ -153,6 +156,18 @@ bool apic_reg_read(Apic *a, unsigned reg, uint32_t *v);
 bool apic_reg_write(Apic *a, unsigned reg, uint32_t v);
 void apic_send_ipi(Apic *a, uint32_t dest, uint32_t icr_lo);
 extern const ApicOps apic_cpu_ops;
+/* On the vCPU: ends the interrupt that the guest has ended by its flag. */
+void apic_pv_settle(Apic *a);
+
+/* ---- apic_pv.c: KVM's paravirtual EOI; on the vCPU ---- */
+/* Has the guest cleared the flag that it was given? */
+bool apic_pv_ended(Apic *a);
+/* The guest must write to the register again. */
+void apic_pv_take_back(Apic *a);
+/* The CPU has taken `vector`: may it use the flag? */
+void apic_pv_offer(Apic *a, uint8_t vector);
+/* A write of MSR_KVM_PV_EOI_EN; false: #GP. */
+bool apic_pv_enable(Apic *a, uint64_t v);
 
 /* ---- apic_timer.c ---- */
 void apic_timer_init(Apic *a, EventLoop *loop);

@@ -195,7 +195,7 @@ typedef struct ApicOps {
     void (*set_tpr)(void *apic, uint8_t tpr);
     uint64_t (*get_base)(void *apic);
     bool (*set_base)(void *apic, uint64_t base); /* false: #GP */
-    /* x2APIC 800h-8ffh, and IA32_TSC_DEADLINE 6e0h; false: #GP */
+    /* x2APIC 800h-8ffh, IA32_TSC_DEADLINE 6e0h, and (only written) KVM's 4b564d04h; false: #GP */
     bool (*read_msr)(void *apic, uint32_t msr, uint64_t *v);
     bool (*write_msr)(void *apic, uint32_t msr, uint64_t v);
     /* Sends what an ICR's low word says (no shorthand) to one APIC id; NULL: it cannot. */

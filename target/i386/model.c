@@ -11,7 +11,7 @@
 #define DEFAULT_TSC_HZ 1000000000ull
 
 /* Clock (both generations of MSRs, the same on all CPUs), no I/O delays, IPIs to many. */
-#define TCG_KVM_FEATURES (1u << 0 | 1u << 1 | 1u << 3 | 1u << 11 | 1u << 24)
+#define TCG_KVM_FEATURES (1u << 0 | 1u << 1 | 1u << 3 | 1u << 6 | 1u << 11 | 1u << 24)
 
 /* What the TCG engine implements. */
 static const char tcg_features[] =

@@ -4,6 +4,7 @@
 import hashlib
 import http.server
 import os
+import re
 import threading
 import unittest
 
@@ -54,6 +55,9 @@ class Linux(unittest.TestCase):
             self.assertEqual(seconds, sorted(seconds))
             self.assertIn("Feb  3 04:0", m.command("date"))
             self.assertRegex(m.command("grep CAL /proc/interrupts"), r"CAL: +\d+ +[1-9]")
+            # Most interrupts are ended without the APIC's register.
+            ended = re.search(r"PV EOI.*?(\d+) ended", m.hmp("info pic"))
+            self.assertGreater(int(ended.group(1)), 100, m.command("cat /proc/interrupts"))
             m.send("poweroff\n")
             self.assertEqual(m.wait(60), 0)
 

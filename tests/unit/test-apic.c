@@ -360,6 +360,86 @@ static void test_moved(void)
     rig_done(&r);
 }
 
+static void self_ipi(Rig *r, uint8_t vector)
+{
+    mem_write(r->b, APIC(0x300), 4, 0x40000u | vector);
+}
+
+/* KVM's end of interrupt by a flag in memory. */
+static void test_pv_eoi(void)
+{
+    const hwaddr flag = 0x5000;
+    uint64_t v;
+    Rig r;
+
+    rig_init(&r);
+    r.v[0]->cpu.as = r.b->m->as_memory;
+    enable_first(&r);
+    g_assert_false(wrmsr(&r, 0, 0x4b564d04, flag | 3));
+    g_assert_true(wrmsr(&r, 0, 0x4b564d04, flag | 1));
+    /* Given, cleared, ended. */
+    self_ipi(&r, 0x41);
+    g_assert_cmpint(ack(&r, 0), ==, 0x41);
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 1);
+    g_assert_cmphex(mem_read(r.b, APIC(0x120), 4), ==, 2);
+    mem_write(r.b, flag, 4, 0);
+    g_assert_cmphex(mem_read(r.b, APIC(0x120), 4), ==, 0);
+    /* Something comes before the end: the flag is taken back. */
+    self_ipi(&r, 0x41);
+    g_assert_cmpint(ack(&r, 0), ==, 0x41);
+    self_ipi(&r, 0x35);
+    g_assert_true(pending(&r, 0, IRQ_HARD));
+    g_assert_cmpint(ack(&r, 0), ==, -1);
+    g_assert_false(pending(&r, 0, IRQ_HARD));
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 0);
+    mem_write(r.b, APIC(0xb0), 4, 0);
+    g_assert_true(pending(&r, 0, IRQ_HARD));
+    g_assert_cmpint(ack(&r, 0), ==, 0x35);
+    /* Something comes after it. */
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 1);
+    mem_write(r.b, flag, 4, 0);
+    self_ipi(&r, 0x33);
+    g_assert_true(pending(&r, 0, IRQ_HARD));
+    g_assert_cmpint(ack(&r, 0), ==, 0x33);
+    g_assert_cmphex(mem_read(r.b, APIC(0x110), 4), ==, 1u << 19);
+    mem_write(r.b, flag, 4, 0);
+    /* One within the other. */
+    self_ipi(&r, 0x41);
+    g_assert_cmpint(ack(&r, 0), ==, 0x41);
+    self_ipi(&r, 0x62);
+    g_assert_cmpint(ack(&r, 0), ==, 0x62);
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 1);
+    mem_write(r.b, flag, 4, 0);
+    mem_write(r.b, APIC(0xb0), 4, 0);
+    g_assert_cmphex(mem_read(r.b, APIC(0x120), 4) | mem_read(r.b, APIC(0x130), 4), ==, 0);
+    /* Another one waits, or it is a level: by the register. */
+    self_ipi(&r, 0x35);
+    self_ipi(&r, 0x41);
+    g_assert_cmpint(ack(&r, 0), ==, 0x41);
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 0);
+    mem_write(r.b, APIC(0xb0), 4, 0);
+    g_assert_cmpint(ack(&r, 0), ==, 0x35);
+    mem_write(r.b, flag, 4, 0);
+    apic_bus_msi(r.bus, APIC_DEFAULT_BASE, 0xc045);
+    g_assert_cmpint(ack(&r, 0), ==, 0x45);
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 0);
+    mem_write(r.b, APIC(0xb0), 4, 0);
+    /* No memory there; disabled. */
+    g_assert_true(wrmsr(&r, 0, 0x4b564d04, APIC_DEFAULT_BASE | 1));
+    self_ipi(&r, 0x41);
+    g_assert_cmpint(ack(&r, 0), ==, 0x41);
+    mem_write(r.b, APIC(0xb0), 4, 0);
+    g_assert_true(wrmsr(&r, 0, 0x4b564d04, flag | 1));
+    self_ipi(&r, 0x41);
+    g_assert_cmpint(ack(&r, 0), ==, 0x41);
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 1);
+    g_assert_true(wrmsr(&r, 0, 0x4b564d04, 0));
+    g_assert_cmphex(mem_read(r.b, flag, 4), ==, 0);
+    g_assert_cmphex(mem_read(r.b, APIC(0x120), 4), ==, 2);
+    g_assert_false(rdmsr(&r, 0, 0x4b564d04, &v)); /* target/i386/tcg/pv.c answers that */
+    rig_done(&r);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -371,6 +451,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/timer", test_timer);
     g_test_add_func("/apic/extint", test_extint);
     g_test_add_func("/apic/moved", test_moved);
+    g_test_add_func("/apic/pv-eoi", test_pv_eoi);
     g_test_add_func("/ioapic/pins", test_ioapic);
     return g_test_run();
 }

@@ -7,6 +7,7 @@
 /* Bits of CPUID 40000001H:EAX. */
 #define KVM_CLOCKSOURCE (1u << 0)
 #define KVM_CLOCKSOURCE2 (1u << 3)
+#define KVM_PV_EOI (1u << 6)
 #define KVM_SEND_IPI (1u << 11)
 #define KVM_CLOCK_STABLE (1u << 24)
 
@@ -15,6 +16,7 @@ enum {
     MSR_SYSTEM_TIME_OLD = 0x12,
     MSR_WALL_CLOCK = 0x4b564d00,
     MSR_SYSTEM_TIME = 0x4b564d01,
+    MSR_PV_EOI = 0x4b564d04,
 };
 
 #define HC_SEND_IPI 10u
@@ -37,6 +39,8 @@ bool pv_is_msr(const CPUX86 *cpu, uint32_t index)
     case MSR_WALL_CLOCK:
     case MSR_SYSTEM_TIME:
         return f & KVM_CLOCKSOURCE2;
+    case MSR_PV_EOI:
+        return (f & KVM_PV_EOI) && cpu->apic_ops;
     default:
         return false;
     }
@@ -137,6 +141,10 @@ bool pv_msr_read(CPUX86 *cpu, uint32_t index, uint64_t *v)
 {
     bool wall = index == MSR_WALL_CLOCK || index == MSR_WALL_CLOCK_OLD;
 
+    if (index == MSR_PV_EOI) {
+        *v = cpu->kvm_eoi;
+        return true;
+    }
     *v = wall ? cpu->kvm_wall_clock : cpu->kvm_system_time;
     return true;
 }
@@ -146,6 +154,8 @@ bool pv_msr_write(CPUX86 *cpu, uint32_t index, uint64_t v)
     if (index == MSR_WALL_CLOCK || index == MSR_WALL_CLOCK_OLD) {
         cpu->kvm_wall_clock = v;
         write_wall_clock(cpu, v);
+    } else if (index == MSR_PV_EOI) {
+        return cpu->apic_ops->write_msr(cpu->apic, index, v);
     } else {
         cpu->kvm_system_time = v;
         write_clock(cpu);

@@ -2,7 +2,8 @@
 /*
  * target/i386/tcg/pv.h: what a guest of KVM may ask of it (Linux:
  * Documentation/virt/kvm/x86/), offered to guests of the translator as well: a clock that is
- * read by RDTSC alone, and interrupts to several CPUs at once.
+ * read by RDTSC alone, interrupts to several CPUs at once, and the end of an interrupt by a flag in
+ * memory (which is the local APIC's, hw/intc/apic_pv.c).
  */
 #ifndef RHEA_TARGET_I386_TCG_PV_H
 #define RHEA_TARGET_I386_TCG_PV_H
