@@ -43,6 +43,8 @@ BlockGraph *block_graph_of(Object *root);
  */
 BlockNode *block_open(BlockGraph *g, const Json *options, Error **errp);
 bool block_close(BlockGraph *g, const char *node_name, Error **errp); /* blockdev-del */
+/* -iscsi: options for disks of the target `id`, or of all without one, that are opened later. */
+bool block_set_iscsi(BlockGraph *g, const Json *options, Error **errp);
 BlockNode *block_node_find(BlockGraph *g, const char *node_name);
 /*
  * -drive: translated into nodes and a backend.  `if=`, `index`, `bus`, `unit`,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* File names of images as users and backing-file fields write them. */
-#include "block/node.h"
+#include "block/remote/remote.h"
 
 #include <sys/stat.h>
 
@@ -99,6 +99,9 @@ static Json *network_options(const char *name, Error **errp)
     }
     if (g_str_has_prefix(name, "nbd:")) {
         return nbd_plain(name, errp);
+    }
+    if (g_str_has_prefix(name, "iscsi:") || g_str_has_prefix(name, "iser:")) {
+        return iscsi_filename(name, errp);
     }
     for (size_t i = 0; i < G_N_ELEMENTS(by_curl); i++) {
         if (g_str_has_prefix(name, by_curl[i])) {

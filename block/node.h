@@ -200,7 +200,7 @@ extern const BlockDriver block_driver_file, block_driver_host_device, block_driv
     block_driver_qcow2, block_driver_null, block_driver_luks, block_driver_vdi, block_driver_vpc,
     block_driver_vhdx, block_driver_qed, block_driver_vmdk, block_driver_nbd, block_driver_curl,
     block_driver_blkdebug, block_driver_blklogwrites, block_driver_compress,
-    block_driver_preallocate, block_driver_quorum;
+    block_driver_preallocate, block_driver_quorum, block_driver_iscsi;
 
 /* ---- graph.c: life ---- */
 struct BlockGraph {
@@ -224,6 +224,7 @@ struct BlockGraph {
     GQueue parked;         /* fibers that wait for `quiesce` to end */
     GList *jobs;           /* Job*, see block/job.h */
     GList *throttles;      /* ThrottleGroup*, see block/throttle.h */
+    Json *iscsi;           /* -iscsi: options by target, "" for all; or NULL */
     struct NbdServer *nbd; /* nbd/nbd.h */
     GList *exports;        /* NbdExport* */
     void (*stop_exports)(BlockGraph *g); /* when the graph goes */

@@ -303,11 +303,6 @@ int blk_pwrite(BlockBackend *blk, uint64_t off, const void *buf, size_t len, uns
     return run_sync(blk, BLK_WRITE, off, &v, flags);
 }
 
-int blk_flush(BlockBackend *blk)
-{
-    return blk->node ? run_sync(blk, BLK_FLUSH, 0, NULL, 0) : 0;
-}
-
 /* ---- draining ---- */
 
 /* A fiber that waits for the graph to move again. */
@@ -326,6 +321,17 @@ static void hurry(BlockGraph *g)
 {
     __atomic_add_fetch(&g->draining, 1, __ATOMIC_SEQ_CST);
     throttle_release_all(g);
+}
+
+int blk_flush(BlockBackend *blk)
+{
+    if (!blk->node || !blk->graph) {
+        return 0;
+    }
+    hurry(blk->graph); /* a server that is away must not stop the machine from stopping */
+    int ret = run_sync(blk, BLK_FLUSH, 0, NULL, 0);
+    __atomic_sub_fetch(&blk->graph->draining, 1, __ATOMIC_SEQ_CST);
+    return ret;
 }
 
 void blk_drain_begin(BlockBackend *blk)

@@ -134,8 +134,29 @@ static void default_drives(Vm *vm, const Config *cfg, Cmdline *c)
     }
 }
 
+/* Targets know the machine by its name or UUID, unless -iscsi says otherwise. */
+static void read_iscsi(Vm *vm, Cmdline *c)
+{
+    const GivenOption *name = cmdline_last(c, OPT_NAME), *uuid = cmdline_last(c, OPT_UUID);
+    const char *id = name && name->text ? json_get_str(option_values(name->text), "guest") : NULL;
+    id = id ? id : uuid ? uuid->arg : NULL;
+    if (id) {
+        g_autoptr(Json) o = json_object();
+        g_autofree char *iqn = g_strconcat("iqn.2008-11.org.linux-kvm:", id, NULL);
+        json_put_string(o, "initiator-name", iqn);
+        block_set_iscsi(vm->block, o, NULL);
+    }
+    CMDLINE_EACH(c, OPT_ISCSI, g)
+    {
+        Error *err = NULL;
+        block_set_iscsi(vm->block, option_values(g->text), &err);
+        note(c, g, err);
+    }
+}
+
 static void make_disks(Vm *vm, const Config *cfg, Cmdline *c)
 {
+    read_iscsi(vm, c);
     CMDLINE_EACH(c, OPT_BLOCKDEV, g)
     {
         Error *err = NULL;

@@ -94,6 +94,7 @@ typedef enum OptionId {
     OPT_QTEST,
     OPT_QTEST_LOG,
     OPT_COMPAT,
+    OPT_ISCSI,
 } OptionId;
 
 typedef enum ArgKind {

@@ -86,6 +86,10 @@ const OptionDef option_table[] = {
          "a disk and where it is plugged in"),
     KEYS("blockdev", OPT_BLOCKDEV, "driver", "driver,node-name=name[,prop=value]…",
          "a node of the block graph, for -device …,drive=name"),
+    KEYS("iscsi", OPT_ISCSI, NULL,
+         "[id=target][,user=name][,password-secret=id][,password=text][,initiator-name=iqn]"
+         "[,header-digest=crc32c|none|crc32c-none|none-crc32c][,timeout=seconds]",
+         "how iscsi:// disks of the target (of all targets) are opened"),
     TEXT("pflash", OPT_PFLASH, "file", "a flash chip with firmware"),
     FLAG("snapshot", OPT_SNAPSHOT, "write to temporary files instead of the images"),
     {.help = "Picture"},
@@ -213,7 +217,6 @@ const RefusedOption refused_options[] = {
     {"sd", true, NULL},
     {"fsdev", true, "there is no 9p device yet"},
     {"virtfs", true, "there is no 9p device yet"},
-    {"iscsi", true, NULL},
     {"usbdevice", true, "there are no USB devices yet"},
     {"spice", true, "use -vnc"},
     {"full-screen", false, "use -vnc with a viewer's full screen"},

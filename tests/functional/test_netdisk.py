@@ -1,0 +1,331 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Disks of servers: iSCSI on tgt, each against the distribution's own client; a server that
+stops, goes and comes back; servers that mean no good."""
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+import unittest
+
+import rhea
+
+BUILD = os.environ.get("RHEA_BUILD", os.path.dirname(rhea.BINARY))
+IMG, IO = (os.path.join(BUILD, "rhea-" + n) for n in ("img", "io"))
+MIB = 1 << 20
+
+
+def run(*cmd, ok=True, timeout=120, **kw):
+    r = subprocess.run([str(c) for c in cmd], capture_output=True, text=True, errors="replace",
+                       timeout=timeout * rhea.PATIENCE, stdin=subprocess.DEVNULL, **kw)
+    if ok and r.returncode:
+        raise AssertionError(f"{' '.join(map(str, cmd))}: {r.returncode}\n{r.stdout}{r.stderr}")
+    return r
+
+
+def needs(*programs):
+    for p in programs:
+        if not shutil.which(p, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin"):
+            raise unittest.SkipTest(f"{p} is not installed")
+
+
+def module(name):
+    if not os.path.exists(os.path.join(BUILD, "modules", name + ".so")):
+        raise unittest.SkipTest(f"built without {name}")
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until(what, seconds, test):
+    """Waits for test() to be true; a test that raises OSError is tried again."""
+    end = time.monotonic() + seconds * rhea.PATIENCE
+    while True:
+        try:
+            if test():
+                return
+        except OSError:
+            pass
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen within {seconds} s")
+        time.sleep(0.05)
+
+
+def connects(port):
+    socket.create_connection(("127.0.0.1", port), 2).close()
+    return True
+
+
+class Servers(unittest.TestCase):
+    """What all have: a folder, and processes that are killed in the end."""
+
+    def setUp(self):
+        tmp = tempfile.TemporaryDirectory(prefix="rhea-netdisk-", dir="/tmp")
+        self.addCleanup(tmp.cleanup)
+        self.dir = tmp.name
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def log(self, name):
+        with open(self.path(name + ".log"), "rb") as f:
+            return f.read().decode(errors="replace")[-2000:]
+
+    def spawn(self, name, *cmd, env=None):
+        with open(self.path(name + ".log"), "ab") as out:
+            p = subprocess.Popen([str(c) for c in cmd], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                                 env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin", **(env or {})},
+                                 cwd=self.dir)
+        self.addCleanup(self.end, p)
+        return p
+
+    @staticmethod
+    def end(p):
+        if p.poll() is None:
+            p.send_signal(signal.SIGCONT)
+            p.kill()
+        p.wait()
+
+    def hostile(self, answers):
+        """A server that accepts, reads a little, sends one of `answers` and closes."""
+        s = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(s.close)
+
+        def serve():
+            n = 0
+            while True:
+                try:
+                    c, _ = s.accept()
+                except OSError:
+                    return
+                c.settimeout(2)
+                try:
+                    c.recv(4096)
+                    c.sendall(answers[n % len(answers)])
+                    c.shutdown(socket.SHUT_WR)
+                    c.recv(4096)
+                except OSError:
+                    pass
+                n += 1
+                c.close()
+        threading.Thread(target=serve, daemon=True).start()
+        return s.getsockname()[1]
+
+    def pattern_image(self):
+        """a.raw and a.qcow2 with the same contents, 24 MiB."""
+        run(IMG, "create", "-q", "-f", "qcow2", self.path("a.qcow2"), "24M")
+        run(IO, "-f", "qcow2", "-c", "write -P 17 0 3M", "-c", "write -P 99 9M 65536",
+            "-c", "write -P 3 23M 1M", self.path("a.qcow2"))
+        run(IMG, "convert", "-O", "raw", self.path("a.qcow2"), self.path("a.raw"))
+
+    def same(self, url, *options):
+        run(IMG, "compare", *options, "-f", "raw", "-F", "raw", url, self.path("a.raw"))
+
+    def lost_and_back(self, url, kill, restart):
+        """A writer whose server dies under it and comes back: all it wrote is there."""
+        script = []
+        for i in range(12):
+            script += ["-c", f"write -P {i + 1} {i}M 1M", "-c", "flush", "-c", "sleep 100"]
+        script += sum([["-c", f"read -P {i + 1} {i}M 1M"] for i in range(12)], [])
+        p = subprocess.Popen([IO, "-f", "raw", *script, url], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, text=True)
+        self.addCleanup(self.end, p)
+        time.sleep(0.5)
+        kill()
+        time.sleep(1)
+        self.assertIsNone(p.poll(), "it has not waited")
+        restart()
+        out, _ = p.communicate(timeout=100 * rhea.PATIENCE)
+        self.assertEqual(p.returncode, 0, out)
+        self.assertNotIn("failed", out)
+        self.assertEqual(out.count("read 1048576"), 12, out)
+        return out
+
+    def dies_under_machine(self, url, kill, restart, *options):
+        """A guest writes; the server goes: the machine answers, and the guest goes on when
+        the server is back.  Then it goes for good, and the machine still ends."""
+        kernel, initrd = rhea.linux_guest()
+        with rhea.Machine("-m", "128", "-kernel", kernel, "-initrd", initrd, "-append",
+                          "console=ttyS0 quiet", "-object", "iothread,id=io", "-drive",
+                          f"if=none,id=d,format=raw,cache=none,file={url}", "-device",
+                          "virtio-blk-pci,drive=d,iothread=io", *options) as m:
+            m.expect("RHEA-READY", 120)
+            m.command("dd if=/dev/urandom of=/tmp/r bs=1M count=8 2>/dev/null")
+            m.send("dd if=/tmp/r of=/dev/vda bs=64k conv=fsync 2>/dev/null; echo DD-IS-$?\n")
+            kill()
+            time.sleep(1.5)
+            begin = time.monotonic()
+            self.assertTrue(m.qmp("query-status")["running"])
+            m.qmp("query-block")
+            self.assertLess(time.monotonic() - begin, 5 * rhea.PATIENCE)
+            restart()
+            m.expect("DD-IS-0", 60)
+            m.command("echo 3 > /proc/sys/vm/drop_caches; "
+                      "dd if=/dev/vda bs=1M count=8 2>/dev/null | cmp - /tmp/r")
+            kill()
+            m.send("dd if=/dev/zero of=/dev/vda bs=64k count=1 conv=fsync\n")
+            time.sleep(0.5)
+            m.qmp("quit")
+            self.assertEqual(m.wait(60), 0)
+
+
+class Iscsi(Servers):
+    TARGET = "iqn.2026-01.org.example:rhea"
+
+    def setUp(self):
+        super().setUp()
+        module("iscsi")
+
+    def tgtadm(self, *args, ok=True):
+        return run("tgtadm", "-C", self.control, "--lld", "iscsi", *args, ok=ok,
+                   env={**os.environ, "TGT_IPC_SOCKET": self.path("ipc"),
+                        "PATH": os.environ["PATH"] + ":/usr/sbin"})
+
+    def start(self):
+        needs("tgtd", "tgtadm")
+        if not hasattr(self, "port"):
+            self.port, self.control = free_port(), free_port() % 30000
+            with open(self.path("lun.raw"), "wb") as f:
+                f.truncate(24 * MIB)
+        for name in os.listdir(self.dir):
+            if name.startswith("ipc"):
+                os.unlink(self.path(name))
+        self.server = self.spawn("tgtd", "tgtd", "-f", "-C", self.control, "--iscsi",
+                                 f"portal=127.0.0.1:{self.port}",
+                                 env={"TGT_IPC_SOCKET": self.path("ipc")})
+
+        def ready():
+            if self.server.poll() is not None:
+                raise unittest.SkipTest(f"tgtd does not run here: {self.log('tgtd')}")
+            return self.tgtadm("--op", "show", "--mode", "target", ok=False).returncode == 0
+        until("tgtd's start", 20, ready)
+        self.tgtadm("--op", "new", "--mode", "target", "--tid", 1, "-T", self.TARGET)
+        self.tgtadm("--op", "new", "--mode", "logicalunit", "--tid", 1, "--lun", 1, "-b",
+                    self.path("lun.raw"))
+        self.tgtadm("--op", "update", "--mode", "logicalunit", "--tid", 1, "--lun", 1, "--params",
+                    "thin_provisioning=1")
+        self.tgtadm("--op", "bind", "--mode", "target", "--tid", 1, "-I", "ALL")
+        self.url = f"iscsi://127.0.0.1:{self.port}/{self.TARGET}/1"
+
+    def kill(self):
+        self.server.kill()
+        self.server.wait()
+
+    def options(self, **more):
+        return "json:" + json.dumps({"driver": "raw", "file": {
+            "driver": "iscsi", "portal": f"127.0.0.1:{self.port}", "target": self.TARGET, "lun": 1,
+            **{k.replace("_", "-"): v for k, v in more.items()}}})
+
+    def test_iscsi_data(self):
+        """Both ways with qemu-img; zeroes, holes, sizes."""
+        self.start()
+        self.pattern_image()
+        run(IMG, "convert", "-n", "-f", "qcow2", "-O", "raw", self.path("a.qcow2"), self.url)
+        self.same(self.url)
+        self.same(self.options(header_digest="crc32c"))
+        run("cmp", self.path("lun.raw"), self.path("a.raw"))
+        out = json.loads(run(IMG, "map", "--output=json", "-f", "raw", self.url).stdout)
+        self.assertIn({"start": 3 * MIB, "length": 6 * MIB, "zero": True, "data": False},
+                      [{k: e[k] for k in ("start", "length", "zero", "data")} for e in out])
+        run(IO, "-f", "raw", "-d", "unmap", "-c", "discard 1M 1M", "-c", "read -P 0 1M 1M",
+            "-c", "write -z 9M 64k", "-c", "read -P 0 9M 64k", "-c", "write -f -P 8 100 1000",
+            "-c", "read -P 8 100 1000", "-c", "read -P 17 0 100", "-c", "write -zu 2M 1M",
+            "-c", "read -P 0 2M 1M", self.url)
+        self.assertLess(os.stat(self.path("lun.raw")).st_blocks * 512, 3 * MIB)
+        r = run(IMG, "resize", "-f", "raw", self.url, "1G", ok=False)
+        self.assertIn("changed at the target", r.stderr)
+        r = run(IO, "-f", "raw", "-c", "write 24M 512", self.url, ok=False)
+        self.assertNotEqual(r.returncode, 0)
+        run(IMG, "create", "-q", "-f", "qcow2", self.url, "100M")
+        run(IO, "-f", "qcow2", "-c", "write -P 5 50M 4M", self.url)
+        run(IMG, "check", "-f", "qcow2", self.url)
+
+    def test_iscsi_others(self):
+        self.start()
+        self.pattern_image()
+        needs("qemu-img")
+        if "iscsi" not in run("qemu-img", "--help").stdout.split("formats:")[-1]:
+            raise unittest.SkipTest("qemu-img has no iscsi (qemu-block-extra)")
+        run("qemu-img", "convert", "-n", "-f", "qcow2", "-O", "raw", self.path("a.qcow2"), self.url)
+        self.same(self.url)
+        run(IO, "-f", "raw", "-c", "write -P 77 4M 4M", self.url)
+        run(IO, "-f", "raw", "-c", "write -P 77 4M 4M", self.path("a.raw"))
+        run("qemu-img", "compare", "-f", "raw", "-F", "raw", self.url, self.path("a.raw"))
+
+    def test_iscsi_login(self):
+        """Passwords, and messages for what is wrong."""
+        self.start()
+        self.tgtadm("--op", "new", "--mode", "account", "--user", "joe", "--password", "secret-of-joe")
+        self.tgtadm("--op", "bind", "--mode", "account", "--tid", 1, "--user", "joe")
+        with open(self.path("key"), "w", encoding="utf-8") as f:
+            f.write("secret-of-joe")
+        secret = ["--object", f"secret,id=s,file={self.path('key')}"]
+        run(IMG, "info", *secret, self.options(user="joe", password_secret="s"))
+        run(IMG, "info", self.url.replace("://", "://joe%secret-of-joe@"))
+
+        def refused(message, *args):
+            r = run(IMG, "info", *args, ok=False)
+            self.assertEqual(r.returncode, 1)
+            self.assertRegex(r.stderr, message)
+            self.assertNotIn("secret-of-joe", r.stdout + r.stderr)
+        refused("Authentication", self.url)
+        refused("Authentication", self.url.replace("://", "://joe%this-is-wrong@"))
+        refused("not found", self.url.replace("rhea/1", "nobody/1"))
+        refused("LOGICAL_UNIT_NOT_SUPPORTED", self.url.replace("://", "://joe%secret-of-joe@")[:-1] + "7")
+        refused("not a disk", self.url.replace("://", "://joe%secret-of-joe@")[:-1] + "0")
+        refused("expected iscsi://", "iscsi://127.0.0.1/nothing")
+        refused("'user' is missing", *secret, self.options(password_secret="s"))
+        refused("header-digest", self.options(header_digest="md5"))
+        refused("refuses", f"iscsi://127.0.0.1:{free_port()}/{self.TARGET}/1")
+        # -iscsi, for one target and for all
+        with rhea.Machine("-accel", "qtest", "-m", "16", *secret[:0], "-object",
+                          f"secret,id=s,file={self.path('key')}", "-iscsi",
+                          f"id={self.TARGET},user=joe,password-secret=s", "-iscsi", "timeout=30",
+                          "-drive", f"if=none,id=d,format=raw,file={self.url}") as m:
+            self.assertEqual(m.qmp("query-block")[0]["inserted"]["image"]["virtual-size"], 24 * MIB)
+        r = run(rhea.BINARY, "-iscsi", "user=joe,timeout=soon", "-display", "none", ok=False)
+        self.assertIn("timeout", r.stderr)
+
+    def test_iscsi_lost(self):
+        self.start()
+        out = self.lost_and_back(self.url, self.kill, self.start)
+        self.assertIn("connection is lost", out)
+        self.assertIn("connection is back", out)
+        # With a timeout requests fail; others' writes are not held up for ever.
+        pid = self.server.pid
+        p = subprocess.Popen([IO, "-c", "sleep 1000", "-c", "write 0 64k", self.options(timeout=2)],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        time.sleep(0.5)
+        os.kill(pid, signal.SIGSTOP)
+        out, _ = p.communicate(timeout=60 * rhea.PATIENCE)
+        os.kill(pid, signal.SIGCONT)
+        self.assertRegex(out, "(?i)timed out")
+        self.assertNotEqual(p.returncode, 0)
+
+    def test_iscsi_machine(self):
+        self.start()
+        self.dies_under_machine(self.url, self.kill, self.start)
+
+    def test_iscsi_hostile(self):
+        """Garbage, half a login, nothing at all: an error in time, no crash."""
+        head = bytes([0x23, 0x87, 0, 0, 0, 0xff, 0xff, 0xff]) + b"\xff" * 40
+        port = self.hostile([b"", b"\0" * 48, b"\xff" * 4096, head, head + b"\0" * 100000,
+                             bytes([0x23, 0x87, 0, 0, 0, 0, 0, 8]) + b"\0" * 40 + b"A=B\0C\0\0\0",
+                             bytes([0x3f]) + b"\0" * 47, os.urandom(8192)])
+        for _ in range(10):
+            r = run(IMG, "info", f"iscsi://127.0.0.1:{port}/{self.TARGET}/1", ok=False, timeout=60)
+            self.assertEqual(r.returncode, 1, r.stderr)
+            self.assertIn("cannot open", r.stderr)
+
+
+if __name__ == "__main__":
+    rhea.main()
