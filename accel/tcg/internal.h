@@ -114,7 +114,7 @@ typedef struct TlbInfo {
     hwaddr phys; /* of the page */
     RamBlock *ram;
     uint64_t ram_offset;
-    uint32_t asid; /* whose page: 0, or an SVM guest's */
+    uint32_t space; /* whose page: TlbContext.space */
     bool global;
 } TlbInfo;
 
@@ -136,8 +136,9 @@ typedef struct PcidSlot {
 } PcidSlot;
 /* What else decides how pages are walked; changing it within one address space flushes. */
 typedef struct TlbContext {
-    bool valid;
+    bool valid, watch;
     uint32_t asid;
+    uint32_t space; /* a new one with each flush: marks the entries, for global pages */
     uint64_t cr0, cr4, efer, nested_cr3;
     bool smm, a20;
 } TlbContext;
@@ -204,6 +205,7 @@ typedef struct TcgCpu {
     PcidSlot pcids[PCID_SLOTS];
     unsigned pcid_next;
     unsigned last_gen;
+    uint32_t space, last_space; /* the present context's; the last that was given out */
     uint64_t large_bloom[BLOOM_BITS / 64]; /* 2/4 MiB pages seen, by hash */
     uint64_t huge_bloom[BLOOM_BITS / 64];  /* 1 GiB pages */
     unsigned modes_used;                   /* bit n: tlb[n] is not empty */

@@ -56,7 +56,7 @@ static _Noreturn void raise_noncanonical(CPUX86 *cpu, unsigned seg)
 /* A global page that was cached under another generation. */
 static bool retag_global(TcgCpu *tc, TlbEntry *e, const TlbInfo *info, uint64_t page)
 {
-    if (!info->global || info->asid != tcg_asid(tc->cpu) || !(tc->cpu->cr4 & CR4_PGE)) {
+    if (!info->global || info->space != tc->space || !(tc->cpu->cr4 & CR4_PGE)) {
         return false;
     }
     uint64_t *tags[3] = {&e->tag_r, &e->tag_w, &e->tag_x};
@@ -158,7 +158,7 @@ static void set_entry(TcgCpu *tc, TlbEntry *e, TlbInfo *info, uint64_t page, uin
     info->ram_offset = m->ram_offset;
     info->global = walk && walk->global;
     note_writer(tc, e);
-    info->asid = tcg_asid(tc->cpu);
+    info->space = tc->space;
     spin_unlock(&tc->tlb_lock);
 }
 

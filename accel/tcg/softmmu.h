@@ -55,9 +55,11 @@ void mmu_exclusive_begin(CPUX86 *cpu);
 void mmu_exclusive_end(CPUX86 *cpu);
 
 /* TLB maintenance, on the vCPU's own thread. */
-void mmu_flush(CPUX86 *cpu);                       /* everything, global pages too */
-void mmu_flush_nonglobal(CPUX86 *cpu);             /* mov cr3 without PCID */
-void mmu_flush_page(CPUX86 *cpu, uint64_t linear); /* invlpg: current PCID and global */
+void mmu_flush(CPUX86 *cpu);       /* everything, global pages too */
+void mmu_flush_space(CPUX86 *cpu); /* the same, of the present ASID only */
+void mmu_flush_asid(CPUX86 *cpu, uint32_t asid, bool global); /* SVM's; 0: the hypervisor's */
+void mmu_flush_nonglobal(CPUX86 *cpu);                        /* mov cr3 without PCID */
+void mmu_flush_page(CPUX86 *cpu, uint64_t linear);            /* invlpg: current PCID and global */
 void mmu_flush_pcid(CPUX86 *cpu, uint16_t pcid);
 void mmu_flush_pcid_page(CPUX86 *cpu, uint16_t pcid, uint64_t linear);
 /* CR3, CR0.PG, CR4, EFER, SMM, A20 changed such that cached modes are stale. */

@@ -40,6 +40,11 @@ static void clear_entries(TcgCpu *tc)
     LOG(LOG_MMU, "cpu %u: flush of everything, cr3 %09" PRIx64 "\n", tc->cpu->index, tc->cpu->cr3);
 }
 
+static TlbContext *tcg_context(TcgCpu *tc, uint32_t asid)
+{
+    return &tc->ctx[MIN(asid, TLB_CONTEXTS - 1u)];
+}
+
 static uint16_t current_pcid(const CPUX86 *cpu)
 {
     return cpu->cr4 & CR4_PCIDE ? (uint16_t)(cpu->cr3 & 0xfff) : 0;
@@ -71,6 +76,7 @@ static void select_generation(TcgCpu *tc)
         *s = (PcidSlot){.asid = tcg_asid(tc->cpu), .pcid = pcid, .gen = (uint8_t)++tc->last_gen};
     }
     tc->gen_bits = (uint64_t)s->gen << TLB_GEN_SHIFT;
+    tc->space = tcg_context(tc, tcg_asid(tc->cpu))->space;
 }
 
 static void forget_pcid(TcgCpu *tc, uint16_t pcid)
@@ -84,6 +90,9 @@ static void forget_pcid(TcgCpu *tc, uint16_t pcid)
 void tcg_tlb_init(TcgCpu *tc)
 {
     clear_entries(tc);
+    for (unsigned i = 0; i < TLB_CONTEXTS; i++) {
+        tc->ctx[i].space = ++tc->last_space;
+    }
     select_generation(tc);
 }
 
@@ -94,6 +103,35 @@ void mmu_flush(CPUX86 *cpu)
     memset(tc->pcids, 0, sizeof(tc->pcids));
     tc->last_gen = 0;
     select_generation(tc);
+}
+
+/* Nothing that was cached for this ASID is found again: global pages ask for its space. */
+static void forget_asid(TcgCpu *tc, uint32_t asid, bool global)
+{
+    for (unsigned i = 0; i < PCID_SLOTS; i++) {
+        if (tc->pcids[i].asid == asid) {
+            tc->pcids[i].gen = 0;
+        }
+    }
+    if (global) {
+        tcg_context(tc, asid)->space = ++tc->last_space;
+        if (!tc->last_space) { /* used up: old numbers may be of use again */
+            clear_entries(tc);
+        }
+    }
+    LOG(LOG_MMU, "cpu %u: flush of ASID %u\n", tc->cpu->index, asid);
+}
+
+void mmu_flush_asid(CPUX86 *cpu, uint32_t asid, bool global)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    forget_asid(tc, asid, global);
+    select_generation(tc);
+}
+
+void mmu_flush_space(CPUX86 *cpu)
+{
+    mmu_flush_asid(cpu, tcg_asid(cpu), true);
 }
 
 void mmu_flush_nonglobal(CPUX86 *cpu)
@@ -159,9 +197,10 @@ void mmu_flush_pcid_page(CPUX86 *cpu, uint16_t pcid, uint64_t linear)
 
 static bool same_context(const TlbContext *a, const TlbContext *b)
 {
-    return a->valid && a->asid == b->asid && a->cr0 == b->cr0 && a->cr4 == b->cr4 &&
-           a->efer == b->efer && a->nested_cr3 == b->nested_cr3 && a->smm == b->smm &&
-           a->a20 == b->a20;
+    /* Which pages are watched is known to the entries alone. */
+    return a->valid && !a->watch && !b->watch && a->asid == b->asid && a->cr0 == b->cr0 &&
+           a->cr4 == b->cr4 && a->efer == b->efer && a->nested_cr3 == b->nested_cr3 &&
+           a->smm == b->smm && a->a20 == b->a20;
 }
 
 /* An SVM guest and its hypervisor find their own entries again after a change of worlds. */
@@ -169,23 +208,24 @@ void mmu_context_changed(CPUX86 *cpu)
 {
     TcgCpu *tc = tcg_cpu(cpu);
     TlbContext now = {.valid = true,
+                      .watch = cpu->hflags & HF_DATA_BP,
                       .asid = tcg_asid(cpu),
                       .cr0 = cpu->cr0 & CTX_CR0,
                       .cr4 = cpu->cr4 & CTX_CR4,
                       .efer = cpu->efer & CTX_EFER,
                       .smm = cpu->smm,
                       .a20 = cpu->a20_masked};
-    TlbContext *c = &tc->ctx[MIN(now.asid, TLB_CONTEXTS - 1u)];
+    TlbContext *c = tcg_context(tc, now.asid);
     if (now.asid) {
         now.nested_cr3 = cpu->svm.nested_paging ? cpu->svm.nested_cr3 : 1;
     }
     if (!same_context(c, &now)) {
+        now.space = c->space;
         *c = now;
-        mmu_flush(cpu);
+        forget_asid(tc, now.asid, true);
         if (tc->tcg->n_watch) {
             tcg_debug_update(tc);
         }
-        return;
     }
     select_generation(tc);
 }

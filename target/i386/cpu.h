@@ -303,8 +303,10 @@ typedef struct SvmState {
     uint32_t intercept_cr, intercept_dr, intercept_exc, intercept[3];
     uint64_t iopm, msrpm, tsc_offset, int_ctl;
     uint32_t asid;
-    bool nested_paging;
+    bool nested_paging, virtual_vmload;
     uint64_t nested_cr3;
+    uint16_t pause_count, pause_left, pause_threshold; /* the PAUSE filter */
+    uint64_t pause_last;                               /* time stamp of the last one */
     Segment host_segs[4]; /* ES, CS, SS, DS */
     TableReg host_gdtr, host_idtr;
     uint64_t host_efer, host_cr0, host_cr3, host_cr4, host_rflags, host_rip, host_rsp, host_rax;
@@ -312,6 +314,7 @@ typedef struct SvmState {
     bool smm_guest; /* the SMI that is being served came from a guest */
     /* of the exit that is under way; not saved */
     uint64_t exit_code, exit_info1, exit_info2, next_rip, delivering, inject, old_cr2;
+    uint8_t gpr; /* the instruction's: for decode assists */
 } SvmState;
 
 struct CPUX86 {

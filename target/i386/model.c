@@ -22,7 +22,8 @@ static const char tcg_features[] =
     "clwb avx avx2 fma f16c bmi1 bmi2 sha-ni gfni vaes vpclmulqdq avx-vnni pku "
     "umip la57 rdpid fsrm fzrm fsrs fsrc syscall nx mmxext pdpe1gb rdtscp lm "
     "lahf-lm cmp-legacy cr8legacy abm 3dnowprefetch invtsc wbnoinvd "
-    "svm npt nrip-save vmcb-clean flushbyasid decodeassists vgif "
+    "svm npt nrip-save vmcb-clean flushbyasid decodeassists pause-filter pfthreshold "
+    "v-vmsave-vmload vgif svme-addr-chk "
     "xsaveopt xsavec xgetbv1 xsaves arat topoext sse4a fxsr-opt osvw clzero xsaveerptr "
     "movdiri movdir64b serialize cldemote zero-fcs-fds no-nested-data-bp "
     /* What leaks from caches and buffers a guest's own code cannot stop here. */

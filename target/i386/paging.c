@@ -393,6 +393,16 @@ static bool nested_walk(CPUX86 *cpu, hwaddr gpa, PageAccess access, bool table, 
     return r == WALK_OK;
 }
 
+bool x86_nested_walk(CPUX86 *cpu, hwaddr gpa, PageAccess access, PageWalk *w)
+{
+    bool ok;
+
+    rcu_read_lock();
+    ok = nested_walk(cpu, gpa, access, false, false, w);
+    rcu_read_unlock();
+    return ok;
+}
+
 static void no_paging(CPUX86 *cpu, uint64_t linear, PageWalk *w)
 {
     *w = (PageWalk){.phys = a20(cpu, linear & UINT32_MAX),

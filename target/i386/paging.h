@@ -40,6 +40,8 @@ typedef struct PageWalk {
  */
 bool x86_page_walk(CPUX86 *cpu, uint64_t linear, PageAccess access, bool user, bool smap_check,
                    bool debug, PageWalk *w);
+/* An SVM guest with nested paging: its physical address; false: w->nested_error. */
+bool x86_nested_walk(CPUX86 *cpu, hwaddr gpa, PageAccess access, PageWalk *w);
 /* PAE PDPTEs are loaded with CR3: false (#GP) if a reserved bit is set. */
 bool x86_load_pdptes(CPUX86 *cpu, uint64_t cr3);
 bool x86_is_canonical(const CPUX86 *cpu, uint64_t linear);

@@ -139,12 +139,18 @@ static void test_registers(void)
 {
     Guest *g = guest_new("max");
 
-    PREPARE(g, 0x0f, 0x22, 0xd8); /* mov cr3, rax */
+    PREPARE(g, 0x0f, 0x22, 0xdb); /* mov cr3, rbx */
     intercept(g, 0, 1u << 19);
     g_assert_cmphex(go(g), ==, SVM_EXIT_WRITE_CR0 + 3);
-    PREPARE(g, 0x0f, 0x21, 0xf8); /* mov rax, dr7 */
+    g_assert_cmphex(vmcb(g, 0x78), ==, 1ull << 63 | 3);
+    PREPARE(g, 0x41, 0x0f, 0x21, 0xf9); /* mov r9, dr7 */
     intercept(g, 4, 1u << 7);
     g_assert_cmphex(go(g), ==, SVM_EXIT_READ_DR0 + 7);
+    g_assert_cmphex(vmcb(g, 0x78), ==, 9);
+    PREPARE(g, 0x0f, 0x06); /* clts */
+    intercept(g, 0, 1u << 16);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_WRITE_CR0);
+    g_assert_cmphex(vmcb(g, 0x78), ==, 0);
     /* Only what changes more than TS and MP. */
     PREPARE(g, 0x0f, 0x20, 0xc0, 0x0c, 0x08, 0x0f, 0x22, 0xc0, 0x0d, 0, 0, 4, 0, 0x0f, 0x22, 0xc0);
     intercept(g, MISC(SVM_EXIT_CR0_SEL_WRITE));
@@ -176,6 +182,26 @@ static void test_bitmaps(void)
     PREPARE(g, 0xb9, 0, 0, 0, 0x50, 0x0f, 0x32);
     intercept(g, MISC(SVM_EXIT_MSR));
     g_assert_cmphex(go(g), ==, SVM_EXIT_MSR);
+    guest_free(g);
+}
+
+static void test_pause(void)
+{
+    Guest *g = guest_new("max");
+
+    /* Three pass the filter, the fourth does not. */
+    PREPARE(g, 0xf3, 0x90, 0xf3, 0x90, 0xf3, 0x90, 0xf3, 0x90, 0xf4);
+    intercept(g, MISC(SVM_EXIT_PAUSE));
+    guest_st(g, VMCB + 0x3e, 3, 2);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_PAUSE);
+    g_assert_cmphex(vmcb(g, 0x578), ==, AT_L2 + 6);
+    /* None of them is part of a loop that waits. */
+    PREPARE(g, 0xb9, 9, 0, 0, 0, 0x0f, 0x31, 0x89, 0xc3, 0x0f, 0x31, 0x29, 0xd8, 0x3d, 0x20, 0xa1,
+            0x07, 0, 0x72, 0xf5, 0xf3, 0x90, 0xff, 0xc9, 0x75, 0xeb, 0xf4);
+    intercept(g, MISC(SVM_EXIT_PAUSE));
+    guest_st(g, VMCB + 0x3c, 1000, 2);
+    guest_st(g, VMCB + 0x3e, 3, 2);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_HLT);
     guest_free(g);
 }
 
@@ -211,6 +237,38 @@ static void test_exceptions(void)
     intercept(g, 8, 1u << EXC_GP);
     g_assert_cmphex(go(g), ==, SVM_EXIT_EXCP_BASE + EXC_GP);
     g_assert_cmphex(vmcb(g, 0x88), ==, 0x80000300 | EXC_UD);
+    /* It is seen before both become a double fault. */
+    PREPARE(g, 0x90);
+    guest_st(g, VMCB + 0x484, 0, 4);
+    set(g, 0xa8, 0x0000123400000000ull | 0x80000b00 | EXC_SS);
+    intercept(g, 8, 1u << EXC_GP | 1u << EXC_DF | 1u << EXC_SS);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_EXCP_BASE + EXC_GP);
+    g_assert_cmphex(vmcb(g, 0x78), ==, EXC_SS * 8 | 2);
+    g_assert_cmphex(vmcb(g, 0x88), ==, 0x0000123480000b00ull | EXC_SS);
+    PREPARE(g, 0x90);
+    guest_st(g, VMCB + 0x484, 0, 4);
+    set(g, 0xa8, 0x80000b00 | EXC_SS);
+    intercept(g, 8, 1u << EXC_DF | 1u << EXC_SS);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_EXCP_BASE + EXC_DF);
+    /* INT3 tells where the guest goes on; INT n of the same vector is no exception. */
+    PREPARE(g, 0xcc);
+    intercept(g, 8, 1u << EXC_BP);
+    intercept(g, MISC(SVM_EXIT_SWINT));
+    g_assert_cmphex(go(g), ==, SVM_EXIT_EXCP_BASE + EXC_BP);
+    g_assert_cmphex(vmcb(g, 0x578), ==, AT_L2);
+    g_assert_cmphex(vmcb(g, 0xc8), ==, AT_L2 + 1);
+    PREPARE(g, 0xcd, 3);
+    intercept(g, 8, 1u << EXC_BP);
+    intercept(g, MISC(SVM_EXIT_SWINT));
+    g_assert_cmphex(go(g), ==, SVM_EXIT_SWINT);
+    g_assert_cmphex(vmcb(g, 0x78), ==, 3);
+    /* Hypercalls are the hypervisor's, never those of the machine below. */
+    PREPARE(g, 0x0f, 1, 0xc1);
+    intercept(g, 8, 1u << EXC_UD);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_EXCP_BASE + EXC_UD);
+    PREPARE(g, 0x0f, 1, 0xd9);
+    intercept(g, 8, 1u << EXC_UD);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_EXCP_BASE + EXC_UD);
     guest_free(g);
 }
 
@@ -236,6 +294,11 @@ static void test_injection(void)
     set(g, 0xc8, AT_L2 + 2);
     g_assert_cmphex(go(g), ==, SVM_EXIT_HLT);
     g_assert_cmphex(guest_ld(g, L2_STACK - 40, 8), ==, AT_L2 + 2);
+    PREPARE(g, 0xcc);
+    set(g, 0xa8, 0x80000300 | EXC_BP);
+    set(g, 0xc8, AT_L2 + 1);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_HLT);
+    g_assert_cmphex(guest_ld(g, L2_STACK - 40, 8), ==, AT_L2 + 1);
     guest_free(g);
 }
 
@@ -314,6 +377,13 @@ static void test_invalid(void)
     g_assert_cmphex(go(g), ==, SVM_EXIT_INVALID);
     PREPARE(g, 0xf4);
     set(g, 0xa8, 0x80000100); /* reserved type */
+    g_assert_cmphex(go(g), ==, SVM_EXIT_INVALID);
+    PREPARE(g, 0xf4);
+    set(g, 0x48, 1ull << 40); /* a map where there is no memory, but in use */
+    g_assert_cmphex(go(g), ==, SVM_EXIT_HLT);
+    PREPARE(g, 0xf4);
+    set(g, 0x48, (1ull << 40) - 0x1000);
+    intercept(g, MISC(SVM_EXIT_MSR));
     g_assert_cmphex(go(g), ==, SVM_EXIT_INVALID);
     /* Without SVME, and of what is no page. */
     guest_enter(g, GUEST_LONG);
@@ -403,6 +473,60 @@ static void test_worlds(void)
     guest_free(g);
 }
 
+/* What the hypervisor has moved is found there after the flush it asks for. */
+static void test_flush(void)
+{
+    static const uint8_t host[] = {
+        0xb8, 0,    0,    4,    0,                   /* mov eax, VMCB */
+        0x0f, 0x01, 0xd8,                            /* vmrun */
+        0xc6, 0x04, 0x25, 0x09, 0x33, 0x05, 0, 0x10, /* mov byte [NPT of 61h + 1], 10h */
+        0xc6, 0x04, 0x25, 0x5c, 0x00, 0x04, 0, 0,    /* mov byte [TLB_CONTROL], n */
+        0xc7, 0x04, 0x25, 0x78, 0x05, 0x04, 0, 0,    0xc0, 0, 0, /* mov [VMCB + rip], AT_L2 */
+        0x0f, 0x01, 0xd8,                                        /* vmrun */
+        0xf4,
+    };
+    static const uint8_t controls[] = {1, 3, 7};
+    uint8_t code[sizeof(host)];
+    Guest *g = guest_new("max");
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(controls); i++) {
+        PREPARE(g, 0xfe, 0x04, 0x25, 0x08, 0x10, 0x06, 0, 0xf4); /* inc byte [61008h] */
+        nested_tables(g);
+        guest_st(g, 0x70008, 1, 1);
+        guest_st(g, 0x71008, 5, 1);
+        memcpy(code, host, sizeof(host));
+        code[23] = controls[i];
+        /* The entry's second byte: 70h becomes 71h, in bits 15:8. */
+        guest_st(g, NPT + 0x3000 + 0x61 * 8, 0x70000 | 7, 8);
+        guest_exec(g, code, sizeof(code));
+        g_assert_true(guest_finished(g, sizeof(code)));
+        g_assert_cmphex(guest_ld(g, 0x70008, 1), ==, 2);
+        g_assert_cmphex(guest_ld(g, 0x71008, 1), ==, 6);
+    }
+    guest_free(g);
+}
+
+/* VMSAVE in the guest: to the guest's own physical address. */
+static void test_virtual_vmsave(void)
+{
+    Guest *g = guest_new("max");
+
+    PREPARE(g, 0x0f, 1, 0xdb, 0xf4);
+    nested_tables(g);
+    set(g, 0xb8, 2);
+    set(g, 0x5f8, 0x61000);
+    g->cpu->lstar = 0xffff800000003000ull;
+    g_assert_cmphex(go(g), ==, SVM_EXIT_HLT);
+    g_assert_cmphex(guest_ld(g, 0x70608, 8), ==, 0xffff800000003000ull);
+    PREPARE(g, 0x0f, 1, 0xdb, 0xf4);
+    nested_tables(g);
+    set(g, 0xb8, 2);
+    set(g, 0x5f8, 0x62000); /* not mapped */
+    g_assert_cmphex(go(g), ==, SVM_EXIT_NPF);
+    g_assert_cmphex(vmcb(g, 0x80), ==, 0x62000);
+    guest_free(g);
+}
+
 static void test_load_save(void)
 {
     Guest *g = guest_new("max");
@@ -426,6 +550,7 @@ int main(int argc, char **argv)
     g_test_add_func("/svm/instructions", test_instructions);
     g_test_add_func("/svm/registers", test_registers);
     g_test_add_func("/svm/bitmaps", test_bitmaps);
+    g_test_add_func("/svm/pause", test_pause);
     g_test_add_func("/svm/exceptions", test_exceptions);
     g_test_add_func("/svm/injection", test_injection);
     g_test_add_func("/svm/virtual-interrupts", test_virtual);
@@ -433,6 +558,8 @@ int main(int argc, char **argv)
     g_test_add_func("/svm/invalid", test_invalid);
     g_test_add_func("/svm/nested-paging", test_nested_paging);
     g_test_add_func("/svm/worlds", test_worlds);
+    g_test_add_func("/svm/flush", test_flush);
+    g_test_add_func("/svm/virtual-vmsave", test_virtual_vmsave);
     g_test_add_func("/svm/load-save", test_load_save);
     return g_test_run();
 }

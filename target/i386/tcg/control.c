@@ -20,7 +20,7 @@ static bool pae_without_lma(const CPUX86 *cpu, uint64_t cr0, uint64_t cr4)
     return (cr0 & CR0_PG) && (cr4 & CR4_PAE) && !(cpu->efer & EFER_LMA);
 }
 
-static void write_cr0(CPUX86 *cpu, uint64_t v)
+static void write_cr0(CPUX86 *cpu, uint64_t v, bool mov)
 {
     uint64_t old = cpu->cr0, changed;
     bool enter_long;
@@ -28,7 +28,7 @@ static void write_cr0(CPUX86 *cpu, uint64_t v)
     if (v >> 32) {
         gp0(cpu);
     }
-    svm_check_cr0_value(cpu, v | CR0_ET);
+    svm_check_cr0_value(cpu, v | CR0_ET, mov);
     v = (v & CR0_KNOWN) | CR0_ET;
     changed = v ^ old;
     if (((v & CR0_PG) && !(v & CR0_PE)) || ((v & CR0_NW) && !(v & CR0_CD))) {
@@ -53,7 +53,7 @@ static void write_cr0(CPUX86 *cpu, uint64_t v)
     cpu->cr0 = v;
     cpu_update_hflags(cpu);
     if (changed & (CR0_PG | CR0_WP | CR0_PE)) {
-        mmu_flush(cpu);
+        mmu_flush_space(cpu);
         mmu_context_changed(cpu);
     }
 }
@@ -140,7 +140,7 @@ static void write_cr4(CPUX86 *cpu, uint64_t v)
     cpu->cr4 = v;
     cpu_update_hflags(cpu);
     if (changed & translation) {
-        mmu_flush(cpu);
+        mmu_flush_space(cpu);
         mmu_context_changed(cpu);
     }
 }
@@ -148,7 +148,7 @@ static void write_cr4(CPUX86 *cpu, uint64_t v)
 uint64_t helper_read_cr(CPUX86 *cpu, unsigned n)
 {
     require_cpl0(cpu);
-    svm_check_cr(cpu, n, false);
+    svm_check_cr(cpu, n, false, true);
     switch (n) {
     case 0:
         return cpu->cr0;
@@ -171,10 +171,10 @@ uint64_t helper_read_cr(CPUX86 *cpu, unsigned n)
 void helper_write_cr(CPUX86 *cpu, unsigned n, uint64_t v)
 {
     require_cpl0(cpu);
-    svm_check_cr(cpu, n, true);
+    svm_check_cr(cpu, n, true, true);
     switch (n) {
     case 0:
-        write_cr0(cpu, v);
+        write_cr0(cpu, v, true);
         break;
     case 2:
         cpu->cr2 = v;
@@ -204,15 +204,15 @@ void helper_write_cr(CPUX86 *cpu, unsigned n, uint64_t v)
 void helper_lmsw(CPUX86 *cpu, uint16_t v)
 {
     require_cpl0(cpu);
-    svm_check_cr(cpu, 0, true);
+    svm_check_cr(cpu, 0, true, false);
     /* LMSW reaches the low four bits and cannot clear PE. */
-    write_cr0(cpu, (cpu->cr0 & ~14ull) | (v & 15));
+    write_cr0(cpu, (cpu->cr0 & ~14ull) | (v & 15), false);
 }
 
 void helper_clts(CPUX86 *cpu)
 {
     require_cpl0(cpu);
-    svm_check_cr(cpu, 0, true);
+    svm_check_cr(cpu, 0, true, false);
     cpu->cr0 &= ~(uint64_t)CR0_TS;
     cpu_update_hflags(cpu);
 }
@@ -241,7 +241,7 @@ bool x86_write_efer(CPUX86 *cpu, uint64_t v)
     }
     cpu->efer = (v & ~(uint64_t)EFER_LMA) | (old & EFER_LMA);
     if ((cpu->efer ^ old) & (EFER_NXE | EFER_LME)) {
-        mmu_flush(cpu);
+        mmu_flush_space(cpu);
         mmu_context_changed(cpu);
     }
     cpu_update_hflags(cpu);

@@ -17,14 +17,17 @@ typedef struct Event {
 #define DR6_BD (1u << 13)
 #define DR7_GD (1u << 13)
 
-static uint32_t event_ext(const Event *e)
+static uint32_t event_ext(const CPUX86 *cpu, const Event *e)
 {
-    return e->kind == EVENT_SOFT_INT ? 0 : ERR_EXT;
+    if (e->kind == EVENT_EXTERNAL) {
+        return ERR_EXT;
+    }
+    return e->kind == EVENT_SOFT_INT || !strcmp(cpu->config.vendor, "AuthenticAMD") ? 0 : ERR_EXT;
 }
 
 static _Noreturn void raise_vector(CPUX86 *cpu, int vector, const Event *e)
 {
-    x86_raise_error(cpu, vector, (uint32_t)e->vector * 8 | ERR_IDT | event_ext(e));
+    x86_raise_error(cpu, vector, (uint32_t)e->vector * 8 | ERR_IDT | event_ext(cpu, e));
 }
 
 /*
@@ -144,7 +147,7 @@ static void push_return_frame(Stack *s, unsigned size, const Event *e, uint64_t 
 static void deliver_inner(CPUX86 *cpu, const Event *e, const Desc *gate, uint16_t sel, Desc *code)
 {
     unsigned size = desc_type(gate) & 8 ? 4 : 2, dpl = desc_dpl(code);
-    uint32_t ext = event_ext(e);
+    uint32_t ext = event_ext(cpu, e);
     uint64_t offset = size == 4 ? (uint32_t)gate_offset(gate) : (uint16_t)gate_offset(gate);
     bool vm = in_vm86(cpu);
     uint64_t sp;
@@ -182,7 +185,7 @@ static void deliver_same_ring(CPUX86 *cpu, const Event *e, const Desc *gate, uin
                               Desc *code)
 {
     unsigned size = desc_type(gate) & 8 ? 4 : 2;
-    uint32_t ext = event_ext(e);
+    uint32_t ext = event_ext(cpu, e);
     uint64_t offset = size == 4 ? (uint32_t)gate_offset(gate) : (uint16_t)gate_offset(gate);
     Stack s;
 
@@ -225,7 +228,7 @@ static void check_gate_access(CPUX86 *cpu, const Event *e, const Desc *gate)
 static void fetch_handler(CPUX86 *cpu, const Event *e, const Desc *gate, Desc *code)
 {
     uint16_t sel = gate_selector(gate);
-    uint32_t ext = event_ext(e);
+    uint32_t ext = event_ext(cpu, e);
 
     if (is_null_selector(sel)) {
         x86_raise_error(cpu, EXC_GP, ext);
@@ -241,7 +244,7 @@ static void fetch_handler(CPUX86 *cpu, const Event *e, const Desc *gate, Desc *c
 
 static void deliver_protected(CPUX86 *cpu, const Event *e)
 {
-    uint32_t ext = event_ext(e);
+    uint32_t ext = event_ext(cpu, e);
     Desc gate, code;
     uint16_t sel;
 
@@ -284,7 +287,7 @@ static void deliver_protected(CPUX86 *cpu, const Event *e)
 
 static void deliver_long(CPUX86 *cpu, const Event *e)
 {
-    uint32_t ext = event_ext(e);
+    uint32_t ext = event_ext(cpu, e);
     Desc gate, code;
     uint16_t sel;
     unsigned cpl, ist;
@@ -430,6 +433,12 @@ bool x86_deliver(CPUX86 *cpu, EventKind kind, int vector, bool has_error, uint32
             cpu->svm.delivering = 0;
             return true;
         }
+        /* A hypervisor sees the second exception before it makes a double or triple fault. */
+        if ((cpu->hflags & HF_SVM_GUEST) &&
+            svm_exception(cpu, cpu->exception_vector, cpu->exception_has_error,
+                          cpu->exception_error)) {
+            return true;
+        }
         second = exception_class(cpu->exception_vector);
         if (first == DOUBLE_FAULT && second != BENIGN) {
             LOG(LOG_CPU_RESET, "cpu %u: triple fault\n", cpu->index);
@@ -453,21 +462,27 @@ bool x86_deliver(CPUX86 *cpu, EventKind kind, int vector, bool has_error, uint32
 
 /* ---- software interrupts: a fault in them is the instruction's own ---- */
 
-static void software_interrupt(CPUX86 *cpu, EventKind kind, int vector, uint64_t next_rip)
+/* To a hypervisor only INT n is an interrupt; INT3, INTO and ICEBP are exceptions. */
+static void check_software_interrupt(CPUX86 *cpu, EventKind kind, int vector, bool int_n)
+{
+    if (int_n && svm_wants(cpu, SVM_EXIT_SWINT)) {
+        svm_exit(cpu, SVM_EXIT_SWINT, (unsigned)vector, 0);
+    }
+    if (kind == EVENT_ICEBP && svm_wants(cpu, SVM_EXIT_ICEBP)) {
+        svm_exit(cpu, SVM_EXIT_ICEBP, 0, 0);
+    }
+    if (!int_n && (cpu->svm.intercept_exc >> vector & 1)) {
+        svm_exit(cpu, SVM_EXIT_EXCP_BASE + (unsigned)vector, 0, 0);
+    }
+}
+
+static void software_interrupt(CPUX86 *cpu, EventKind kind, int vector, bool int_n,
+                               uint64_t next_rip)
 {
     Event e = {kind, vector, false, 0, next_rip};
 
     if (cpu->hflags & HF_SVM_GUEST) {
-        unsigned code = kind == EVENT_ICEBP ? SVM_EXIT_ICEBP : SVM_EXIT_SWINT;
-
-        if (vector != EXC_BP && vector != EXC_OF && svm_wants(cpu, code)) {
-            svm_exit(cpu, code, (unsigned)vector, 0);
-        }
-        /* INT3, INTO and ICEBP are exceptions to a hypervisor, after the instruction. */
-        if ((vector == EXC_BP || vector == EXC_OF || kind == EVENT_ICEBP) &&
-            (cpu->svm.intercept_exc >> vector & 1)) {
-            svm_exit(cpu, SVM_EXIT_EXCP_BASE + (unsigned)vector, 0, 0);
-        }
+        check_software_interrupt(cpu, kind, vector, int_n);
     }
     log_event(cpu, &e);
     deliver_once(cpu, &e);
@@ -486,18 +501,18 @@ void helper_int(CPUX86 *cpu, int vector, uint64_t next_rip)
             x86_raise_error(cpu, EXC_GP, 0);
         }
     }
-    software_interrupt(cpu, EVENT_SOFT_INT, vector, next_rip);
+    software_interrupt(cpu, EVENT_SOFT_INT, vector, true, next_rip);
 }
 
 void helper_int3(CPUX86 *cpu, uint64_t next_rip)
 {
-    software_interrupt(cpu, EVENT_SOFT_INT, EXC_BP, next_rip);
+    software_interrupt(cpu, EVENT_SOFT_INT, EXC_BP, false, next_rip);
 }
 
 void helper_into(CPUX86 *cpu, uint64_t next_rip)
 {
     if (cpu->rflags & FLAG_OF) {
-        software_interrupt(cpu, EVENT_SOFT_INT, EXC_OF, next_rip);
+        software_interrupt(cpu, EVENT_SOFT_INT, EXC_OF, false, next_rip);
     } else {
         cpu->rip = next_rip;
     }
@@ -505,5 +520,5 @@ void helper_into(CPUX86 *cpu, uint64_t next_rip)
 
 void helper_icebp(CPUX86 *cpu, uint64_t next_rip)
 {
-    software_interrupt(cpu, EVENT_ICEBP, EXC_DB, next_rip);
+    software_interrupt(cpu, EVENT_ICEBP, EXC_DB, false, next_rip);
 }

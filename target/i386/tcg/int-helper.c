@@ -224,6 +224,7 @@ static bool h_bound(CPUX86 *cpu, const IrOp *op)
     int64_t upper = (int64_t)(x86_ld(cpu, op->seg, next, n) << shift) >> shift;
     int64_t index = (int64_t)(*ir_reg(cpu, op->a) << shift) >> shift;
     if (index < lower || index > upper) {
+        svm_note(cpu, op_next_rip(cpu, op));
         x86_raise(cpu, EXC_BR);
     }
     return true;

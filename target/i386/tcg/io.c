@@ -34,12 +34,17 @@ static MemAttrs io_attrs(const CPUX86 *cpu)
     return (MemAttrs){.requester = 0xffff, .smm = cpu->smm};
 }
 
+static unsigned address_size(const CPUX86 *cpu)
+{
+    return cpu->hflags & HF_CS64 ? 8 : cpu->hflags & HF_CS32 ? 4 : 2;
+}
+
 uint32_t helper_in(CPUX86 *cpu, uint16_t port, unsigned size)
 {
     uint64_t v = UINT32_MAX;
 
     helper_check_io(cpu, port, size);
-    svm_check_io(cpu, port, size, true, 0);
+    svm_check_io(cpu, port, size, true, 0, address_size(cpu), 0);
     tcg_exact(tcg_cpu(cpu));
     if (address_space_ld(cpu->as_io, port, io_attrs(cpu), size, &v) != MEM_OK) {
         v = UINT32_MAX;
@@ -53,7 +58,7 @@ uint32_t helper_in(CPUX86 *cpu, uint16_t port, unsigned size)
 void helper_out(CPUX86 *cpu, uint16_t port, uint32_t v, unsigned size)
 {
     helper_check_io(cpu, port, size);
-    svm_check_io(cpu, port, size, false, 0);
+    svm_check_io(cpu, port, size, false, 0, address_size(cpu), 0);
     tcg_exact(tcg_cpu(cpu));
     if (size < 4) {
         v &= (1u << (size * 8)) - 1;

@@ -376,7 +376,8 @@ static bool h_string(CPUX86 *cpu, const IrOp *op)
         helper_check_io(cpu, (uint16_t)cpu->regs[R_RDX], s.size);
         svm_note(cpu, op_next_rip(cpu, op));
         svm_check_io(cpu, (uint16_t)cpu->regs[R_RDX], s.size, s.kind == STRING_INS,
-                     SVM_IO_STRING | (op->disp & (STRING_REP | STRING_REPNE) ? SVM_IO_REP : 0));
+                     SVM_IO_STRING | (op->disp & (STRING_REP | STRING_REPNE) ? SVM_IO_REP : 0),
+                     s.addrsize, s.kind == STRING_INS ? SEG_ES : s.seg);
     }
     if (op->disp & (STRING_REP | STRING_REPNE)) {
         return repeat(&s, op->disp & STRING_REPNE);

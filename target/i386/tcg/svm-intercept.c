@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a hypervisor intercepts: instructions, registers, ports, MSRs, events. */
+#include "accel/tcg/internal.h"
 #include "target/i386/tcg/desc.h"
+#include "target/i386/tcg/svm-vmcb.h"
 #include "target/i386/tcg/svm.h"
 
-#define INT_CTL_TPR 0xffull
-#define INT_CTL_IRQ (1ull << 8)
-#define INT_CTL_VGIF (1ull << 9)
-#define INT_CTL_IGNORE_TPR (1ull << 20)
-#define INT_CTL_MASKING (1ull << 24)
-#define INT_CTL_VGIF_ENABLE (1ull << 25)
-#define CR_INFO_MOV (1ull << 63)
-
-#define EVENT_VALID (1ull << 31)
-#define EVENT_ERROR (1ull << 11)
+#define CR_INFO_MOV (1ull << 63) /* not LMSW, CLTS, SMSW: the register is told */
 
 static MemAttrs phys_attrs(void)
 {
@@ -52,29 +45,69 @@ static void leave(CPUX86 *cpu, uint64_t code, uint64_t info1, uint64_t info2)
     svm_leave_guest(cpu);
 }
 
-/* ---- registers ---- */
+/* ---- PAUSE ---- */
 
-void svm_check_cr(CPUX86 *cpu, unsigned n, bool write)
+/*
+ * With a filter only the PAUSE after as many as its count leaves the guest; one that comes
+ * later than the threshold after the last begins a new loop.
+ */
+static bool filter_pause(CPUX86 *cpu)
 {
-    if ((cpu->hflags & HF_SVM_GUEST) && (cpu->svm.intercept_cr >> (write ? 16 + n : n) & 1)) {
-        svm_exit(cpu, (write ? SVM_EXIT_WRITE_CR0 : SVM_EXIT_READ_CR0) + n, 0, 0);
+    SvmState *s = &cpu->svm;
+
+    if (s->pause_threshold) {
+        tcg_exact(tcg_cpu(cpu));
+        uint64_t now = cpu_tsc(cpu);
+        if (now - s->pause_last > s->pause_threshold) {
+            s->pause_left = s->pause_count;
+        }
+        s->pause_last = now;
+    }
+    if (!s->pause_left) {
+        return false;
+    }
+    s->pause_left--;
+    return true;
+}
+
+void svm_check_pause(CPUX86 *cpu)
+{
+    if (svm_wants(cpu, SVM_EXIT_PAUSE) && !filter_pause(cpu)) {
+        svm_exit(cpu, SVM_EXIT_PAUSE, 0, 0);
     }
 }
 
-void svm_check_cr0_value(CPUX86 *cpu, uint64_t v)
+/* ---- registers ---- */
+
+static uint64_t gpr_info(const CPUX86 *cpu, uint64_t more)
+{
+    return cpu_has(cpu, FEAT_SVM, SVM_FEATURE_DECODE) ? cpu->svm.gpr | more : 0;
+}
+
+void svm_check_cr(CPUX86 *cpu, unsigned n, bool write, bool mov)
+{
+    if ((cpu->hflags & HF_SVM_GUEST) && (cpu->svm.intercept_cr >> (write ? 16 + n : n) & 1)) {
+        svm_exit(cpu, (write ? SVM_EXIT_WRITE_CR0 : SVM_EXIT_READ_CR0) + n,
+                 mov ? gpr_info(cpu, CR_INFO_MOV) : 0, 0);
+    }
+}
+
+void svm_check_cr0_value(CPUX86 *cpu, uint64_t v, bool mov)
 {
     if ((cpu->hflags & HF_SVM_GUEST) && ((cpu->cr0 ^ v) & ~(uint64_t)(CR0_TS | CR0_MP)) &&
         svm_wants(cpu, SVM_EXIT_CR0_SEL_WRITE)) {
-        svm_exit(cpu, SVM_EXIT_CR0_SEL_WRITE, 0, 0);
+        svm_exit(cpu, SVM_EXIT_CR0_SEL_WRITE, mov ? gpr_info(cpu, CR_INFO_MOV) : 0, 0);
     }
 }
 
 void svm_check_dr(CPUX86 *cpu, unsigned n, bool write)
 {
     if ((cpu->hflags & HF_SVM_GUEST) && (cpu->svm.intercept_dr >> (write ? 16 + n : n) & 1)) {
-        svm_exit(cpu, (write ? SVM_EXIT_WRITE_DR0 : SVM_EXIT_READ_DR0) + n, 0, 0);
+        svm_exit(cpu, (write ? SVM_EXIT_WRITE_DR0 : SVM_EXIT_READ_DR0) + n, gpr_info(cpu, 0), 0);
     }
 }
+
+/* ---- MSRs and ports ---- */
 
 /* Two bits of the map for each of three ranges of 8192 MSRs; all others are intercepted. */
 static bool msr_wanted(const CPUX86 *cpu, uint32_t index, bool write)
@@ -106,9 +139,11 @@ void svm_check_msr(CPUX86 *cpu, uint32_t index, bool write)
     }
 }
 
-void svm_check_io(CPUX86 *cpu, uint16_t port, unsigned size, bool in, unsigned kind)
+void svm_check_io(CPUX86 *cpu, uint16_t port, unsigned size, bool in, unsigned kind,
+                  unsigned addrsize, unsigned seg)
 {
     uint8_t map[2] = {0xff, 0xff};
+    uint64_t info = (uint64_t)port << 16 | size << 4 | kind | (in ? 1 : 0);
 
     if (!(cpu->hflags & HF_SVM_GUEST) || !svm_wants(cpu, SVM_EXIT_IOIO)) {
         return;
@@ -117,14 +152,11 @@ void svm_check_io(CPUX86 *cpu, uint16_t port, unsigned size, bool in, unsigned k
     if (!(ld_le16(map) >> (port & 7) & ((1u << size) - 1))) {
         return;
     }
-    /* Address size: of the code segment; only string instructions have a use for it. */
-    svm_exit(cpu, SVM_EXIT_IOIO,
-             (uint64_t)port << 16 |
-                 (cpu->hflags & HF_CS64   ? 1u << 9
-                  : cpu->hflags & HF_CS32 ? 1u << 8
-                                          : 1u << 7) |
-                 size << 4 | kind | (in ? 1 : 0),
-             cpu->svm.next_rip);
+    info |= addrsize == 8 ? 1u << 9 : addrsize == 4 ? 1u << 8 : 1u << 7;
+    if ((kind & SVM_IO_STRING) && cpu_has(cpu, FEAT_SVM, SVM_FEATURE_DECODE)) {
+        info |= (uint64_t)seg << 10;
+    }
+    svm_exit(cpu, SVM_EXIT_IOIO, info, cpu->svm.next_rip);
 }
 
 void svm_check_task_switch(CPUX86 *cpu, uint16_t selector, TaskSwitchKind kind, bool has_error,

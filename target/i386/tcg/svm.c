@@ -2,86 +2,16 @@
 /* Changing worlds: VMRUN and #VMEXIT, VMLOAD and VMSAVE, the global interrupt flag. */
 #include "target/i386/tcg/svm.h"
 
+#include "accel/tcg/internal.h"
 #include "target/i386/paging.h"
 #include "target/i386/tcg/control.h"
 #include "target/i386/tcg/desc.h"
 #include "target/i386/tcg/pv.h"
+#include "target/i386/tcg/svm-vmcb.h"
 #include "util/log.h"
 
 #include <inttypes.h>
 #include <string.h>
-
-#define VMCB_SIZE 4096u
-/* Offsets in the control area. */
-enum {
-    V_CR = 0x00,
-    V_DR = 0x04,
-    V_EXC = 0x08,
-    V_MISC = 0x0c,
-    V_IOPM = 0x40,
-    V_MSRPM = 0x48,
-    V_TSC_OFFSET = 0x50,
-    V_ASID = 0x58,
-    V_TLB_CONTROL = 0x5c,
-    V_INT_CTL = 0x60,
-    V_INT_STATE = 0x68,
-    V_EXIT_CODE = 0x70,
-    V_EXIT_INFO1 = 0x78,
-    V_EXIT_INFO2 = 0x80,
-    V_EXIT_INT_INFO = 0x88,
-    V_NP_CONTROL = 0x90,
-    V_EVENT_INJ = 0xa8,
-    V_NCR3 = 0xb0,
-    V_NRIP = 0xc8,
-    V_INSN_LEN = 0xd0,
-    V_INSN_BYTES = 0xd1,
-};
-/* And in the area of saved state. */
-enum {
-    S_ES = 0x400,
-    S_CS = 0x410,
-    S_SS = 0x420,
-    S_DS = 0x430,
-    S_FS = 0x440,
-    S_GS = 0x450,
-    S_GDTR = 0x460,
-    S_LDTR = 0x470,
-    S_IDTR = 0x480,
-    S_TR = 0x490,
-    S_CPL = 0x4cb,
-    S_EFER = 0x4d0,
-    S_CR4 = 0x548,
-    S_CR3 = 0x550,
-    S_CR0 = 0x558,
-    S_DR7 = 0x560,
-    S_DR6 = 0x568,
-    S_RFLAGS = 0x570,
-    S_RIP = 0x578,
-    S_RSP = 0x5d8,
-    S_RAX = 0x5f8,
-    S_STAR = 0x600,
-    S_LSTAR = 0x608,
-    S_CSTAR = 0x610,
-    S_SFMASK = 0x618,
-    S_KERNEL_GS = 0x620,
-    S_SYSENTER_CS = 0x628,
-    S_SYSENTER_ESP = 0x630,
-    S_SYSENTER_EIP = 0x638,
-    S_CR2 = 0x640,
-    S_PAT = 0x668,
-};
-
-#define INT_CTL_TPR 0xffull
-#define INT_CTL_IRQ (1ull << 8)
-#define INT_CTL_VGIF (1ull << 9)
-#define INT_CTL_VGIF_ENABLE (1ull << 25)
-#define INT_CTL_WRITTEN (INT_CTL_TPR | INT_CTL_IRQ | INT_CTL_VGIF)
-#define EVENT_VALID (1ull << 31)
-#define EVENT_ERROR (1ull << 11)
-#define SVM_FEATURE_VGIF (1u << 16)
-#define SVM_FEATURE_NPT (1u << 0)
-#define SVM_FEATURE_NRIPS (1u << 3)
-#define SVM_FEATURE_DECODE (1u << 7)
 
 static MemAttrs phys_attrs(void)
 {
@@ -143,13 +73,38 @@ static void require_svm(CPUX86 *cpu)
     }
 }
 
-/* RAX names a page of physical memory. */
-static hwaddr operand_page(CPUX86 *cpu, unsigned addrsize)
+/* Where the guest may use VMLOAD and VMSAVE by itself, RAX is an address of its own. */
+static hwaddr virtual_page(CPUX86 *cpu, hwaddr page)
+{
+    PageWalk w;
+
+    if (!(cpu->hflags & HF_SVM_GUEST) || !cpu->svm.virtual_vmload) {
+        return page;
+    }
+    if (!x86_nested_walk(cpu, page, PAGE_WRITE, &w)) {
+        svm_exit(cpu, SVM_EXIT_NPF, w.nested_error, page);
+    }
+    return w.phys;
+}
+
+/*
+ * What VMRUN, VMLOAD and VMSAVE begin with: may they be executed, by whom, and does RAX name a
+ * page of physical memory? Reads that page.
+ */
+static hwaddr open_vmcb(CPUX86 *cpu, unsigned code, unsigned addrsize, uint8_t v[VMCB_SIZE])
 {
     uint64_t a = cpu->regs[R_RAX];
 
+    require_svm(cpu);
+    svm_check(cpu, code);
     a = addrsize == 8 ? a : addrsize == 4 ? (uint32_t)a : (uint16_t)a;
     if ((a & 4095) || (cpu->config.phys_bits < 64 && a >> cpu->config.phys_bits)) {
+        x86_raise_error(cpu, EXC_GP, 0);
+    }
+    if (code != SVM_EXIT_VMRUN) {
+        a = virtual_page(cpu, a);
+    }
+    if (address_space_read(cpu->as, a, phys_attrs(), v, VMCB_SIZE) != MEM_OK) {
         x86_raise_error(cpu, EXC_GP, 0);
     }
     return a;
@@ -196,6 +151,15 @@ static void load_controls(CPUX86 *cpu, const uint8_t *v, hwaddr vmcb)
     }
     s->nested_paging = (v[V_NP_CONTROL] & 1) && cpu_has(cpu, FEAT_SVM, SVM_FEATURE_NPT);
     s->nested_cr3 = get(v, V_NCR3);
+    s->virtual_vmload = s->nested_paging && (get(v, V_VIRT_EXT) & VIRT_EXT_VMLOAD_VMSAVE) &&
+                        cpu_has(cpu, FEAT_SVM, SVM_FEATURE_V_VMLOAD);
+    s->pause_count = s->pause_left = s->pause_threshold = 0;
+    if (cpu_has(cpu, FEAT_SVM, SVM_FEATURE_PAUSE_FILTER)) {
+        s->pause_count = s->pause_left = ld_le16(v + V_PAUSE_COUNT);
+    }
+    if (cpu_has(cpu, FEAT_SVM, SVM_FEATURE_PAUSE_THRESHOLD)) {
+        s->pause_threshold = ld_le16(v + V_PAUSE_THRESHOLD);
+    }
 }
 
 static void load_guest(CPUX86 *cpu, const uint8_t *v)
@@ -234,14 +198,42 @@ static void load_guest(CPUX86 *cpu, const uint8_t *v)
     cpu_update_hflags(cpu);
 }
 
+/* Addresses in the control area, and what is to be injected. */
+static bool controls_consistent(const CPUX86 *cpu, const uint8_t *v)
+{
+    const SvmState *s = &cpu->svm;
+    uint64_t inj = get(v, V_EVENT_INJ), limit = 1ull << cpu->config.phys_bits;
+    unsigned vector = inj & 0xff;
+
+    if (!s->asid || !svm_wants(cpu, SVM_EXIT_VMRUN)) {
+        return false;
+    }
+    if ((svm_wants(cpu, SVM_EXIT_MSR) && s->msrpm + MSRPM_SIZE > limit) ||
+        (svm_wants(cpu, SVM_EXIT_IOIO) && s->iopm + IOPM_SIZE > limit) ||
+        (s->nested_paging && s->nested_cr3 >= limit)) {
+        return false;
+    }
+    if (!(inj & EVENT_VALID)) {
+        return true;
+    }
+    switch (EVENT_TYPE(inj)) {
+    case EVENT_TYPE_EXCEPTION:
+        return vector < 32 && vector != EXC_NMI;
+    case EVENT_TYPE_INTR:
+    case EVENT_TYPE_NMI:
+    case EVENT_TYPE_SOFT:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* APM vol. 2, "Canonicalization and Consistency Checks". */
 static bool consistent(const CPUX86 *cpu, const uint8_t *v)
 {
     uint64_t cr0 = get(v, S_CR0), cr4 = get(v, S_CR4), efer = get(v, S_EFER), cr3 = get(v, S_CR3);
     uint16_t cs = ld_le16(v + S_CS + 2);
     bool long_paging = (efer & EFER_LME) && (cr0 & CR0_PG);
-    uint64_t inj = get(v, V_EVENT_INJ);
-    unsigned type = inj >> 8 & 7;
 
     if (!(efer & EFER_SVME) || (efer & ~x86_efer_known(cpu)) || (cr4 & ~x86_cr4_known(cpu)) ||
         cr0 >> 32 || (!(cr0 & CR0_CD) && (cr0 & CR0_NW)) || get(v, S_DR6) >> 32 ||
@@ -252,35 +244,31 @@ static bool consistent(const CPUX86 *cpu, const uint8_t *v)
                         cr3 >> cpu->config.phys_bits)) {
         return false;
     }
-    if (!ld_le32(v + V_ASID) || !(ld_le32(v + V_MISC + 4) & 1)) {
-        return false;
-    }
-    if (inj & EVENT_VALID) {
-        bool bad_exception = type == 3 && ((inj & 0xff) >= 32 || (inj & 0xff) == EXC_NMI);
-
-        return !(type == 1 || type > 4 || bad_exception);
-    }
-    return true;
+    return controls_consistent(cpu, v);
 }
 
 static void flush_as_told(CPUX86 *cpu, uint8_t control)
 {
-    if (control & 7) {
-        mmu_flush(cpu); /* all of it: one address space's entries are found no quicker */
+    switch (control & 7) {
+    case 0:
+        break;
+    case TLB_FLUSH_ASID:
+        mmu_flush_asid(cpu, cpu->svm.asid, true);
+        break;
+    case TLB_FLUSH_ASID_LOCAL:
+        mmu_flush_asid(cpu, cpu->svm.asid, false);
+        break;
+    default:
+        mmu_flush(cpu);
+        break;
     }
 }
 
 void helper_vmrun(CPUX86 *cpu, unsigned addrsize, uint64_t next_rip)
 {
     uint8_t v[VMCB_SIZE];
-    hwaddr page;
+    hwaddr page = open_vmcb(cpu, SVM_EXIT_VMRUN, addrsize, v);
 
-    require_svm(cpu);
-    svm_check(cpu, SVM_EXIT_VMRUN);
-    page = operand_page(cpu, addrsize);
-    if (address_space_read(cpu->as, page, phys_attrs(), v, sizeof(v)) != MEM_OK) {
-        x86_raise_error(cpu, EXC_GP, 0);
-    }
     save_host(cpu, next_rip);
     load_controls(cpu, v, page);
     cpu->svm.delivering = cpu->svm.inject = 0;
@@ -312,21 +300,33 @@ bool svm_inject(CPUX86 *cpu)
 {
     SvmState *s = &cpu->svm;
     uint64_t e = s->inject;
-    unsigned type = e >> 8 & 7;
     int vector = (int)(e & 0xff);
     uint64_t rip = cpu->rip;
+    EventKind kind = EVENT_EXTERNAL;
+    bool instruction = false; /* INT n, INT3, INTO: the guest goes on after it */
 
+    switch (EVENT_TYPE(e)) {
+    case EVENT_TYPE_NMI:
+        vector = EXC_NMI;
+        break;
+    case EVENT_TYPE_EXCEPTION:
+        kind = EVENT_EXCEPTION;
+        instruction = vector == EXC_BP || vector == EXC_OF;
+        break;
+    case EVENT_TYPE_SOFT:
+        kind = EVENT_SOFT_INT;
+        instruction = true;
+        break;
+    default:
+        break;
+    }
     cpu->exception_vector = -1;
-    if (type == 4 && s->next_rip && cpu_has(cpu, FEAT_SVM, SVM_FEATURE_NRIPS)) {
+    if (instruction && s->next_rip && cpu_has(cpu, FEAT_SVM, SVM_FEATURE_NRIPS)) {
         rip = s->next_rip;
     }
     s->next_rip = 0;
     /* Not subject to intercepts, but what goes wrong with it is. */
-    return x86_deliver(cpu,
-                       type == 3   ? EVENT_EXCEPTION
-                       : type == 4 ? EVENT_SOFT_INT
-                                   : EVENT_EXTERNAL,
-                       vector, e & EVENT_ERROR, (uint32_t)(e >> 32), rip);
+    return x86_deliver(cpu, kind, vector, e & EVENT_ERROR, (uint32_t)(e >> 32), rip);
 }
 
 /* ---- #VMEXIT ---- */
@@ -429,6 +429,10 @@ static void load_host(CPUX86 *cpu)
 /* Exits of instructions say where the next one is; others leave the field 0. */
 static bool is_instruction(uint64_t code)
 {
+    if (code == SVM_EXIT_EXCP_BASE + EXC_BP || code == SVM_EXIT_EXCP_BASE + EXC_OF ||
+        code == SVM_EXIT_EXCP_BASE + EXC_BR) {
+        return true;
+    }
     return code < SVM_EXIT_EXCP_BASE || (code >= SVM_EXIT_CR0_SEL_WRITE && code < SVM_EXIT_NPF &&
                                          code != SVM_EXIT_SHUTDOWN && code != SVM_EXIT_TASK_SWITCH);
 }
@@ -454,68 +458,72 @@ void svm_leave_guest(CPUX86 *cpu)
     load_host(cpu);
 }
 
-/* ---- VMLOAD, VMSAVE ---- */
+/* ---- VMLOAD, VMSAVE: what VMRUN and #VMEXIT leave alone ---- */
+
+typedef struct ExtraState {
+    uint16_t at;    /* in the VMCB */
+    uint16_t field; /* in the CPU */
+} ExtraState;
+
+static const ExtraState extra_segments[] = {{S_FS, offsetof(CPUX86, segs[SEG_FS])},
+                                            {S_GS, offsetof(CPUX86, segs[SEG_GS])},
+                                            {S_LDTR, offsetof(CPUX86, ldtr)},
+                                            {S_TR, offsetof(CPUX86, tr)}};
+static const ExtraState extra_registers[] = {
+    {S_KERNEL_GS, offsetof(CPUX86, kernel_gs_base)},
+    {S_STAR, offsetof(CPUX86, star)},
+    {S_LSTAR, offsetof(CPUX86, lstar)},
+    {S_CSTAR, offsetof(CPUX86, cstar)},
+    {S_SFMASK, offsetof(CPUX86, sfmask)},
+    {S_SYSENTER_CS, offsetof(CPUX86, sysenter_cs)},
+    {S_SYSENTER_ESP, offsetof(CPUX86, sysenter_esp)},
+    {S_SYSENTER_EIP, offsetof(CPUX86, sysenter_eip)},
+};
+#define EXTRA_FIELD(type, cpu, e) ((type *)(void *)((uint8_t *)(cpu) + (e)->field))
 
 void helper_vmload(CPUX86 *cpu, unsigned addrsize)
 {
     uint8_t v[VMCB_SIZE];
-    hwaddr page;
 
-    require_svm(cpu);
-    svm_check(cpu, SVM_EXIT_VMLOAD);
-    page = operand_page(cpu, addrsize);
-    if (address_space_read(cpu->as, page, phys_attrs(), v, sizeof(v)) != MEM_OK) {
-        x86_raise_error(cpu, EXC_GP, 0);
+    (void)open_vmcb(cpu, SVM_EXIT_VMLOAD, addrsize, v);
+    for (unsigned i = 0; i < ARRAY_LEN(extra_segments); i++) {
+        const ExtraState *e = &extra_segments[i];
+        get_segment(v + e->at, EXTRA_FIELD(Segment, cpu, e));
     }
-    get_segment(v + S_FS, &cpu->segs[SEG_FS]);
-    get_segment(v + S_GS, &cpu->segs[SEG_GS]);
-    get_segment(v + S_LDTR, &cpu->ldtr);
-    get_segment(v + S_TR, &cpu->tr);
-    cpu->kernel_gs_base = get(v, S_KERNEL_GS);
-    cpu->star = get(v, S_STAR);
-    cpu->lstar = get(v, S_LSTAR);
-    cpu->cstar = get(v, S_CSTAR);
-    cpu->sfmask = get(v, S_SFMASK);
-    cpu->sysenter_cs = get(v, S_SYSENTER_CS);
-    cpu->sysenter_esp = get(v, S_SYSENTER_ESP);
-    cpu->sysenter_eip = get(v, S_SYSENTER_EIP);
+    for (unsigned i = 0; i < ARRAY_LEN(extra_registers); i++) {
+        const ExtraState *e = &extra_registers[i];
+        *EXTRA_FIELD(uint64_t, cpu, e) = get(v, e->at);
+    }
 }
 
 void helper_vmsave(CPUX86 *cpu, unsigned addrsize)
 {
     uint8_t v[VMCB_SIZE];
-    hwaddr page;
+    hwaddr page = open_vmcb(cpu, SVM_EXIT_VMSAVE, addrsize, v);
 
-    require_svm(cpu);
-    svm_check(cpu, SVM_EXIT_VMSAVE);
-    page = operand_page(cpu, addrsize);
-    if (address_space_read(cpu->as, page, phys_attrs(), v, sizeof(v)) != MEM_OK) {
-        x86_raise_error(cpu, EXC_GP, 0);
+    for (unsigned i = 0; i < ARRAY_LEN(extra_segments); i++) {
+        const ExtraState *e = &extra_segments[i];
+        put_segment(v + e->at, EXTRA_FIELD(Segment, cpu, e));
     }
-    put_segment(v + S_FS, &cpu->segs[SEG_FS]);
-    put_segment(v + S_GS, &cpu->segs[SEG_GS]);
-    put_segment(v + S_LDTR, &cpu->ldtr);
-    put_segment(v + S_TR, &cpu->tr);
-    put(v, S_KERNEL_GS, cpu->kernel_gs_base);
-    put(v, S_STAR, cpu->star);
-    put(v, S_LSTAR, cpu->lstar);
-    put(v, S_CSTAR, cpu->cstar);
-    put(v, S_SFMASK, cpu->sfmask);
-    put(v, S_SYSENTER_CS, cpu->sysenter_cs);
-    put(v, S_SYSENTER_ESP, cpu->sysenter_esp);
-    put(v, S_SYSENTER_EIP, cpu->sysenter_eip);
+    for (unsigned i = 0; i < ARRAY_LEN(extra_registers); i++) {
+        const ExtraState *e = &extra_registers[i];
+        put(v, e->at, *EXTRA_FIELD(uint64_t, cpu, e));
+    }
     address_space_write(cpu->as, page + S_FS, phys_attrs(), v + S_FS, S_CR2 - S_FS);
 }
 
 /* ---- the others ---- */
 
-/* Outside of a guest's own guest, KVM's hypercalls; both vendors' instructions will do. */
+/*
+ * KVM's hypercalls, with both vendors' instructions. In a guest of the guest's they are none: its
+ * hypervisor intercepts VMMCALL, and sees VMCALL as an invalid opcode.
+ */
 void helper_vmmcall(CPUX86 *cpu, bool intel, uint64_t next_rip)
 {
     if (!intel && cpu_has(cpu, FEAT_80000001_ECX, 1u << 2)) {
         svm_check(cpu, SVM_EXIT_VMMCALL);
     }
-    if (!cpu->config.kvm) {
+    if (!cpu->config.kvm || (cpu->hflags & HF_SVM_GUEST)) {
         x86_raise(cpu, EXC_UD);
     }
     pv_hypercall(cpu);
@@ -553,12 +561,15 @@ void helper_invlpga(CPUX86 *cpu, unsigned addrsize)
     uint64_t a = cpu->regs[R_RAX];
     uint32_t asid = (uint32_t)cpu->regs[R_RCX];
 
+    a = addrsize == 8 ? a : (uint32_t)a;
     require_svm(cpu);
-    svm_check(cpu, SVM_EXIT_INVLPGA);
-    if (!asid) {
-        mmu_flush_page(cpu, addrsize == 8 ? a : (uint32_t)a);
+    if ((cpu->hflags & HF_SVM_GUEST) && svm_wants(cpu, SVM_EXIT_INVLPGA)) {
+        svm_exit(cpu, SVM_EXIT_INVLPGA, a, 0);
+    }
+    if (asid == tcg_asid(cpu)) {
+        mmu_flush_page(cpu, a);
     } else {
-        mmu_flush(cpu);
+        mmu_flush_asid(cpu, asid, true);
     }
 }
 

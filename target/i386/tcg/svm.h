@@ -93,13 +93,24 @@ static inline void svm_note(CPUX86 *cpu, uint64_t next_rip)
         cpu->svm.next_rip = next_rip;
     }
 }
-void svm_check_cr(CPUX86 *cpu, unsigned n, bool write);
+/* In the way of svm_note(): the general register of MOV to or from CRn and DRn. */
+static inline void svm_note_gpr(CPUX86 *cpu, unsigned gpr)
+{
+    cpu->svm.gpr = (uint8_t)gpr;
+}
+void svm_check_pause(CPUX86 *cpu); /* in a guest */
+/* mov: the instruction is MOV, which had its svm_note_gpr(). */
+void svm_check_cr(CPUX86 *cpu, unsigned n, bool write, bool mov);
 /* MOV CR0, LMSW: the intercept that looks at what would change. */
-void svm_check_cr0_value(CPUX86 *cpu, uint64_t v);
+void svm_check_cr0_value(CPUX86 *cpu, uint64_t v, bool mov);
 void svm_check_dr(CPUX86 *cpu, unsigned n, bool write);
 void svm_check_msr(CPUX86 *cpu, uint32_t index, bool write);
-/* `kind`: bits 2 and 3 of the exit's information (string, REP). */
-void svm_check_io(CPUX86 *cpu, uint16_t port, unsigned size, bool in, unsigned kind);
+/*
+ * `kind`: bits 2 and 3 of the exit's information (string, REP); addrsize in bytes; seg: that of
+ * the memory operand of a string instruction.
+ */
+void svm_check_io(CPUX86 *cpu, uint16_t port, unsigned size, bool in, unsigned kind,
+                  unsigned addrsize, unsigned seg);
 #define SVM_IO_STRING 4u
 #define SVM_IO_REP 8u
 void svm_check_task_switch(CPUX86 *cpu, uint16_t selector, TaskSwitchKind kind, bool has_error,

@@ -243,7 +243,7 @@ void helper_invpcid(CPUX86 *cpu, uint64_t type, unsigned seg, uint64_t ea)
         mmu_flush_pcid(cpu, pcid);
         break;
     default:
-        mmu_flush(cpu);
+        mmu_flush_space(cpu);
         break;
     }
 }

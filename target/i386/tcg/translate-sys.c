@@ -90,11 +90,15 @@ PLAIN(ltr, helper_ltr(cpu, (uint16_t)arg_a(cpu, op)))
 PLAIN(verr, set_zf(cpu, helper_verr(cpu, (uint16_t)arg_a(cpu, op))))
 PLAIN(verw, set_zf(cpu, helper_verw(cpu, (uint16_t)arg_a(cpu, op))))
 PLAIN(lmsw, helper_lmsw(cpu, (uint16_t)arg_a(cpu, op)))
-PLAIN(write_cr, helper_write_cr(cpu, (unsigned)op->disp, arg_a(cpu, op)))
-PLAIN(read_cr, set_sized(cpu, op->d, op->size, helper_read_cr(cpu, (unsigned)op->disp)))
-PLAIN(read_dr, set_sized(cpu, op->d, op->size, helper_read_dr(cpu, (unsigned)op->disp)))
+PLAIN(write_cr,
+      (svm_note_gpr(cpu, op->a), helper_write_cr(cpu, (unsigned)op->disp, arg_a(cpu, op))))
+PLAIN(read_cr, (svm_note_gpr(cpu, op->d),
+                set_sized(cpu, op->d, op->size, helper_read_cr(cpu, (unsigned)op->disp))))
+PLAIN(read_dr, (svm_note_gpr(cpu, op->d),
+                set_sized(cpu, op->d, op->size, helper_read_dr(cpu, (unsigned)op->disp))))
 /* Watched pages are marked in the TLB. */
-PLAIN(write_dr, (helper_write_dr(cpu, (unsigned)op->disp, arg_a(cpu, op)), mmu_flush(cpu)))
+PLAIN(write_dr, (svm_note_gpr(cpu, op->a), helper_write_dr(cpu, (unsigned)op->disp, arg_a(cpu, op)),
+                 mmu_flush(cpu)))
 PLAIN(vmrun, helper_vmrun(cpu, op->size, op_next_rip(cpu, op)))
 PLAIN(vmload, helper_vmload(cpu, op->size))
 PLAIN(vmsave, helper_vmsave(cpu, op->size))
@@ -103,7 +107,7 @@ PLAIN(vmcall, helper_vmmcall(cpu, true, op_next_rip(cpu, op)))
 PLAIN(stgi, helper_stgi(cpu))
 PLAIN(clgi, helper_clgi(cpu))
 PLAIN(invlpga, helper_invlpga(cpu, op->size))
-PLAIN(pause_guest, svm_check(cpu, SVM_EXIT_PAUSE))
+PLAIN(pause_guest, svm_check_pause(cpu))
 PLAIN(fence, __atomic_thread_fence(__ATOMIC_SEQ_CST))
 PLAIN(monitor, helper_monitor(cpu, op->seg, ir_offset(cpu, op)))
 PLAIN(invpcid, helper_invpcid(cpu, arg_a(cpu, op), op->seg, ir_offset(cpu, op)))
@@ -232,7 +236,7 @@ static bool h_sldt(CPUX86 *cpu, const IrOp *op)
     helper_check_umip(cpu);
     svm_note(cpu, op_next_rip(cpu, op));
     if (op->disp == OP_SMSW) {
-        svm_check_cr(cpu, 0, false);
+        svm_check_cr(cpu, 0, false, false);
     } else {
         svm_check(cpu, op->disp == OP_SLDT ? SVM_EXIT_LDTR_READ : SVM_EXIT_TR_READ);
     }
