@@ -17,7 +17,7 @@ gvncviewer tigervnc-viewer xvfb xdotool gdb qemu-block-extra"
 # Servers of disks, for tests that skip without them; their services are not started.
 SERVER_PACKAGES="tgt"
 # Only for the suite "slow".
-SLOW_PACKAGES="linux-source-6.1 e2fsprogs fdisk stress-ng"
+SLOW_PACKAGES="linux-source-6.1 make e2fsprogs fdisk stress-ng"
 
 as_root() {
     if [ "$(id -u)" = 0 ]; then
