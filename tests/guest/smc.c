@@ -141,7 +141,8 @@ int main(int argc, char **argv)
     uint64_t sum = 0;
     n = n > 14 ? 14 : n;
     deadline = now() + (argc > 1 ? atoi(argv[1]) : 1);
-    shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    shared =
+        mmap(NULL, PAGE, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     memcpy(shared, (const uint8_t[]){0xb8, 0, 0, 0, 0, 0xc3}, 6);
     pthread_create(&t[14], NULL, call_shared, NULL);
     pthread_create(&t[15], NULL, change_shared, NULL);
