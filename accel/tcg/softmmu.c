@@ -364,6 +364,16 @@ static void store_in_page(TcgCpu *tc, uint64_t lin, uint64_t v, unsigned size, M
     }
 }
 
+/* entry_for(); with -icount, an instruction that will reach for a device must be alone by now. */
+static void probe_page(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode, unsigned seg)
+{
+    const TlbEntry *e = entry_for(tc, lin, access, mode, seg);
+    uint64_t tag = access == PAGE_WRITE ? e->tag_w : e->tag_r;
+    if (tc->icount_on && (tag & TLB_SLOW) && !tc->info[mode][TLB_INDEX(lin)].ram) {
+        tcg_exact(tc);
+    }
+}
+
 void tcg_probe_write(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, unsigned seg)
 {
     TcgCpu *tc = tcg_cpu(cpu);
@@ -372,9 +382,9 @@ void tcg_probe_write(CPUX86 *cpu, uint64_t lin, unsigned size, MmuMode mode, uns
     if (crosses(lin, size)) {
         check_end(tc, second, PAGE_WRITE, mode, seg);
     }
-    (void)entry_for(tc, lin, PAGE_WRITE, mode, seg);
+    probe_page(tc, lin, PAGE_WRITE, mode, seg);
     if (crosses(lin, size)) {
-        (void)entry_for(tc, second, PAGE_WRITE, mode, seg);
+        probe_page(tc, second, PAGE_WRITE, mode, seg);
     }
     if (tc->tcg->n_watch) {
         tcg_watch_probe(tc, lin, size, true);
@@ -477,10 +487,10 @@ void mmu_probe(CPUX86 *cpu, uint64_t linear, size_t len, bool write, MmuMode mod
         return;
     }
     uint64_t last = PAGE_OF(linear + len - 1);
-    (void)entry_for(tc, wrap(cpu, linear), access, mode, SEG_DS);
+    probe_page(tc, wrap(cpu, linear), access, mode, SEG_DS);
     for (uint64_t p = PAGE_OF(linear); p != last;) {
         p += TCG_PAGE_SIZE;
-        (void)entry_for(tc, wrap(cpu, p), access, mode, SEG_DS);
+        probe_page(tc, wrap(cpu, p), access, mode, SEG_DS);
     }
     if (tc->tcg->n_watch) {
         tcg_watch_probe(tc, wrap(cpu, linear), len, write);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "tests/fuzz/fuzz-engine.h"
 
-#include "accel/tcg/internal.h"
+#include "accel/tcg/icount.h"
 #include "target/i386/model.h"
 #include "util/bits.h"
 
@@ -134,6 +134,12 @@ void fz_set_heat(const Accel *a, uint32_t heat)
     if (t->heat_limit != UINT32_MAX) {
         t->heat_limit = heat;
     }
+}
+
+uint64_t fz_executed(const Accel *a)
+{
+    const Tcg *t = a->data;
+    return t->icount ? icount_executed(t->icount) : 0;
 }
 
 Engine *engine_new(const char *name, Error **errp)

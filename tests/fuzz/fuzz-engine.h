@@ -26,6 +26,8 @@ bool engine_run(Engine *e, const FzBatch *b, const FzCase *c, FzResult *r);
 
 /* After how many runs the JIT translates a block; for other engines nothing. */
 void fz_set_heat(const Accel *a, uint32_t heat);
+/* -icount: instructions executed so far; 0 without it. */
+uint64_t fz_executed(const Accel *a);
 /* x87 and vectors between a CPU and an image in XSAVE's standard format. */
 void fz_load_vectors(CPUX86 *cpu, const uint8_t *image);
 void fz_save_vectors(const CPUX86 *cpu, uint8_t *image);

@@ -53,7 +53,13 @@ typedef struct Side {
     FzEvent events[FZ_EVENTS];
     unsigned n_events;
     bool hung;
+    uint64_t executed; /* instructions, with --icount */
+    /* --icount: what wakes a CPU that has halted, and others that use up its budgets */
+    EventLoop *loop;
+    Timer wake, nothing;
+    unsigned period;
 } Side;
+#define HALT_NS (100 * NS_PER_MS)
 
 typedef struct Case {
     unsigned mode;
@@ -73,7 +79,7 @@ typedef struct Fuzz {
     int64_t rounds;
     int insns, repeat, max_failures;
     char *only, *only_mode, *engines;
-    gboolean verbose;
+    gboolean verbose, icount;
     Side side[2];
     Gen gen[MODES];
     Case c;
@@ -260,6 +266,41 @@ static void force_flags(CPUX86 *cpu, const FzSeq *s, bool ones)
     }
 }
 
+static void on_wake(void *opaque)
+{
+    cpu_interrupt(opaque, IRQ_EXIT);
+}
+
+static void on_nothing(void *opaque)
+{
+    Side *s = opaque;
+    if (!s->g->cpu->halted) {
+        timer_mod(&s->nothing, clock_virtual(s->g->clocks) + s->period);
+    }
+}
+
+/* With -icount a CPU that halts stays in the engine until a timer calls it out. */
+static RunExit run_engine(Side *s)
+{
+    CPUX86 *cpu = s->g->cpu;
+    if (s->loop) {
+        int64_t now = clock_virtual(s->g->clocks);
+        timer_mod(&s->wake, now + HALT_NS);
+        timer_mod(&s->nothing, now + s->period);
+    }
+    watch.cpu = cpu;
+    watch.number++;
+    rcu_read_lock();
+    RunExit r = accel_class(s->g->accel)->run(s->g->v);
+    rcu_read_unlock();
+    watch.cpu = NULL;
+    if (s->loop && r == RUN_EXIT_INTERRUPTED && cpu->halted) {
+        cpu_interrupt_clear(cpu, IRQ_EXIT);
+        r = RUN_EXIT_HALTED;
+    }
+    return r;
+}
+
 /* To the next halt, or (FLAGS_ZERO, FLAGS_ONE) there in single steps. */
 static RunExit run_on(Side *s, const Case *c, Flags flags)
 {
@@ -271,12 +312,7 @@ static RunExit run_on(Side *s, const Case *c, Flags flags)
         if (v->step) {
             force_flags(s->g->cpu, &c->seq, flags == FLAGS_ONE);
         }
-        watch.cpu = s->g->cpu;
-        watch.number++;
-        rcu_read_lock();
-        r = accel_class(s->g->accel)->run(v);
-        rcu_read_unlock();
-        watch.cpu = NULL;
+        r = run_engine(s);
     } while (r == RUN_EXIT_DEBUG && ++n < STEPS_MAX);
     return r == RUN_EXIT_DEBUG ? RUN_EXIT_INTERRUPTED : r;
 }
@@ -288,8 +324,11 @@ static void run_side(Side *s, const Case *c, Flags flags)
     restore_cpu(s, c);
     s->n_events = 0;
     s->hung = false;
+    s->executed = 0;
     for (;;) {
+        uint64_t before = fz_executed(s->g->accel);
         RunExit r = run_on(s, c, flags);
+        s->executed += fz_executed(s->g->accel) - before;
         s->g->exit = r;
         if (r == RUN_EXIT_INTERRUPTED) {
             cpu_interrupt_clear(cpu, IRQ_EXIT);
@@ -348,6 +387,13 @@ static bool differs(Side *a, Side *b, const Case *c, bool print)
     if (any && print) {
         printf("  exits %d%s and %d%s, %u and %u events\n", a->g->exit, a->hung ? " (hung)" : "",
                b->g->exit, b->hung ? " (hung)" : "", a->n_events, b->n_events);
+    }
+    if (a->executed != b->executed) {
+        any = true;
+        if (print) {
+            printf("  %lu and %lu instructions\n", (unsigned long)a->executed,
+                   (unsigned long)b->executed);
+        }
     }
     for (unsigned i = 0; i < MIN(a->n_events, b->n_events); i++) {
         const FzEvent *e = &a->events[i], *f = &b->events[i];
@@ -514,6 +560,7 @@ static bool one_round(Fuzz *f)
         return false;
     }
     for (int i = 0; i < 2; i++) {
+        f->side[i].period = 20 + (unsigned)(f->round % 300);
         fz_set_heat(f->side[i].g->accel, f->round & 1 ? 0 : (uint32_t)(f->round >> 1 & 3));
     }
     for (int i = 0; i < 2; i++) {
@@ -545,14 +592,20 @@ static bool start_sides(Fuzz *f)
                 continue;
             }
             Error *err = NULL;
-            Guest *g =
-                guest_new_engine("max", engine_list[k].engine, engine_list[k].one_insn, RAM, &err);
+            Guest *g = (f->icount ? guest_new_icount : guest_new_engine)(
+                "max", engine_list[k].engine, engine_list[k].one_insn, RAM, &err);
             if (!g && f->engines) {
                 fprintf(stderr, "x86-system-diff: %s\n", error_message(err));
             }
             error_free(err);
             if (g) {
-                f->side[n++] = (Side){.name = engine_list[k].name, .g = g};
+                Side *s = &f->side[n++];
+                *s = (Side){.name = engine_list[k].name, .g = g};
+                if (f->icount) {
+                    s->loop = loop_new("timers", g->clocks, NULL);
+                    timer_init(&s->wake, s->loop, CLOCK_VIRTUAL, on_wake, g->cpu);
+                    timer_init(&s->nothing, s->loop, CLOCK_VIRTUAL, on_nothing, s);
+                }
             }
         }
     }
@@ -581,6 +634,8 @@ static bool parse(Fuzz *f, int argc, char **argv)
          "real prot16 prot32 paged32 user32 v86 long user64 compat", "MODE"},
         {"engines", 'e', 0, G_OPTION_ARG_STRING, &f->engines,
          "two of interp,jit,single (interp, an instruction at a time)", "LIST"},
+        {"icount", 0, 0, G_OPTION_ARG_NONE, &f->icount,
+         "with -icount: instructions are counted, and compared", NULL},
         {"failures", 'f', 0, G_OPTION_ARG_INT, &f->max_failures, "stop after so many [1]", "N"},
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &f->verbose, "print progress", NULL},
         {"tap", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &tap, "", NULL},
@@ -670,6 +725,11 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < 2; i++) {
         for (unsigned m = 0; m < MODES; m++) {
             g_free(f.side[i].ram[m]);
+        }
+        if (f.icount) {
+            timer_fini(&f.side[i].wake);
+            timer_fini(&f.side[i].nothing);
+            loop_free(f.side[i].loop);
         }
         guest_free(f.side[i].g);
     }

@@ -61,8 +61,8 @@ static void free_spaces(Guest *g)
     g_free(g);
 }
 
-Guest *guest_new_engine(const char *model, const char *engine_name, bool one_insn,
-                        uint64_t ram_size, Error **errp)
+static Guest *make_guest(const char *model, const char *engine_name, bool one_insn,
+                         uint64_t ram_size, bool icount, Error **errp)
 {
     Guest *g = g_new0(Guest, 1);
     CpuEngineInfo engine;
@@ -95,6 +95,7 @@ Guest *guest_new_engine(const char *model, const char *engine_name, bool one_ins
     }
     object_set_uint(&g->accel->obj, "x-heat", 0);
     object_set_bool(&g->accel->obj, "one-insn-per-tb", one_insn);
+    g->accel->icount.on = icount;
     if ((engine_name && !object_set_string(&g->accel->obj, "engine", engine_name, errp)) ||
         !k->create(g->accel, g->sys, errp)) {
         object_unref(&g->accel->obj);
@@ -114,6 +115,18 @@ Guest *guest_new_engine(const char *model, const char *engine_name, bool one_ins
     cpu_reset(g->cpu, true);
     g_assert_true(k->vcpu_create(g->accel, g->v, NULL));
     return g;
+}
+
+Guest *guest_new_engine(const char *model, const char *engine_name, bool one_insn,
+                        uint64_t ram_size, Error **errp)
+{
+    return make_guest(model, engine_name, one_insn, ram_size, false, errp);
+}
+
+Guest *guest_new_icount(const char *model, const char *engine_name, bool one_insn,
+                        uint64_t ram_size, Error **errp)
+{
+    return make_guest(model, engine_name, one_insn, ram_size, true, errp);
 }
 
 void guest_free(Guest *g)

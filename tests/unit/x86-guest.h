@@ -88,6 +88,9 @@ Guest *guest_new(const char *cpu_model);
  */
 Guest *guest_new_engine(const char *cpu_model, const char *engine, bool one_insn, uint64_t ram_size,
                         Error **errp);
+/* The same with -icount shift=0,sleep=off: a halt lasts until the next timer of Guest.clocks. */
+Guest *guest_new_icount(const char *cpu_model, const char *engine, bool one_insn, uint64_t ram_size,
+                        Error **errp);
 void guest_free(Guest *g);
 /* Fresh registers, tables and stacks in `mode`; memory is cleared. */
 void guest_enter(Guest *g, GuestMode mode);

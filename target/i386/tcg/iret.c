@@ -224,6 +224,17 @@ static void iret_protected(CPUX86 *cpu, unsigned opsize)
     }
 }
 
+/*
+ * RF lasts for one instruction, and means something to code breakpoints alone: only with these
+ * is each instruction a block of its own, after which it can be cleared (accel/tcg/tcg.c).
+ */
+static void limit_rf(CPUX86 *cpu)
+{
+    if (!(cpu->hflags & HF_CODE_BP)) {
+        cpu->rflags &= ~(uint64_t)FLAG_RF;
+    }
+}
+
 void helper_iret(CPUX86 *cpu, unsigned opsize, uint64_t next_rip)
 {
     svm_check(cpu, SVM_EXIT_IRET);
@@ -231,6 +242,7 @@ void helper_iret(CPUX86 *cpu, unsigned opsize, uint64_t next_rip)
     if (in_vm86(cpu)) {
         iret_vm86(cpu, opsize);
         cpu->nmi_masked = false;
+        limit_rf(cpu);
         return;
     }
     /* IRET ends the blocking of NMIs even if it faults; SDM vol. 3, 6.7.1. */
@@ -242,6 +254,7 @@ void helper_iret(CPUX86 *cpu, unsigned opsize, uint64_t next_rip)
     } else {
         iret_protected(cpu, opsize);
     }
+    limit_rf(cpu);
 }
 
 /* ---- far RET ---- */
