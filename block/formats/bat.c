@@ -2,30 +2,6 @@
 #include "block/formats/bat.h"
 
 #include <errno.h>
-#include <sys/random.h>
-
-bool format_bad_field(const BlockNode *n, const char *format, Error **errp, const char *field,
-                      const char *fmt, ...)
-{
-    va_list ap;
-    va_start(ap, fmt);
-    g_autofree char *why = g_strdup_vprintf(fmt, ap);
-    va_end(ap);
-    error_set(errp, "'%s' is not a valid %s image: field '%s' %s", node_filename(n), format, field,
-              why);
-    return false;
-}
-
-void format_new_uuid(uint8_t out[16])
-{
-    if (getrandom(out, 16, 0) != 16) {
-        for (int i = 0; i < 16; i++) {
-            out[i] = (uint8_t)g_random_int();
-        }
-    }
-    out[6] = (uint8_t)((out[6] & 0x0f) | 0x40);
-    out[8] = (uint8_t)((out[8] & 0x3f) | 0x80);
-}
 
 bool bat_load(Bat *b, BlockNode *n, uint64_t offset, uint64_t count, unsigned entry_size,
               bool big_endian, Error **errp)
@@ -38,8 +14,8 @@ bool bat_load(Bat *b, BlockNode *n, uint64_t offset, uint64_t count, unsigned en
     fiber_mutex_init(&b->lock);
     g_autofree uint8_t *raw = g_try_malloc(MAX(count, 1) * entry_size);
     b->entries = g_try_new(uint64_t, MAX(count, 1));
-    b->dirty = g_malloc0(count * entry_size / 512 + 2);
-    if (!raw || !b->entries) {
+    b->dirty = g_try_malloc0(count * entry_size / 512 + 2);
+    if (!raw || !b->entries || !b->dirty) {
         error_set(errp, "'%s': not enough memory for its block table", node_filename(n));
         return false;
     }
@@ -86,6 +62,41 @@ static void encode(const Bat *b, uint64_t from, uint64_t n, uint8_t *out)
     }
 }
 
+bool bat_grow(Bat *b, uint64_t count, uint64_t value)
+{
+    uint64_t *entries = g_try_new(uint64_t, MAX(count, 1));
+    uint8_t *dirty = g_try_malloc0(count * b->entry_size / 512 + 2);
+    if (!entries || !dirty) {
+        g_free(entries);
+        g_free(dirty);
+        return false;
+    }
+    memcpy(entries, b->entries, MIN(count, b->count) * 8);
+    memcpy(dirty, b->dirty, MIN(count, b->count) * b->entry_size / 512 + 1);
+    for (uint64_t i = b->count; i < count; i++) {
+        entries[i] = value;
+    }
+    g_free(b->entries);
+    g_free(b->dirty);
+    b->entries = entries;
+    b->dirty = dirty;
+    b->count = count;
+    return true;
+}
+
+int bat_write_at(const Bat *b, uint64_t offset, uint64_t from)
+{
+    int ret = 0;
+    uint8_t buf[4096];
+    uint64_t per = sizeof(buf) / b->entry_size;
+    for (uint64_t i = from; ret == 0 && i < b->count; i += per) {
+        uint64_t n = MIN(per, b->count - i);
+        encode(b, i, n, buf);
+        ret = node_pwrite(b->n->file, offset + i * b->entry_size, buf, n * b->entry_size, 0);
+    }
+    return ret < 0 ? ret : node_flush(b->n->file);
+}
+
 /* Under the lock. */
 static int write_dirty(Bat *b)
 {
@@ -123,21 +134,6 @@ int bat_flush(Bat *b)
 
 /* ---- requests ---- */
 
-static int read_below(Bat *b, uint64_t off, const IoVec *v)
-{
-    BlockNode *below = b->n->backing;
-    size_t have = below && off < below->length ? (size_t)MIN(v->size, below->length - off) : 0;
-    int ret = 0;
-    if (have) {
-        IoVec part;
-        iovec_slice(&part, v, 0, have);
-        ret = node_preadv(below, off, &part);
-        iovec_free(&part);
-    }
-    iov_memset(v->iov, v->n, have, 0, v->size - have);
-    return ret;
-}
-
 int bat_preadv(Bat *b, const BatOps *ops, uint64_t off, const IoVec *v)
 {
     int ret = 0;
@@ -151,7 +147,7 @@ int bat_preadv(Bat *b, const BatOps *ops, uint64_t off, const IoVec *v)
             ret = node_preadv(b->n->file, host + in, &part);
             break;
         case BAT_HOLE:
-            ret = read_below(b, at, &part);
+            ret = format_read_below(b->n, at, &part);
             break;
         case BAT_ZERO:
             iov_memset(part.iov, part.n, 0, 0, len);
@@ -190,7 +186,7 @@ static int write_new(Bat *b, const BatOps *ops, uint64_t at, const IoVec *v, Bat
         g_autofree uint8_t *buf = g_try_malloc(b->block_size);
         struct iovec one = {buf, b->block_size};
         IoVec all = {.iov = &one, .n = 1, .size = b->block_size};
-        ret = buf ? read_below(b, start, &all) : -ENOMEM;
+        ret = buf ? format_read_below(b->n, start, &all) : -ENOMEM;
         if (ret == 0) {
             iov_to_buf(v->iov, v->n, 0, buf + in, v->size);
             ret = node_pwritev(b->n->file, host, &all, 0);

@@ -12,7 +12,7 @@
 #ifndef RHEA_BLOCK_FORMATS_BAT_H
 #define RHEA_BLOCK_FORMATS_BAT_H
 
-#include "block/image.h"
+#include "block/formats/format.h"
 
 typedef struct Bat {
     BlockNode *n;
@@ -52,9 +52,12 @@ int bat_preadv(Bat *b, const BatOps *ops, uint64_t off, const IoVec *v);
 int bat_pwritev(Bat *b, const BatOps *ops, uint64_t off, const IoVec *v, unsigned flags);
 int bat_map(Bat *b, const BatOps *ops, uint64_t off, uint64_t len, BlockMap *out);
 
-/* "'x.vdi' is not a valid VDI image: field 'NAME' …"; false. */
-bool format_bad_field(const BlockNode *n, const char *format, Error **errp, const char *field,
-                      const char *fmt, ...) G_GNUC_PRINTF(5, 6);
-void format_new_uuid(uint8_t out[16]);
+/*
+ * In memory: `count` entries, more than there are; new ones are `value` and not marked as changed.
+ * false: no memory, and nothing has changed.
+ */
+bool bat_grow(Bat *b, uint64_t count, uint64_t value);
+/* The entries from `from` on, as a table at `offset`; durable. */
+int bat_write_at(const Bat *b, uint64_t offset, uint64_t from);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The format "qed": two levels of tables, no reference counts; kept for old images. */
-#include "block/formats/bat.h"
+#include "block/formats/format.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -90,15 +90,29 @@ static bool open_backing(BlockNode *n, const uint8_t *h, Error **errp)
     if (ret < 0 || n->flags.no_backing) {
         return ret == 0;
     }
-    BlockOpenFlags f = n->flags;
-    f.read_only = true;
-    f.discard_unmap = f.probed = false;
-    f.depth++;
-    g_autofree char *name = filename_combine(node_filename(n->file), s->backing);
-    n->backing = node_open_filename(n->graph, name,
-                                    s->features & FEATURE_BACKING_RAW ? "raw" : NULL, &f, errp);
-    error_prefix(errp, "the backing file of '%s': ", node_filename(n->file));
-    return n->backing && node_take(n->backing, n, n->name, false, n->flags.force_share, errp);
+    return format_open_backing(n, s->backing, s->features & FEATURE_BACKING_RAW ? "raw" : NULL,
+                               errp);
+}
+
+static int qed_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out,
+                     Error **errp);
+
+/* Whoever wrote it before did not close it: tables may point to what was never written. */
+static bool repair_first(BlockNode *n, Error **errp)
+{
+    Qed *s = n->s;
+    BlockCheck out = {0};
+    if (!(s->features & FEATURE_NEED_CHECK) || n->flags.read_only || n->flags.check) {
+        return true;
+    }
+    int ret = qed_check(n, BLOCK_FIX_ERRORS, NULL, &out, errp);
+    if (ret == 0 && out.corruptions) {
+        error_set(errp, "'%s' was not closed properly and has %" PRIu64 " errors", node_filename(n),
+                  out.corruptions);
+        error_hint(errp, "'rhea-img check -r all' may help");
+        ret = -EIO;
+    }
+    return ret == 0;
 }
 
 static bool qed_open(BlockNode *n, BlockOpts *o, Error **errp)
@@ -126,7 +140,7 @@ static bool qed_open(BlockNode *n, BlockOpts *o, Error **errp)
     }
     s->next_free = ALIGN_UP(n->file->length, s->cluster);
     n->limits.opt_io = (uint32_t)s->cluster;
-    return open_backing(n, h, errp);
+    return open_backing(n, h, errp) && repair_first(n, errp);
 }
 
 /* ---- tables ---- */
@@ -236,39 +250,31 @@ static int look_up(Qed *s, uint64_t off, uint64_t *entry)
 
 /* ---- requests ---- */
 
-static int read_below(Qed *s, uint64_t off, uint8_t *buf, size_t len)
+static uint64_t room(BlockNode *n, uint64_t off)
 {
-    BlockNode *b = s->n->backing;
-    size_t have = b && off < b->length ? (size_t)MIN(len, b->length - off) : 0;
-    memset(buf + have, 0, len - have);
-    return have ? node_pread(b, off, buf, have) : 0;
+    const Qed *s = n->s;
+    return s->cluster - (off & (s->cluster - 1));
+}
+
+/* Within one cluster. */
+static int read_part(BlockNode *n, uint64_t off, const IoVec *v)
+{
+    Qed *s = n->s;
+    uint64_t entry;
+    int ret = look_up(s, off, &entry);
+    if (ret < 0 || entry > ZERO_CLUSTER) {
+        return ret < 0 ? ret : node_preadv(n->file, entry + (off & (s->cluster - 1)), v);
+    }
+    if (entry == ZERO_CLUSTER) {
+        iov_memset(v->iov, v->n, 0, 0, v->size);
+        return 0;
+    }
+    return format_read_below(n, off, v);
 }
 
 static int qed_preadv(BlockNode *n, uint64_t off, const IoVec *v)
 {
-    Qed *s = n->s;
-    int ret = 0;
-    for (size_t pos = 0; ret == 0 && pos < v->size;) {
-        uint64_t at = off + pos, in = at & (s->cluster - 1), entry;
-        size_t len = (size_t)MIN(v->size - pos, s->cluster - in);
-        IoVec part;
-        iovec_slice(&part, v, pos, len);
-        ret = look_up(s, at, &entry);
-        if (ret == 0 && entry > ZERO_CLUSTER) {
-            ret = node_preadv(n->file, entry + in, &part);
-        } else if (ret == 0 && entry == ZERO_CLUSTER) {
-            iov_memset(part.iov, part.n, 0, 0, len);
-        } else if (ret == 0) {
-            g_autofree uint8_t *buf = g_try_malloc(len);
-            ret = buf ? read_below(s, at, buf, len) : -ENOMEM;
-            if (ret == 0) {
-                iov_from_buf(part.iov, part.n, 0, buf, len);
-            }
-        }
-        iovec_free(&part);
-        pos += len;
-    }
-    return ret;
+    return format_in_parts(n, off, v, room, read_part);
 }
 
 /* A new cluster, filled, then pointed to. Under the lock. */
@@ -279,7 +285,8 @@ static int write_new(Qed *s, uint64_t at, const IoVec *v, uint64_t old)
     QedTable *t;
     int ret = buf ? 0 : -ENOMEM;
     if (ret == 0 && old != ZERO_CLUSTER) {
-        ret = read_below(s, start, buf, s->cluster);
+        struct iovec one = {buf, s->cluster};
+        ret = format_read_below(s->n, start, &(IoVec){.iov = &one, .n = 1, .size = s->cluster});
     }
     if (ret == 0) {
         iov_to_buf(v->iov, v->n, 0, buf + in, v->size);
@@ -303,28 +310,23 @@ static int qed_flush(BlockNode *n)
     return ret;
 }
 
-static int qed_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
+static int write_part(BlockNode *n, uint64_t off, const IoVec *v)
 {
     Qed *s = n->s;
-    int ret = 0;
-    for (size_t pos = 0; ret == 0 && pos < v->size;) {
-        uint64_t at = off + pos, in = at & (s->cluster - 1), entry;
-        size_t len = (size_t)MIN(v->size - pos, s->cluster - in);
-        IoVec part;
-        iovec_slice(&part, v, pos, len);
-        fiber_mutex_lock(&s->lock);
-        ret = get_entry(s, at, &entry);
-        if (ret == 0 && entry <= ZERO_CLUSTER) {
-            ret = write_new(s, at, &part, entry);
-            entry = 0;
-        }
-        fiber_mutex_unlock(&s->lock);
-        if (ret == 0 && entry) {
-            ret = node_pwritev(n->file, entry + in, &part, 0);
-        }
-        iovec_free(&part);
-        pos += len;
+    uint64_t entry;
+    fiber_mutex_lock(&s->lock);
+    int ret = get_entry(s, off, &entry);
+    if (ret == 0 && entry <= ZERO_CLUSTER) {
+        ret = write_new(s, off, v, entry);
+        entry = 0;
     }
+    fiber_mutex_unlock(&s->lock);
+    return ret < 0 || !entry ? ret : node_pwritev(n->file, entry + (off & (s->cluster - 1)), v, 0);
+}
+
+static int qed_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
+{
+    int ret = format_in_parts(n, off, v, room, write_part);
     return ret == 0 && (flags & BLK_FUA) ? qed_flush(n) : ret;
 }
 
@@ -355,11 +357,7 @@ static void qed_close(BlockNode *n)
 {
     Qed *s = n->s;
     if (s->l1 && !n->flags.read_only) {
-        int ret = qed_flush(n);
-        if (ret < 0) {
-            report_error("'%s': cannot write metadata while closing: %s", node_filename(n),
-                         g_strerror(-ret));
-        }
+        format_closing(n, qed_flush(n));
     }
     for (unsigned i = 0; i < CACHED_TABLES; i++) {
         g_free(s->cache[i].entries);
@@ -369,6 +367,171 @@ static void qed_close(BlockNode *n)
     if (s->n) {
         fiber_mutex_destroy(&s->lock);
     }
+}
+
+/* ---- check, and sizes ---- */
+
+static bool in_file(const Qed *s, uint64_t at, uint64_t len)
+{
+    return IS_ALIGNED(at, s->cluster) && at >= s->cluster && at < s->n->file->length &&
+           len <= ALIGN_UP(s->n->file->length, s->cluster) - at;
+}
+
+typedef struct QedChecker {
+    Qed *s;
+    unsigned fix;
+    const BlockProgress *p;
+    BlockCheck *out;
+    FormatPlaces places;
+} QedChecker;
+
+/* An entry that points nowhere; true: it becomes 0. */
+static bool bad_entry(QedChecker *k, const char *what, uint64_t index, uint64_t value)
+{
+    bool repair = k->fix & BLOCK_FIX_ERRORS;
+    block_progress_message(k->p, "%s %s %" PRIu64 ": it points to %#" PRIx64,
+                           repair ? "Repairing" : "ERROR:", what, index, value);
+    *(repair ? &k->out->corruptions_fixed : &k->out->corruptions) += 1;
+    return repair;
+}
+
+static int check_table(QedChecker *k, uint64_t i)
+{
+    Qed *s = k->s;
+    QedTable *t;
+    int ret = get_table(s, i * s->table_entries * s->cluster, false, &t);
+    for (uint64_t j = 0; ret == 0 && j < s->table_entries; j++) {
+        uint64_t e = BITS_LE64(t->entries[j]), index = i * s->table_entries + j;
+        if (e <= ZERO_CLUSTER) {
+            continue;
+        }
+        if (in_file(s, e, 1)) {
+            k->out->allocated++;
+            format_place_add(&k->places, "cluster", index, e, s->cluster);
+        } else if (bad_entry(k, "cluster", index, e)) {
+            t->entries[j] = 0;
+            t->dirty = true;
+        }
+    }
+    return ret;
+}
+
+/* Clusters of the file that nothing points to: those at its end are given back. */
+static int find_leaks(QedChecker *k)
+{
+    Qed *s = k->s;
+    uint64_t clusters = DIV_ROUND_UP(s->n->file->length, s->cluster), used = 1, end = 1;
+    for (size_t i = 0; i < k->places.n; i++) {
+        const FormatPlace *q = &k->places.all[i];
+        used += q->len / s->cluster;
+        end = MAX(end, (q->start + q->len) / s->cluster);
+    }
+    uint64_t leaks = clusters - MIN(clusters, used), tail = clusters - MIN(clusters, end);
+    int ret = 0;
+    if (leaks && tail && (k->fix & BLOCK_FIX_LEAKS) && !k->out->corruptions) {
+        ret = node_truncate(s->n->file, end * s->cluster, NULL);
+        if (ret == 0) {
+            k->out->leaks_fixed += MIN(tail, leaks);
+            leaks -= MIN(tail, leaks);
+            s->next_free = end * s->cluster;
+        }
+    }
+    k->out->leaks += leaks;
+    return ret;
+}
+
+static int clear_need_check(Qed *s)
+{
+    uint8_t le[8];
+    int ret = write_all(s);
+    if (ret == 0 && (s->features & FEATURE_NEED_CHECK)) {
+        st_le64(le, s->features & ~(uint64_t)FEATURE_NEED_CHECK);
+        ret = node_pwrite(s->n->file, 16, le, sizeof(le), 0);
+        ret = ret < 0 ? ret : node_flush(s->n->file);
+        s->features &= ret < 0 ? UINT64_MAX : ~(uint64_t)FEATURE_NEED_CHECK;
+    }
+    return ret;
+}
+
+static int check_all(QedChecker *k)
+{
+    Qed *s = k->s;
+    int ret = s->n->flags.read_only ? 0 : write_all(s);
+    format_place_add(&k->places, "L1 table", 0, s->l1_at, s->table_bytes);
+    for (uint64_t i = 0; ret == 0 && i < s->table_entries; i++) {
+        uint64_t at = BITS_LE64(s->l1[i]);
+        if (at && in_file(s, at, s->table_bytes)) {
+            format_place_add(&k->places, "L2 table", i, at, s->table_bytes);
+            ret = check_table(k, i);
+        } else if (at && bad_entry(k, "L2 table", i, at)) {
+            s->l1[i] = 0;
+            s->l1_dirty = true;
+        }
+        if (ret == 0 && !block_progress(k->p, i, s->table_entries)) {
+            ret = -ECANCELED;
+        }
+    }
+    ret = ret == 0 && k->places.no_memory ? -ENOMEM : ret; /* what is not listed is in use */
+    ret = ret < 0 ? ret : find_leaks(k);
+    int found = format_places_check(&k->places, UINT64_MAX, k->p, k->out);
+    ret = ret < 0 ? ret : found;
+    if (ret == 0 && (k->fix & BLOCK_FIX_ERRORS) && !k->out->corruptions) {
+        ret = clear_need_check(s);
+    }
+    return ret;
+}
+
+static int qed_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out,
+                     Error **errp)
+{
+    Qed *s = n->s;
+    QedChecker k = {.s = s, .fix = fix, .p = p, .out = out};
+    out->total = DIV_ROUND_UP(n->length, s->cluster);
+    fiber_mutex_lock(&s->lock);
+    int ret = check_all(&k);
+    fiber_mutex_unlock(&s->lock);
+    if (ret < 0 && ret != -ECANCELED) {
+        error_set_errno(errp, -ret, "cannot check '%s'", node_filename(n));
+    }
+    return ret;
+}
+
+/* Old bytes behind the disk's end in its last cluster, which a longer disk shows. */
+static int clear_tail(Qed *s, uint64_t size)
+{
+    uint64_t old = s->n->length, end = MIN(ALIGN_UP(old, s->cluster), size), entry = 0;
+    int ret = end > old ? look_up(s, old, &entry) : 0;
+    if (ret == 0 && entry > ZERO_CLUSTER) {
+        ret = node_zero(s->n->file, entry + (old & (s->cluster - 1)), end - old, 0);
+    }
+    return ret;
+}
+
+static int qed_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
+{
+    Qed *s = n->s;
+    uint8_t le[8];
+    const char *why = prealloc != PREALLOC_OFF ? "space cannot be reserved in this format"
+                      : size < n->length       ? "a QED image cannot be made smaller"
+                      : size % BLOCK_SECTOR    ? "the size must be a multiple of 512"
+                      : DIV_ROUND_UP(size, s->cluster) > s->table_entries * s->table_entries
+                          ? "its tables do not cover that size"
+                      : n->backing && n->backing->length > n->length
+                          ? "its backing file is longer, and would be seen behind the old end"
+                          : NULL;
+    if (why) {
+        error_set(errp, "cannot resize '%s': %s", node_filename(n), why);
+        return -ENOTSUP;
+    }
+    int ret = clear_tail(s, size);
+    ret = ret < 0 ? ret : qed_flush(n);
+    st_le64(le, size);
+    ret = ret < 0 ? ret : node_pwrite(n->file, 48, le, sizeof(le), 0);
+    ret = ret < 0 ? ret : node_flush(n->file);
+    if (ret == 0) {
+        n->length = size;
+    }
+    return format_resized(n, ret, errp);
 }
 
 static void qed_info(BlockNode *n, Json *image)
@@ -455,6 +618,8 @@ const BlockDriver block_driver_qed = {
     .flush = qed_flush,
     .map = qed_map,
     .info = qed_info,
+    .truncate = qed_truncate,
+    .check = qed_check,
     .supports_backing = true,
     .create_options = qed_create_options,
     .create = qed_create,

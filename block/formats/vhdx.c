@@ -42,7 +42,9 @@ typedef struct Vhdx {
     uint64_t bat_at, bat_len, meta_at, meta_len;
     uint64_t chunk_ratio; /* payload entries between sector bitmap entries */
     uint32_t logical_sector;
+    uint64_t size_at; /* where the disk's size lies in the file */
     bool fixed;
+    bool broken; /* a failure has left open which table counts: no more writes */
 } Vhdx;
 
 uint32_t vhdx_crc(const uint8_t *p, size_t len, size_t zero_at)
@@ -187,10 +189,13 @@ static bool read_metadata(BlockNode *n, Error **errp)
         if (!known_item(n, e, data, len, ld_le32(e + 24) & 4, errp)) {
             return false;
         }
+        s->size_at = memcmp(e, item_size, 16) ? s->size_at : s->meta_at + at;
     }
-    if (!s->bat.block_size || !s->logical_sector) {
+    if (!s->bat.block_size || !s->logical_sector || !s->size_at) {
         return format_bad_field(n, "VHDX", errp, "metadata", "lacks the %s",
-                                s->bat.block_size ? "sector size" : "block size");
+                                !s->bat.block_size   ? "block size"
+                                : !s->logical_sector ? "sector size"
+                                                     : "disk size");
     }
     return true;
 }
@@ -298,7 +303,7 @@ static BatKind vhdx_kind(BlockNode *n, uint64_t index, uint64_t *host)
 static int vhdx_allocate(BlockNode *n, uint64_t index, uint64_t *host)
 {
     Vhdx *s = n->s;
-    if (table_index(s, index) >= s->bat.count) {
+    if (table_index(s, index) >= s->bat.count || s->broken) {
         return -EIO;
     }
     *host = s->bat.next_free;
@@ -337,39 +342,169 @@ static int vhdx_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
 static void vhdx_close(BlockNode *n)
 {
     Vhdx *s = n->s;
-    if (s->bat.n && !n->flags.read_only && s->bat.any_dirty) {
-        int ret = bat_flush(&s->bat);
-        if (ret < 0) {
-            report_error("'%s': cannot write metadata while closing: %s", node_filename(n),
-                         g_strerror(-ret));
-        }
+    if (s->bat.n && !n->flags.read_only && s->bat.any_dirty && !s->broken) {
+        format_closing(n, bat_flush(&s->bat));
     }
     bat_free(&s->bat);
+}
+
+/* ---- sizes ---- */
+
+/* The region tables name another place for the block table, one after the other. */
+static int write_regions(BlockNode *n, uint64_t bat_at, uint64_t bat_len)
+{
+    g_autofree uint8_t *t = g_try_malloc(64 * KiB);
+    int ret = t ? node_pread(n->file, REGION_1, t, 64 * KiB) : -ENOMEM;
+    if (ret == 0 && !region_table_valid(t)) {
+        ret = node_pread(n->file, REGION_2, t, 64 * KiB);
+    }
+    if (ret < 0) {
+        return ret;
+    }
+    for (uint32_t i = 0; i < ld_le32(t + 8); i++) {
+        uint8_t *e = t + 16 + i * 32;
+        if (!memcmp(e, region_bat, 16)) {
+            st_le64(e + 16, bat_at);
+            st_le32(e + 24, (uint32_t)bat_len);
+        }
+    }
+    st_le32(t + 4, vhdx_crc(t, 64 * KiB, 4));
+    for (int i = 0; ret == 0 && i < 2; i++) {
+        ret = node_pwrite(n->file, i ? REGION_2 : REGION_1, t, 64 * KiB, 0);
+        ret = ret < 0 ? ret : node_flush(n->file);
+    }
+    return ret;
+}
+
+/* The table has `count` entries: where it is, if there is room, else behind all there is. */
+static int lengthen_table(BlockNode *n, uint64_t count)
+{
+    Vhdx *s = n->s;
+    uint64_t old = s->bat.count, len = ALIGN_UP(count * 8, MiB), at = s->bat.next_free;
+    if (count <= old) {
+        return 0;
+    }
+    if (!bat_grow(&s->bat, count, BAT_NOT_PRESENT)) {
+        return -ENOMEM;
+    }
+    if (count * 8 <= s->bat_len) {
+        int ret = bat_write_at(&s->bat, s->bat_at, old); /* old entries may be left there */
+        s->bat.count = ret < 0 ? old : count;
+        return ret;
+    }
+    int ret = len > UINT32_MAX ? -EFBIG : bat_write_at(&s->bat, at, 0);
+    if (ret < 0) {
+        s->bat.count = old;
+        return ret;
+    }
+    s->bat.next_free = ALIGN_UP(at + len, MiB);
+    s->bat.offset = s->bat_at = at;
+    s->bat_len = len;
+    ret = node_truncate(n->file, MAX(n->file->length, at + len), NULL);
+    ret = ret < 0 ? ret : write_regions(n, at, len);
+    s->broken = ret < 0;
+    return ret;
+}
+
+/* Blocks [from, to) of a fixed image. */
+static int fill_fixed(BlockNode *n, uint64_t from, uint64_t to)
+{
+    Vhdx *s = n->s;
+    uint64_t host;
+    int ret = node_truncate(n->file, s->bat.next_free + (to - from) * s->bat.block_size, NULL);
+    for (uint64_t i = from; ret == 0 && i < to; i++) {
+        if (vhdx_kind(n, i, &host) != BAT_DATA) {
+            vhdx_publish(n, i, s->bat.next_free);
+        }
+    }
+    return ret < 0 ? ret : bat_flush(&s->bat);
+}
+
+static int drop_blocks(BlockNode *n, uint64_t from, uint64_t to)
+{
+    Vhdx *s = n->s;
+    uint64_t host;
+    int ret = 0;
+    for (uint64_t i = from; ret == 0 && i < to; i++) {
+        if (vhdx_kind(n, i, &host) == BAT_DATA) {
+            bat_set(&s->bat, table_index(s, i), BAT_NOT_PRESENT);
+            ret = bat_flush(&s->bat);
+            ret = ret < 0 ? ret : node_discard(n->file, host, s->bat.block_size);
+        }
+    }
+    return ret;
+}
+
+static int resize(BlockNode *n, uint64_t size)
+{
+    Vhdx *s = n->s;
+    uint64_t block = s->bat.block_size, old = n->length, host;
+    uint64_t had = DIV_ROUND_UP(old, block), blocks = DIV_ROUND_UP(size, block);
+    uint64_t end = MIN(ALIGN_UP(old, block), size);
+    int ret = s->broken ? -EIO : bat_flush(&s->bat);
+    if (ret == 0 && end > old && vhdx_kind(n, old / block, &host) == BAT_DATA) {
+        ret = node_zero(n->file, host + old % block, end - old, 0); /* old bytes */
+    }
+    ret = ret < 0 || !blocks ? ret : lengthen_table(n, table_index(s, blocks - 1) + 1);
+    ret = ret < 0 ? ret : drop_blocks(n, blocks, had);
+    if (ret == 0 && s->fixed && blocks > had) {
+        ret = fill_fixed(n, had, blocks);
+    }
+    uint8_t le[8];
+    st_le64(le, size);
+    ret = ret < 0 ? ret : node_pwrite(n->file, s->size_at, le, 8, 0);
+    ret = ret < 0 ? ret : node_flush(n->file);
+    if (ret == 0) {
+        n->length = size;
+    }
+    return ret;
+}
+
+static int vhdx_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
+{
+    Vhdx *s = n->s;
+    if (prealloc != PREALLOC_OFF || size % s->logical_sector || size > MAX_SIZE) {
+        error_set(errp, "cannot resize '%s': %s", node_filename(n),
+                  prealloc != PREALLOC_OFF ? "space cannot be reserved in this format"
+                  : size > MAX_SIZE        ? "a VHDX image can have 64 TiB"
+                                           : "the size must be a multiple of its sectors");
+        return -ENOTSUP;
+    }
+    return format_resized(n, resize(n, size), errp);
 }
 
 static int vhdx_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out,
                       Error **errp)
 {
     Vhdx *s = n->s;
+    FormatPlaces places = {0};
     uint64_t blocks = DIV_ROUND_UP(n->length, s->bat.block_size), host;
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free, NULL);
+    uint64_t log = ld_le64(s->header + 72);
     out->total = blocks;
+    format_place_add(&places, "header section", 0, 0, MiB);
+    format_place_add(&places, "log", 0, log, ld_le32(s->header + 68));
+    format_place_add(&places, "block table", 0, s->bat_at, s->bat_len);
+    format_place_add(&places, "metadata region", 0, s->meta_at, s->meta_len);
     for (uint64_t i = 0; i < blocks; i++) {
         if (vhdx_kind(n, i, &host) != BAT_DATA) {
             continue;
         }
         out->allocated++;
-        out->image_end = MAX(out->image_end, host + s->bat.block_size);
-        if (host + s->bat.block_size > ALIGN_UP(n->file->length, MiB) ||
-            !g_hash_table_add(seen, g_memdup2(&host, sizeof(host)))) {
-            out->corruptions++;
-            block_progress_message(p, "ERROR: block %" PRIu64 " lies %s", i,
-                                   host + s->bat.block_size > n->file->length
-                                       ? "beyond the end of the file"
-                                       : "where another one does");
+        if (host >= n->file->length && (fix & BLOCK_FIX_ERRORS)) {
+            /* There is nothing to lose. */
+            block_progress_message(p, "Repairing block %" PRIu64 ": it lay beyond the end", i);
+            bat_set(&s->bat, table_index(s, i), BAT_NOT_PRESENT);
+            out->corruptions_fixed++;
+        } else {
+            format_place_add(&places, "block", i, host, s->bat.block_size);
         }
     }
-    return 0;
+    int ret = format_places_check(&places, ALIGN_UP(n->file->length, MiB), p, out);
+    ret = ret < 0 || !fix ? ret : bat_flush(&s->bat);
+    if (ret < 0) {
+        error_set_errno(errp, -ret, "cannot check '%s'", node_filename(n));
+    }
+    return ret;
 }
 
 static void vhdx_info(BlockNode *n, Json *image)
@@ -463,7 +598,10 @@ static int write_bat(BlockNode *file, const VhdxPlan *p)
     if (!p->fixed) {
         return 0; /* zeroes: not present */
     }
-    g_autofree uint8_t *t = g_malloc0(p->bat_len);
+    g_autofree uint8_t *t = g_try_malloc0(p->bat_len);
+    if (!t) {
+        return -ENOMEM;
+    }
     for (uint64_t i = 0; i < p->blocks; i++) {
         st_le64(t + (i + i / p->ratio) * 8, (p->data_at + i * p->block) | BAT_PRESENT);
     }
@@ -534,6 +672,7 @@ const BlockDriver block_driver_vhdx = {
     .flush = vhdx_flush,
     .map = vhdx_map,
     .info = vhdx_info,
+    .truncate = vhdx_truncate,
     .check = vhdx_check,
     .create_options = vhdx_create_options,
     .create = vhdx_create,

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <zlib.h>
 
 #define MAX_DESCRIPTION (1u << 20)
 #define MAX_EXTENTS 4096u
@@ -69,6 +68,8 @@ static bool open_sparse(BlockNode *n, VmdkExtent *e, const uint8_t *first, Error
         return format_bad_field(n, "VMDK", errp, "compressAlgorithm", "is %u, not 1 (deflate)",
                                 method);
     }
+    e->gd_at = gd * 512;
+    e->rgd_at = (flags & VMDK_REDUNDANT) && rgd ? rgd * 512 : 0;
     e->zero_gte = flags & VMDK_ZERO_GTE;
     e->grain = grain * 512;
     e->n_tables = DIV_ROUND_UP(capacity, grain * VMDK_GTES);
@@ -81,11 +82,15 @@ static bool open_sparse(BlockNode *n, VmdkExtent *e, const uint8_t *first, Error
     if (e->end - e->start > capacity * 512) {
         return format_bad_field(n, "VMDK", errp, "capacity", "is less than the description says");
     }
-    e->tables = g_new0(uint32_t *, MAX(e->n_tables, 1));
-    e->dirty = g_malloc0(MAX(e->n_tables, 1));
+    e->tables = g_try_new0(uint32_t *, MAX(e->n_tables, 1));
+    e->dirty = g_try_malloc0(MAX(e->n_tables, 1));
+    if (!e->tables || !e->dirty) {
+        error_set_errno(errp, ENOMEM, "cannot open '%s'", node_filename(n));
+        return false;
+    }
     e->next = ALIGN_UP(e->file->length, 512ull);
     return load_directory(n, e, gd * 512, &e->gd, errp) &&
-           (!(flags & VMDK_REDUNDANT) || !rgd || load_directory(n, e, rgd * 512, &e->rgd, errp));
+           (!e->rgd_at || load_directory(n, e, e->rgd_at, &e->rgd, errp));
 }
 
 /* ---- the description ---- */
@@ -202,14 +207,7 @@ static bool open_backing(BlockNode *n, Error **errp)
     if (!s->parent || n->flags.no_backing) {
         return true;
     }
-    BlockOpenFlags f = n->flags;
-    f.read_only = true;
-    f.discard_unmap = f.probed = false;
-    f.depth++;
-    g_autofree char *name = filename_combine(node_filename(n->file), s->parent);
-    n->backing = node_open_filename(n->graph, name, "vmdk", &f, errp);
-    error_prefix(errp, "the parent of '%s': ", node_filename(n));
-    return n->backing && node_take(n->backing, n, n->name, false, n->flags.force_share, errp);
+    return format_open_backing(n, s->parent, "vmdk", errp);
 }
 
 static bool open_single(BlockNode *n, const uint8_t *h, Error **errp)
@@ -262,393 +260,13 @@ static bool vmdk_open(BlockNode *n, BlockOpts *o, Error **errp)
     return ok && open_backing(n, errp);
 }
 
-/* ---- grains ---- */
-
-static VmdkExtent *extent_at(Vmdk *s, uint64_t off)
-{
-    for (guint i = 0; i < s->extents->len; i++) {
-        VmdkExtent *e = &g_array_index(s->extents, VmdkExtent, i);
-        if (off >= e->start && off < e->end) {
-            return e;
-        }
-    }
-    return NULL;
-}
-
-/* The table for byte `in` of the extent; NULL: none. Under the lock. */
-static int get_table(VmdkExtent *e, uint64_t in, uint32_t **out)
-{
-    uint64_t i = in / e->grain / VMDK_GTES;
-    *out = NULL;
-    if (i >= e->n_tables || !e->gd[i]) {
-        return 0;
-    }
-    if (!e->tables[i]) {
-        uint32_t *t = g_try_malloc(VMDK_GTES * 4);
-        int ret = t ? node_pread(e->file, e->gd[i] * 512ull, t, VMDK_GTES * 4) : -ENOMEM;
-        if (ret < 0) {
-            g_free(t);
-            return ret;
-        }
-        for (unsigned k = 0; k < VMDK_GTES; k++) {
-            t[k] = BITS_LE32(t[k]);
-        }
-        e->tables[i] = t;
-    }
-    *out = e->tables[i];
-    return 0;
-}
-
-/* The sector of the grain; 0: none; 1: zeroes, if the extent knows them. */
-static int get_grain(Vmdk *s, VmdkExtent *e, uint64_t in, uint32_t *sector)
-{
-    uint32_t *t;
-    fiber_mutex_lock(&s->lock);
-    int ret = get_table(e, in, &t);
-    *sector = t ? t[in / e->grain % VMDK_GTES] : 0;
-    fiber_mutex_unlock(&s->lock);
-    return ret;
-}
-
-static int unpack(Vmdk *s, VmdkExtent *e, uint64_t at)
-{
-    uint8_t marker[12];
-    if (s->unpacked && s->unpacked_at == at) {
-        return 0;
-    }
-    int ret = node_pread(e->file, at, marker, sizeof(marker));
-    uint32_t len = ld_le32(marker + 8);
-    if (ret < 0 || len == 0 || len > e->grain * 2) {
-        return ret < 0 ? ret : -EIO;
-    }
-    g_autofree uint8_t *in = g_try_malloc(len);
-    uint8_t *out = g_try_malloc(e->grain);
-    uLongf out_len = e->grain;
-    ret = in && out ? node_pread(e->file, at + 12, in, len) : -ENOMEM;
-    if (ret == 0 && uncompress(out, &out_len, in, len) != Z_OK) {
-        ret = -EIO;
-    }
-    if (ret < 0) {
-        g_free(out);
-        return ret;
-    }
-    memset(out + out_len, 0, e->grain - out_len);
-    g_free(s->unpacked);
-    s->unpacked = out;
-    s->unpacked_at = at;
-    return 0;
-}
-
-static int read_below(BlockNode *n, uint64_t off, const IoVec *v)
-{
-    BlockNode *b = n->backing;
-    size_t have = b && off < b->length ? (size_t)MIN(v->size, b->length - off) : 0;
-    int ret = 0;
-    if (have) {
-        IoVec part;
-        iovec_slice(&part, v, 0, have);
-        ret = node_preadv(b, off, &part);
-        iovec_free(&part);
-    }
-    iov_memset(v->iov, v->n, have, 0, v->size - have);
-    return ret;
-}
-
-/* Within one grain, or one flat extent. */
-static int read_part(BlockNode *n, VmdkExtent *e, uint64_t off, const IoVec *v)
-{
-    Vmdk *s = n->s;
-    uint64_t in = off - e->start;
-    uint32_t sector;
-    if (e->flat) {
-        return node_preadv(e->file, e->flat_offset + in, v);
-    }
-    if (!e->file) {
-        iov_memset(v->iov, v->n, 0, 0, v->size);
-        return 0;
-    }
-    int ret = get_grain(s, e, in, &sector);
-    if (ret < 0) {
-        return ret;
-    }
-    if (sector == 0) {
-        return read_below(n, off, v);
-    }
-    if (sector == 1 && e->zero_gte) {
-        iov_memset(v->iov, v->n, 0, 0, v->size);
-        return 0;
-    }
-    if (!e->compressed) {
-        return node_preadv(e->file, sector * 512ull + in % e->grain, v);
-    }
-    fiber_mutex_lock(&s->lock);
-    ret = unpack(s, e, sector * 512ull);
-    if (ret == 0) {
-        iov_from_buf(v->iov, v->n, 0, s->unpacked + in % e->grain, v->size);
-    }
-    fiber_mutex_unlock(&s->lock);
-    return ret;
-}
-
-static size_t part_length(const VmdkExtent *e, uint64_t off, size_t len)
-{
-    uint64_t most = e->end - off;
-    if (!e->flat && e->file) {
-        most = MIN(most, e->grain - (off - e->start) % e->grain);
-    }
-    return (size_t)MIN((uint64_t)len, most);
-}
-
-static int vmdk_preadv(BlockNode *n, uint64_t off, const IoVec *v)
-{
-    int ret = 0;
-    for (size_t pos = 0; ret == 0 && pos < v->size;) {
-        VmdkExtent *e = extent_at(n->s, off + pos);
-        if (!e) {
-            return -EIO;
-        }
-        size_t len = part_length(e, off + pos, v->size - pos);
-        IoVec part;
-        iovec_slice(&part, v, pos, len);
-        ret = read_part(n, e, off + pos, &part);
-        iovec_free(&part);
-        pos += len;
-    }
-    return ret;
-}
-
-/* ---- writing ---- */
-
-/* A table that was missing, at the end of the file. Under the lock. */
-static int make_table(VmdkExtent *e, uint64_t in)
-{
-    uint64_t i = in / e->grain / VMDK_GTES;
-    uint64_t copies = e->rgd ? 2 : 1;
-    if (i >= e->n_tables || e->next / 512 + 8 > UINT32_MAX) {
-        return -EFBIG;
-    }
-    e->tables[i] = g_new0(uint32_t, VMDK_GTES);
-    e->gd[i] = (uint32_t)(e->next / 512);
-    if (e->rgd) {
-        e->rgd[i] = (uint32_t)(e->next / 512) + VMDK_GTES * 4 / 512;
-    }
-    e->next += copies * VMDK_GTES * 4;
-    e->dirty[i] = 2; /* the directory, too */
-    e->any_dirty = true;
-    return 0;
-}
-
-static int set_grain(VmdkExtent *e, uint64_t in, uint64_t at)
-{
-    uint32_t *t;
-    uint64_t i = in / e->grain / VMDK_GTES;
-    int ret = get_table(e, in, &t);
-    if (ret == 0 && !t) {
-        ret = make_table(e, in);
-        t = e->tables[i];
-    }
-    if (ret == 0) {
-        t[in / e->grain % VMDK_GTES] = (uint32_t)(at / 512);
-        e->dirty[i] = MAX(e->dirty[i], 1);
-        e->any_dirty = true;
-    }
-    return ret;
-}
-
-static int write_grain(BlockNode *n, VmdkExtent *e, uint64_t off, const IoVec *v)
-{
-    uint64_t in = off - e->start, first = in % e->grain;
-    g_autofree uint8_t *buf = g_try_malloc(e->grain);
-    struct iovec one = {buf, e->grain};
-    IoVec all = {.iov = &one, .n = 1, .size = e->grain};
-    uint64_t at = e->next;
-    if (at / 512 + e->grain / 512 > UINT32_MAX) {
-        return -EFBIG;
-    }
-    int ret = buf ? read_below(n, off - first, &all) : -ENOMEM;
-    if (ret == 0) {
-        iov_to_buf(v->iov, v->n, 0, buf + first, v->size);
-        e->next += e->grain;
-        ret = node_pwrite(e->file, at, buf, e->grain, 0);
-    }
-    return ret < 0 ? ret : set_grain(e, in, at);
-}
-
-static int write_packed(BlockNode *n, VmdkExtent *e, uint64_t off, const IoVec *v)
-{
-    Vmdk *s = n->s;
-    uint64_t in = off - e->start;
-    uint32_t sector;
-    int ret = get_grain(s, e, in, &sector);
-    if (ret < 0 || sector > 1) {
-        return ret < 0 ? ret : -EIO; /* what is compressed cannot be written again */
-    }
-    if (in % e->grain || (v->size != e->grain && off + v->size != e->end)) {
-        return -EINVAL;
-    }
-    uLongf len = compressBound(e->grain);
-    g_autofree uint8_t *buf = g_malloc0(e->grain), *out = g_malloc0(12 + len + 512);
-    iov_to_buf(v->iov, v->n, 0, buf, v->size);
-    if (compress(out + 12, &len, buf, e->grain) != Z_OK) {
-        return -EIO;
-    }
-    st_le64(out, off / 512);
-    st_le32(out + 8, (uint32_t)len);
-    fiber_mutex_lock(&s->lock);
-    uint64_t at = e->next, total = ALIGN_UP(12 + (uint64_t)len, 512ull);
-    e->next += total;
-    ret = node_pwrite(e->file, at, out, total, 0);
-    ret = ret < 0 ? ret : set_grain(e, in, at);
-    fiber_mutex_unlock(&s->lock);
-    return ret;
-}
-
-static int write_part(BlockNode *n, VmdkExtent *e, uint64_t off, const IoVec *v)
-{
-    Vmdk *s = n->s;
-    uint64_t in = off - e->start;
-    uint32_t sector;
-    if (e->flat) {
-        return node_pwritev(e->file, e->flat_offset + in, v, 0);
-    }
-    if (!e->file) {
-        return -EPERM;
-    }
-    if (e->compressed) {
-        return write_packed(n, e, off, v);
-    }
-    int ret = get_grain(s, e, in, &sector);
-    if (ret == 0 && sector <= 1) {
-        uint32_t *t;
-        fiber_mutex_lock(&s->lock);
-        ret = get_table(e, in, &t);
-        sector = t ? t[in / e->grain % VMDK_GTES] : 0; /* somebody may have been faster */
-        if (ret == 0 && sector <= 1) {
-            ret = write_grain(n, e, off, v);
-            sector = 0;
-        }
-        fiber_mutex_unlock(&s->lock);
-    }
-    return ret < 0 || sector <= 1 ? ret
-                                  : node_pwritev(e->file, sector * 512ull + in % e->grain, v, 0);
-}
-
-/* Tables of one kind: the grains they point to are durable. */
-static int write_tables(VmdkExtent *e)
-{
-    uint32_t buf[VMDK_GTES];
-    int ret = 0;
-    for (uint64_t i = 0; ret == 0 && i < e->n_tables; i++) {
-        if (!e->dirty[i]) {
-            continue;
-        }
-        for (unsigned k = 0; k < VMDK_GTES; k++) {
-            buf[k] = BITS_LE32(e->tables[i][k]);
-        }
-        ret = node_pwrite(e->file, e->gd[i] * 512ull, buf, sizeof(buf), 0);
-        if (ret == 0 && e->rgd && e->rgd[i]) {
-            ret = node_pwrite(e->file, e->rgd[i] * 512ull, buf, sizeof(buf), 0);
-        }
-    }
-    return ret;
-}
-
-static int write_directories(VmdkExtent *e)
-{
-    uint8_t h[512];
-    int ret = node_pread(e->file, 0, h, sizeof(h));
-    for (uint64_t i = 0; ret == 0 && i < e->n_tables; i++) {
-        uint8_t le[4];
-        if (e->dirty[i] == 2) {
-            st_le32(le, e->gd[i]);
-            ret = node_pwrite(e->file, ld_le64(h + VMDK_H_GD) * 512 + i * 4, le, 4, 0);
-            if (ret == 0 && e->rgd) {
-                st_le32(le, e->rgd[i]);
-                ret = node_pwrite(e->file, ld_le64(h + VMDK_H_RGD) * 512 + i * 4, le, 4, 0);
-            }
-        }
-        e->dirty[i] = ret == 0 ? 0 : e->dirty[i];
-    }
-    return ret;
-}
-
-static int vmdk_flush(BlockNode *n)
-{
-    Vmdk *s = n->s;
-    int ret = 0;
-    fiber_mutex_lock(&s->lock);
-    for (guint i = 0; ret == 0 && i < s->extents->len; i++) {
-        VmdkExtent *e = &g_array_index(s->extents, VmdkExtent, i);
-        ret = e->file ? node_flush(e->file) : 0;
-        if (ret < 0 || !e->any_dirty) {
-            continue;
-        }
-        ret = write_tables(e);
-        ret = ret < 0 ? ret : node_flush(e->file);
-        ret = ret < 0 ? ret : write_directories(e);
-        ret = ret < 0 ? ret : node_flush(e->file);
-        e->any_dirty = ret < 0;
-    }
-    fiber_mutex_unlock(&s->lock);
-    return ret;
-}
-
-static int vmdk_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
-{
-    int ret = 0;
-    for (size_t pos = 0; ret == 0 && pos < v->size;) {
-        VmdkExtent *e = extent_at(n->s, off + pos);
-        if (!e) {
-            return -EIO;
-        }
-        size_t len = part_length(e, off + pos, v->size - pos);
-        IoVec part;
-        iovec_slice(&part, v, pos, len);
-        ret = write_part(n, e, off + pos, &part);
-        iovec_free(&part);
-        pos += len;
-    }
-    return ret == 0 && (flags & BLK_FUA) ? vmdk_flush(n) : ret;
-}
-
-static int vmdk_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
-{
-    Vmdk *s = n->s;
-    VmdkExtent *e = extent_at(s, off);
-    uint32_t sector = 0;
-    if (!e) {
-        return -EIO;
-    }
-    uint64_t in = off - e->start;
-    *out = (BlockMap){.len = part_length(e, off, (size_t)len), .file = e->file};
-    if (e->flat) {
-        out->flags = BLOCK_MAP_DATA | BLOCK_MAP_OFFSET | BLOCK_MAP_RECURSE;
-        out->host = e->flat_offset + in;
-        return 0;
-    }
-    int ret = e->file ? get_grain(s, e, in, &sector) : 0;
-    if (!e->file || (sector == 1 && e->zero_gte)) {
-        out->flags = BLOCK_MAP_ZERO;
-    } else if (sector && e->compressed) {
-        out->flags = BLOCK_MAP_DATA | BLOCK_MAP_COMPRESSED;
-    } else if (sector) {
-        out->flags = BLOCK_MAP_DATA | BLOCK_MAP_OFFSET;
-        out->host = sector * 512ull + in % e->grain;
-    }
-    return ret;
-}
-
 static void vmdk_close(BlockNode *n)
 {
     Vmdk *s = n->s;
     if (!s->extents) {
         return;
     }
-    int ret = n->flags.read_only ? 0 : vmdk_flush(n);
-    if (ret < 0) {
-        report_error("'%s': cannot write metadata while closing: %s", node_filename(n),
-                     g_strerror(-ret));
-    }
+    format_closing(n, n->flags.read_only ? 0 : vmdk_flush(n));
     for (guint i = 0; i < s->extents->len; i++) {
         VmdkExtent *e = &g_array_index(s->extents, VmdkExtent, i);
         for (uint64_t k = 0; e->tables && k < e->n_tables; k++) {
@@ -711,6 +329,8 @@ const BlockDriver block_driver_vmdk = {
     .pwritev = vmdk_pwritev,
     .flush = vmdk_flush,
     .map = vmdk_map,
+    .truncate = vmdk_truncate,
+    .check = vmdk_check,
     .child = vmdk_child,
     .info = vmdk_info,
     .supports_backing = true,

@@ -6,7 +6,7 @@
 #ifndef RHEA_BLOCK_FORMATS_VMDK_H
 #define RHEA_BLOCK_FORMATS_VMDK_H
 
-#include "block/formats/bat.h"
+#include "block/formats/format.h"
 
 #define VMDK_MAGIC 0x564d444bu /* "KDMV" */
 #define VMDK_GTES 512u         /* entries of a grain table */
@@ -34,11 +34,11 @@ typedef struct VmdkExtent {
     bool flat, compressed, zero_gte;
     uint64_t start, end; /* guest bytes */
     uint64_t flat_offset;
-    uint64_t grain; /* bytes */
-    uint64_t n_tables;
-    uint32_t *gd, *rgd; /* sectors, host order; rgd NULL: there is none */
-    uint32_t **tables;  /* loaded ones, host order */
-    uint8_t *dirty;     /* per table */
+    uint64_t grain;                   /* bytes */
+    uint64_t n_tables, gd_at, rgd_at; /* rgd_at 0: there is none */
+    uint32_t *gd, *rgd;               /* sectors, host order; rgd NULL: there is none */
+    uint32_t **tables;                /* loaded ones, host order */
+    uint8_t *dirty;                   /* per table */
     bool any_dirty;
     uint64_t next; /* where a new grain goes */
 } VmdkExtent;
@@ -52,6 +52,19 @@ typedef struct Vmdk {
     uint64_t unpacked_at;
     uint8_t *spare;
 } Vmdk;
+
+/* vmdk-grain.c */
+VmdkExtent *vmdk_extent_at(const Vmdk *s, uint64_t off); /* NULL: none */
+/* The table for byte `in` of the extent; NULL: none. Under the lock. */
+int vmdk_get_table(VmdkExtent *e, uint64_t in, uint32_t **out);
+int vmdk_preadv(BlockNode *n, uint64_t off, const IoVec *v);
+int vmdk_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags);
+int vmdk_flush(BlockNode *n);
+int vmdk_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out);
+
+/* vmdk-check.c */
+int vmdk_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out, Error **errp);
+int vmdk_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp);
 
 /* vmdk-create.c */
 extern const BlockCreateOption vmdk_create_options[];

@@ -38,6 +38,8 @@ typedef struct Vpc {
     uint64_t bitmap_size; /* before each block */
     uint64_t next;        /* where the footer lies, and the next block goes */
     bool footer_dirty;
+    bool broken; /* a failure has left open which table counts: no more writes */
+    FiberMutex resize_lock;
     uint8_t footer[FOOTER];
 } Vpc;
 
@@ -115,6 +117,7 @@ static bool open_dynamic(BlockNode *n, Error **errp)
 static bool vpc_open(BlockNode *n, BlockOpts *o, Error **errp)
 {
     Vpc *s = n->s;
+    fiber_mutex_init(&s->resize_lock);
     if (!block_opts_finish(o, errp)) {
         return false;
     }
@@ -167,10 +170,13 @@ static BatKind vpc_kind(BlockNode *n, uint64_t index, uint64_t *host)
 static int vpc_allocate(BlockNode *n, uint64_t index, uint64_t *host)
 {
     Vpc *s = n->s;
-    if (s->next / 512 >= UNUSED || index >= s->bat.count) {
-        return -EFBIG;
+    if (s->next / 512 >= UNUSED || index >= s->bat.count || s->broken) {
+        return s->broken ? -EIO : -EFBIG;
     }
-    g_autofree uint8_t *bitmap = g_malloc(s->bitmap_size);
+    g_autofree uint8_t *bitmap = g_try_malloc(s->bitmap_size);
+    if (!bitmap) {
+        return -ENOMEM;
+    }
     memset(bitmap, 0xff, s->bitmap_size);
     *host = s->next + s->bitmap_size;
     int ret = node_pwrite(n->file, s->next, bitmap, s->bitmap_size, 0);
@@ -244,24 +250,11 @@ static void vpc_close(BlockNode *n)
 {
     Vpc *s = n->s;
     if (s->bat.n && !n->flags.read_only && (s->bat.any_dirty || s->footer_dirty)) {
-        int ret = vpc_flush(n);
-        if (ret < 0) {
-            report_error("'%s': cannot write metadata while closing: %s", node_filename(n),
-                         g_strerror(-ret));
-        }
+        format_closing(n, vpc_flush(n));
     }
     bat_free(&s->bat);
+    fiber_mutex_destroy(&s->resize_lock);
 }
-
-static void vpc_info(BlockNode *n, Json *image)
-{
-    Vpc *s = n->s;
-    if (s->type == TYPE_DYNAMIC) {
-        json_put_int(image, "cluster-size", (int64_t)s->bat.block_size);
-    }
-}
-
-/* ---- making ---- */
 
 /* The geometry of the specification's appendix for so many sectors. */
 static void geometry(uint64_t sectors, uint32_t *c, uint32_t *h, uint32_t *s)
@@ -289,6 +282,183 @@ static void geometry(uint64_t sectors, uint32_t *c, uint32_t *h, uint32_t *s)
     }
     *c = (uint32_t)(ch / *h);
 }
+
+/* ---- sizes ---- */
+
+/* The footer says so many sectors; where its geometry cannot, the size is what counts. */
+static void footer_size(uint8_t *f, uint64_t sectors)
+{
+    uint32_t c, h, s;
+    geometry(sectors, &c, &h, &s);
+    if ((uint64_t)c * h * s != sectors && !size_counts(f)) {
+        memcpy(f + F_CREATOR, "qem2", 4);
+    }
+    st_be64(f + F_SIZE, sectors * 512);
+    st_be16(f + F_CYLINDERS, (uint16_t)c);
+    f[F_HEADS] = (uint8_t)h;
+    f[F_SECTORS] = (uint8_t)s;
+    st_be32(f + F_CHECKSUM, checksum(f, FOOTER, F_CHECKSUM));
+}
+
+/* The new footer first; then what lay where the old one was is zeroes, or the file ends there. */
+static int resize_fixed(BlockNode *n, uint64_t size, const uint8_t *footer)
+{
+    uint64_t old = n->length;
+    static const uint8_t zero[FOOTER];
+    int ret = node_pwrite(n->file, size, footer, FOOTER, 0);
+    ret = ret < 0 ? ret : node_flush(n->file);
+    if (ret == 0 && size > old) {
+        ret = node_pwrite(n->file, old, zero, MIN(size - old, (uint64_t)FOOTER), 0);
+    } else if (ret == 0) {
+        ret = node_truncate(n->file, size + FOOTER, NULL);
+    }
+    return ret < 0 ? ret : node_flush(n->file);
+}
+
+/* A longer table behind all blocks; one sector of the dynamic header makes it count. */
+static int move_table(BlockNode *n, uint64_t entries)
+{
+    Vpc *s = n->s;
+    uint8_t d[1024];
+    uint64_t at = s->next, header = ld_be64(s->footer + F_DATA_OFFSET), old = s->bat.count;
+    uint64_t end = ALIGN_UP(at + entries * 4, 512ull);
+    int ret = node_pread(n->file, header, d, sizeof(d));
+    ret = ret < 0 || entries <= MAX_ENTRIES ? ret : -EFBIG;
+    ret = ret < 0 || bat_grow(&s->bat, entries, UNUSED) ? ret : -ENOMEM;
+    /* The file ends with a footer at any time. */
+    ret = ret < 0 ? ret : node_pwrite(n->file, end, s->footer, FOOTER, 0);
+    ret = ret < 0 ? ret : bat_write_at(&s->bat, at, 0);
+    if (ret < 0) {
+        s->bat.count = MIN(s->bat.count, old);
+        return ret;
+    }
+    st_be64(d + D_TABLE, at);
+    st_be32(d + D_ENTRIES, (uint32_t)entries);
+    st_be32(d + D_CHECKSUM, checksum(d, sizeof(d), D_CHECKSUM));
+    s->next = end;
+    s->bat.offset = at; /* both tables say the same, whichever the header names */
+    ret = node_pwrite(n->file, header, d, 512, 0);
+    ret = ret < 0 ? ret : node_flush(n->file);
+    s->broken = ret < 0;
+    return ret;
+}
+
+static int resize_dynamic(BlockNode *n, uint64_t size, const uint8_t *footer)
+{
+    Vpc *s = n->s;
+    uint64_t block = s->bat.block_size, blocks = DIV_ROUND_UP(size, block);
+    uint64_t in = n->length % block, host, end = MIN(ALIGN_UP(n->length, block), size);
+    int ret = s->broken ? -EIO : vpc_flush(n);
+    if (ret == 0 && end > n->length && vpc_kind(n, n->length / block, &host) == BAT_DATA) {
+        ret = node_zero(n->file, host + in, end - n->length, 0); /* old bytes */
+    }
+    if (ret == 0 && blocks > s->bat.count) {
+        ret = move_table(n, blocks);
+    }
+    for (uint64_t i = blocks; ret == 0 && i < s->bat.count; i++) {
+        if (s->bat.entries[i] != UNUSED) {
+            uint64_t at = s->bat.entries[i] * 512;
+            bat_set(&s->bat, i, UNUSED);
+            ret = bat_flush(&s->bat);
+            ret = ret < 0 ? ret : node_discard(n->file, at, s->bitmap_size + block);
+        }
+    }
+    ret = ret < 0 ? ret : node_pwrite(n->file, 0, footer, FOOTER, 0);
+    return ret < 0 ? ret : node_flush(n->file);
+}
+
+static int vpc_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
+{
+    Vpc *s = n->s;
+    if (prealloc != PREALLOC_OFF || size % BLOCK_SECTOR || size / 512 > 0xff000000ull) {
+        error_set(errp, "cannot resize '%s': %s", node_filename(n),
+                  prealloc != PREALLOC_OFF ? "space cannot be reserved in this format"
+                  : size % BLOCK_SECTOR    ? "the size must be a multiple of 512"
+                                           : "a VPC image can have 2040 GiB");
+        return -ENOTSUP;
+    }
+    uint8_t footer[FOOTER];
+    memcpy(footer, s->footer, FOOTER);
+    footer_size(footer, size / 512);
+    bool fixed = s->type == TYPE_FIXED;
+    if (!fixed) {
+        fiber_mutex_lock(&s->resize_lock);
+    }
+    int ret = fixed ? resize_fixed(n, size, footer) : resize_dynamic(n, size, footer);
+    if (ret == 0) {
+        memcpy(s->footer, footer, FOOTER);
+        n->length = size;
+        s->footer_dirty = !fixed;
+        ret = vpc_flush(n);
+    }
+    if (!fixed) {
+        fiber_mutex_unlock(&s->resize_lock);
+    }
+    return format_resized(n, ret, errp);
+}
+
+/* ---- check ---- */
+
+static int vpc_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out,
+                     Error **errp)
+{
+    Vpc *s = n->s;
+    FormatPlaces places = {0};
+    uint64_t span = s->bitmap_size + s->bat.block_size;
+    if (s->type == TYPE_FIXED) {
+        out->image_end = n->length + FOOTER;
+        return 0;
+    }
+    int ret = n->flags.read_only ? 0 : vpc_flush(n);
+    uint64_t end = ALIGN_UP(n->file->length, 512ull);
+    out->total = DIV_ROUND_UP(n->length, s->bat.block_size);
+    format_place_add(&places, "footer copy", 0, 0, FOOTER);
+    format_place_add(&places, "dynamic header", 0, ld_be64(s->footer + F_DATA_OFFSET), 1024);
+    format_place_add(&places, "block table", 0, s->bat.offset, s->bat.count * 4);
+    for (uint64_t i = 0; i < s->bat.count; i++) {
+        uint64_t at = s->bat.entries[i] * 512;
+        if (s->bat.entries[i] == UNUSED) {
+            continue;
+        }
+        out->allocated++;
+        if (at >= end && (fix & BLOCK_FIX_ERRORS)) {
+            /* There is nothing to lose. */
+            block_progress_message(p, "Repairing block %" PRIu64 ": it lay beyond the end", i);
+            bat_set(&s->bat, i, UNUSED);
+            out->corruptions_fixed++;
+        } else {
+            format_place_add(&places, "block", i, at, span);
+        }
+    }
+    int found = format_places_check(&places, end + span - 512, p, out);
+    ret = ret < 0 ? ret : found;
+    uint8_t last[FOOTER];
+    uint64_t at = end - MIN(end, (uint64_t)FOOTER);
+    if (ret == 0 &&
+        (node_pread(n->file, at, last, FOOTER) < 0 || memcmp(last, s->footer, FOOTER))) {
+        /* The copy at the start is what counts; this one is for the case that it is damaged. */
+        bool repair = fix & BLOCK_FIX_LEAKS;
+        block_progress_message(p, "%s: the file does not end with its footer",
+                               repair ? "Repairing" : "Leaked");
+        s->footer_dirty = repair;
+        *(repair ? &out->leaks_fixed : &out->leaks) += 1;
+    }
+    ret = ret < 0 || !fix ? ret : vpc_flush(n);
+    if (ret < 0) {
+        error_set_errno(errp, -ret, "cannot check '%s'", node_filename(n));
+    }
+    return ret;
+}
+
+static void vpc_info(BlockNode *n, Json *image)
+{
+    Vpc *s = n->s;
+    if (s->type == TYPE_DYNAMIC) {
+        json_put_int(image, "cluster-size", (int64_t)s->bat.block_size);
+    }
+}
+
+/* ---- making ---- */
 
 static void put_footer(uint8_t *f, uint64_t sectors, bool fixed, bool exact)
 {
@@ -329,7 +499,10 @@ static int create_dynamic(BlockNode *file, const uint8_t *footer, uint64_t secto
 {
     uint32_t entries = (uint32_t)DIV_ROUND_UP(sectors * 512, DEFAULT_BLOCK);
     uint64_t table = ALIGN_UP(entries * 4ull, 512ull), total = FOOTER + 1024 + table + FOOTER;
-    g_autofree uint8_t *all = g_malloc0(total);
+    g_autofree uint8_t *all = g_try_malloc0(total);
+    if (!all) {
+        return -ENOMEM;
+    }
     uint8_t *d = all + FOOTER;
     memcpy(all, footer, FOOTER);
     memcpy(d, "cxsparse", 8);
@@ -396,6 +569,8 @@ const BlockDriver block_driver_vpc = {
     .pwritev = vpc_pwritev,
     .flush = vpc_flush,
     .map = vpc_map,
+    .truncate = vpc_truncate,
+    .check = vpc_check,
     .info = vpc_info,
     .create_options = vpc_create_options,
     .create = vpc_create,

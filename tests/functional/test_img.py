@@ -107,6 +107,44 @@ class Img(unittest.TestCase):
                 ("vmdk", "subformat=streamOptimized", False)]:
             self.both_ways(fmt, options, writable)
 
+    def test_resize(self):
+        """Larger and smaller, images of either program; the other one reads and judges."""
+        self.source()
+        data = pathlib.Path(self.dir, "src.raw").read_bytes()
+        for fmt, options, sizes in [
+                ("vdi", "", [17, 900, 5, 2048 * 1024]), ("vdi", "static=on", [18, 9]),
+                ("vpc", "", [40, 5000, 3]), ("vpc", "subformat=fixed", [20, 7]),
+                ("vhdx", "", [17, 4096, 6, 2 << 20]), ("vhdx", "subformat=fixed,block_size=1M", [24, 8]),
+                ("vmdk", "", [17, 3000, 4, 100 * 1024]), ("vmdk", "subformat=monolithicFlat", [20, 4]),
+                ("qed", "", [17, 64 * 1024]), ("qcow2", "", [17, 5, 1 << 20])]:
+            for maker in [IMG, "qemu-img"]:
+                if maker != IMG and not shutil.which(maker):
+                    self.skipTest("qemu-img is not installed")
+                with self.subTest(format=fmt, options=options, maker=maker):
+                    self.run_in(maker, "convert", "-O", fmt, *(["-o", options] if options else []),
+                                "src.raw", "i.img")
+                    keep = len(data)
+                    for mib in sizes:
+                        self.img("resize", "--shrink", "-f", fmt, "i.img", f"{mib}M")
+                        keep = min(keep, mib << 20)
+                        self.img("check", "-q", "-f", fmt, "i.img")
+                        self.qemu("check", "-q", "-f", fmt, "i.img", status=(0, 63))
+                        info = json.loads(self.qemu("info", "--output=json", "-f", fmt, "i.img"))
+                        self.assertEqual(info["virtual-size"], mib << 20)
+                        if mib <= 64: # what was cut off once is zeroes, and stays so
+                            self.qemu("convert", "-f", fmt, "-O", "raw", "i.img", "now.raw")
+                            now = pathlib.Path(self.dir, "now.raw").read_bytes()
+                            self.assertTrue(now == data[:keep] + bytes(len(now) - keep))
+                        at = (mib << 20) - 65536
+                        if at >= keep:
+                            self.io(random.choice([IO, "qemu-io"]), fmt, "i.img",
+                                    [f"read -P 0 {at} 65536", f"write -P 77 {at} 65536"])
+                            for program in [IO, "qemu-io"]:
+                                self.io(program, fmt, "i.img", [f"read -P 77 {at} 65536"])
+                            self.io(IO, fmt, "i.img", [f"write -z {at} 65536"])
+                    for name in pathlib.Path(self.dir).glob("i*"):
+                        name.unlink()
+
     def test_compressed(self):
         self.source()
         for options in ["cluster_size=4k", "cluster_size=64k", "compression_type=zstd",

@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The formats other than qcow2, whatever fails: every request to the image file and every allocation
+ * in turn during writes, flushes, resizes and checks; and the machine stops at every write, with
+ * what was not flushed lost in part.  The image opens, `check` finds leaks at most, and what was
+ * flushed is there.
+ *
+ * RHEA_CRASH_SECONDS=N: crashes for so long with each kind, from a random seed on.
+ */
+#include "block/image.h"
+#include "tests/unit/alloc-fail.h"
+#include "tests/unit/block-test.h"
+
+#define MAX_SECTORS (12u << 11) /* 12 MiB */
+
+typedef struct Kind {
+    const char *name, *format, *create; /* JSON members */
+    bool shrinks;
+} Kind;
+
+static const Kind kinds[] = {
+    {"vdi", "vdi", "'size': '3M'", true},
+    {"vdi-static", "vdi", "'size': '3M', 'static': true", true},
+    {"vpc", "vpc", "'size': '5M', 'force_size': true", true},
+    {"vpc-fixed", "vpc", "'size': '3M', 'subformat': 'fixed', 'force_size': true", true},
+    {"vhdx", "vhdx", "'size': '3M', 'block_size': '1M'", true},
+    {"vhdx-fixed", "vhdx", "'size': '3M', 'block_size': '1M', 'subformat': 'fixed'", true},
+    {"vmdk", "vmdk", "'size': '3M'", true},
+    {"qed", "qed", "'size': '3M'", false},
+    {"qed-small", "qed", "'size': '3M', 'cluster_size': 4096, 'table_size': 1", false},
+};
+
+/* A sector is full of one byte. */
+typedef struct Model {
+    uint8_t disk[MAX_SECTORS], touched[MAX_SECTORS];
+    uint32_t sectors;
+} Model;
+
+static BlockNode *node;
+static Model *model;
+static const Kind *kind;
+
+static BlockNode *open_image(unsigned check, Error **errp)
+{
+    g_autofree char *text =
+        g_strdup_printf("{'driver': '%s', 'file': {'driver': 'mem'}}", kind->format);
+    g_autoptr(Json) o = bt_json(text);
+    BlockOpenFlags f = {.check = check};
+    return node_open(bt->graph, o, &f, errp);
+}
+
+static void make_image(void)
+{
+    Error *err = NULL;
+    g_autofree char *text = g_strdup_printf("{%s}", kind->create);
+    g_autoptr(Json) o = bt_json(text);
+    g_autoptr(BlockOpts) opts = block_opts_new(o, kind->format);
+    BlockNode *file = bt_node("{'driver': 'mem'}", &err);
+    const BlockDriver *drv = block_driver_find(bt->graph, kind->format);
+    g_assert_true(drv->create(bt->graph, file, opts, &err));
+    node_unref(file);
+    node = open_image(0, &err);
+    g_assert_nonnull(node);
+    model = g_new0(Model, 1);
+    model->sectors = (uint32_t)(node->length / 512);
+}
+
+static void show(void *opaque, const char *text)
+{
+    g_string_append_printf(opaque, "%s\n", text);
+}
+
+static void expect_sound(const char *when)
+{
+    Error *err = NULL;
+    BlockCheck c;
+    g_autoptr(GString) text = g_string_new(NULL);
+    BlockProgress p = {.message = show, .opaque = text};
+    BlockNode *n = open_image(1, &err);
+    if (!n) {
+        g_error("%s: does not open: %s", when, error_message(err));
+    }
+    for (unsigned fix = 0; fix < 3; fix++) {
+        int ret = image_check(n, fix == 1 ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : 0, &p, &c, &err);
+        if (ret < 0 || c.corruptions || c.check_errors) {
+            g_error("%s: %s\n%s", when, err ? error_message(err) : "errors", text->str);
+        }
+    }
+    node_unref(n);
+}
+
+/* ---- operations ---- */
+
+static void touch(uint32_t from, uint32_t to)
+{
+    memset(model->touched + from, 1, MIN(to, MAX_SECTORS) - from);
+}
+
+static int op_write(GRand *rng)
+{
+    uint32_t n = (uint32_t)g_rand_int_range(rng, 1, 100);
+    uint32_t first = (uint32_t)g_rand_int_range(rng, 0, (int)(model->sectors - n));
+    int byte = g_rand_int_range(rng, 0, 256);
+    g_autofree uint8_t *buf = g_malloc(n * 512);
+    memset(buf, byte, n * 512);
+    touch(first, first + n);
+    int ret =
+        node_pwrite(node, first * 512ull, buf, n * 512, g_rand_int_range(rng, 0, 8) ? 0 : BLK_FUA);
+    if (ret == 0) {
+        memset(model->disk + first, byte, n);
+    }
+    return ret;
+}
+
+static int op_flush(GRand *rng)
+{
+    return node_flush(node);
+}
+
+static int op_grow(GRand *rng)
+{
+    Error *err = NULL;
+    uint32_t now = model->sectors + (uint32_t)g_rand_int_range(rng, 1, 3000);
+    if (now > MAX_SECTORS) {
+        return 0;
+    }
+    touch(model->sectors, now);
+    int ret = node_truncate(node, now * 512ull, &err);
+    error_free(err);
+    if (ret == 0) {
+        memset(model->disk + model->sectors, 0, now - model->sectors);
+        model->sectors = now;
+    }
+    return ret;
+}
+
+/* So much larger that every table needs another place; nothing more is written there. */
+static int op_grow_much(GRand *rng)
+{
+    Error *err = NULL;
+    uint64_t size = kind->format[0] == 'q' ? 300ull << 20 : 20ull << 30;
+    int ret = strstr(kind->name, "static") || strstr(kind->name, "fixed")
+                  ? 0
+                  : node_truncate(node, size, &err);
+    error_free(err);
+    return ret;
+}
+
+static int op_shrink(GRand *rng)
+{
+    Error *err = NULL;
+    uint32_t now = model->sectors - (uint32_t)g_rand_int_range(rng, 1, 2500);
+    if (!kind->shrinks || now < 2000 || now > model->sectors) {
+        return 0;
+    }
+    touch(now, model->sectors);
+    int ret = node_truncate(node, now * 512ull, &err);
+    error_free(err);
+    model->sectors = (uint32_t)(node->length / 512);
+    return ret;
+}
+
+static int op_check(GRand *rng)
+{
+    Error *err = NULL;
+    BlockCheck c;
+    int ret = image_check(node, BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS, NULL, &c, &err);
+    error_free(err);
+    return ret;
+}
+
+typedef struct Op {
+    const char *name;
+    int (*run)(GRand *rng);
+    int weight;
+} Op;
+static const Op ops[] = {{"write", op_write, 60}, {"flush", op_flush, 10},
+                         {"grow", op_grow, 8},    {"shrink", op_shrink, 8},
+                         {"check", op_check, 2},  {"grow much", op_grow_much, 0}};
+
+static const Op *choose(GRand *rng)
+{
+    int at = g_rand_int_range(rng, 0, 88);
+    for (size_t i = 0;; i++) {
+        at -= ops[i].weight;
+        if (at < 0) {
+            return &ops[i];
+        }
+    }
+}
+
+static void close_image(void)
+{
+    node_unref(node);
+    node = NULL;
+}
+
+static void expect_data(const uint8_t *disk, const uint8_t *touched, uint32_t sectors,
+                        const char *when)
+{
+    Error *err = NULL;
+    BlockNode *n = open_image(0, &err);
+    g_assert_nonnull(n);
+    uint8_t buf[64 * 512], want[512];
+    for (uint32_t s = 0; s < MIN(sectors, n->length / 512); s += 64) {
+        uint32_t now = (uint32_t)MIN(64, n->length / 512 - s);
+        g_assert_cmpint(node_pread(n, s * 512ull, buf, now * 512), ==, 0);
+        for (uint32_t i = 0; i < now && s + i < sectors; i++) {
+            memset(want, disk[s + i], 512);
+            if (!touched[s + i] && memcmp(buf + i * 512, want, 512)) {
+                g_error("%s: sector %u is %02x, was flushed as %02x", when, s + i, buf[i * 512],
+                        disk[s + i]);
+            }
+        }
+    }
+    node_unref(n);
+}
+
+/* ---- failures ---- */
+
+static bool fail_once(const Op *op, bool memory, int at, bool on)
+{
+    static const int errors[] = {EIO, ENOSPC, ENOMEM};
+    bt_begin();
+    make_image();
+    GRand *rng = g_rand_new_with_seed(3);
+    for (int i = 0; i < 12; i++) {
+        g_assert_cmpint(op_write(rng), ==, 0);
+    }
+    g_assert_cmpint(node_flush(node), ==, 0);
+    memset(model->touched, 0, sizeof(model->touched));
+    g_autofree uint8_t *disk = g_memdup2(model->disk, MAX_SECTORS);
+    uint32_t sectors = model->sectors;
+    bt->mem.ops = alloc_fault.n = 0;
+    *(memory ? &alloc_fault.fail_at : &bt->mem.fail_at) = at;
+    bt->mem.fail_on = alloc_fault.fail_on = on;
+    bt->mem.fail_errno = errors[at % 3];
+    op->run(rng);
+    node_flush(node);
+    bool reached = memory ? alloc_fault.n >= at : bt->mem.ops >= at;
+    alloc_fault.fail_at = bt->mem.fail_at = 0;
+    g_autofree char *when =
+        g_strdup_printf("%s: %s with %s %d failing%s", kind->name, op->name,
+                        memory ? "allocation" : "request", at, on ? " and all after it" : "");
+    if ((op_write(rng) < 0 || node_flush(node) < 0) && memory && op->run != op_grow_much) {
+        g_error("%s: the disk does not go on", when);
+    }
+    close_image();
+    expect_sound(when);
+    expect_data(disk, model->touched, sectors, when);
+    g_rand_free(rng);
+    g_free(model);
+    bt_end();
+    return reached;
+}
+
+static void test_failures(gconstpointer data)
+{
+    unsigned n[2] = {0, 0};
+    kind = data;
+    for (size_t o = 0; o < ARRAY_LEN(ops); o++) {
+        for (int how = 0; how < 4; how++) {
+            for (int at = 1; fail_once(&ops[o], how & 1, at, how & 2); at++) {
+                n[how & 1]++;
+            }
+        }
+    }
+    g_test_message("%u failures of requests, %u of allocations", n[0], n[1]);
+}
+
+/* ---- crashes ---- */
+
+typedef struct Point {
+    guint log_len;
+    bool flushed;
+    Model model;
+} Point;
+
+static void note_point(GPtrArray *points, bool flushed)
+{
+    Point *p = g_new(Point, 1);
+    p->log_len = bt->mem.log->len;
+    p->flushed = flushed;
+    p->model = *model;
+    g_ptr_array_add(points, p);
+}
+
+/* The file when the log has this length, with all, none or some of what was not flushed. */
+static void put_image_at(guint upto, GRand *rng, const uint8_t *start, uint64_t start_size)
+{
+    MemStore *m = &bt->mem;
+    guint flushed = 0;
+    for (guint i = 0; i < upto; i++) {
+        flushed = g_array_index(m->log, MemWrite, i).data ? flushed : i;
+    }
+    memset(m->data, 0, m->room);
+    memcpy(m->data, start, start_size);
+    m->size = start_size;
+    int keep = g_rand_int_range(rng, 0, 4);
+    for (guint i = 0; i < upto; i++) {
+        const MemWrite *w = &g_array_index(m->log, MemWrite, i);
+        if (!w->data || !(i < flushed || keep == 0 || (keep > 1 && g_rand_boolean(rng)))) {
+            continue;
+        }
+        if (w->truncate) {
+            memset(m->data + w->off, 0, w->off < m->size ? m->size - w->off : 0);
+            m->size = w->off;
+        } else {
+            memcpy(m->data + w->off, w->data, w->len);
+            m->size = MAX(m->size, w->off + w->len);
+        }
+    }
+}
+
+static void judge_cut(const GPtrArray *points, guint cut, const char *when)
+{
+    const Point *flushed = NULL;
+    Model open_question = {.sectors = UINT32_MAX};
+    for (guint i = 0; i < points->len; i++) {
+        const Point *p = points->pdata[i];
+        if (p->log_len <= cut && p->flushed) {
+            flushed = p;
+            open_question = (Model){.sectors = p->model.sectors};
+        } else if (flushed) {
+            for (uint32_t s = 0; s < MAX_SECTORS; s++) {
+                open_question.touched[s] |= p->model.touched[s];
+            }
+            open_question.sectors = MIN(open_question.sectors, p->model.sectors);
+            if (p->log_len > cut) {
+                break;
+            }
+        }
+    }
+    if (flushed) {
+        expect_data(flushed->model.disk, open_question.touched, open_question.sectors, when);
+    }
+    expect_sound(when);
+}
+
+static unsigned crash_round(unsigned seed)
+{
+    bt_begin();
+    make_image();
+    GRand *rng = g_rand_new_with_seed(seed);
+    g_autoptr(GPtrArray) points = g_ptr_array_new_with_free_func(g_free);
+    uint64_t start_size = bt->mem.size;
+    g_autofree uint8_t *start = g_memdup2(bt->mem.data, start_size);
+    bt->mem.log = g_array_new(FALSE, FALSE, sizeof(MemWrite));
+    note_point(points, true);
+    for (unsigned i = 0; i < 40; i++) {
+        const Op *op = choose(rng);
+        int ret = op->run(rng);
+        if (ret < 0) {
+            g_error("%s: %s: %s", kind->name, op->name, g_strerror(-ret));
+        }
+        bool flushed = op->run == op_flush;
+        note_point(points, flushed);
+        if (flushed) {
+            memset(model->touched, 0, sizeof(model->touched));
+        }
+    }
+    close_image();
+    GArray *log = bt->mem.log;
+    guint n = log->len;
+    for (guint cut = 0; cut <= n; cut++) {
+        g_autofree char *when =
+            g_strdup_printf("%s, seed %u, cut at %u of %u", kind->name, seed, cut, n);
+        put_image_at(cut, rng, start, start_size);
+        bt->mem.log = NULL;
+        judge_cut(points, cut, when);
+        bt->mem.log = log;
+    }
+    g_rand_free(rng);
+    g_free(model);
+    bt_end();
+    return n + 1;
+}
+
+static void test_crashes(gconstpointer data)
+{
+    const char *seconds = g_getenv("RHEA_CRASH_SECONDS");
+    gint64 end = seconds ? g_get_monotonic_time() + atoi(seconds) * G_USEC_PER_SEC : 0;
+    unsigned seed = seconds ? g_random_int() : 0, i = 0;
+    uint64_t cuts = 0;
+    kind = data;
+    while (seconds ? g_get_monotonic_time() < end : i < 1) {
+        cuts += crash_round(seed + ++i);
+    }
+    g_test_message("%" G_GUINT64_FORMAT " cuts in %u rounds", cuts, i);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    report_set_program("test-formats-crash");
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        g_autofree char *a = g_strdup_printf("/formats/failures/%s", kinds[i].name);
+        g_autofree char *b = g_strdup_printf("/formats/crashes/%s", kinds[i].name);
+        g_test_add_data_func(a, &kinds[i], test_failures);
+        g_test_add_data_func(b, &kinds[i], test_crashes);
+    }
+    return g_test_run();
+}
