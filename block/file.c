@@ -8,9 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 typedef struct FileState {
@@ -19,6 +22,9 @@ typedef struct FileState {
     bool locking;
     ImageLock lock;
     AioEngine engine;
+    bool free_choice;         /* nobody asked for an engine: each request takes what suits it */
+    bool in_memory;           /* a file system without a disk: nothing there waits */
+    bool no_nowait;           /* reads that do not wait are not to be had */
     bool no_discard, no_zero; /* the file system said it cannot */
     bool flush_failed;        /* written data may be lost: no later flush may claim success */
 } FileState;
@@ -176,6 +182,10 @@ static bool file_open(BlockNode *n, BlockOpts *o, Error **errp)
         return false;
     }
     n->length = (uint64_t)size;
+    struct statfs fs;
+    s->free_choice = !aio_given;
+    s->in_memory = fstatfs(s->fd, &fs) == 0 &&
+                   (fs.f_type == TMPFS_MAGIC || (unsigned long)fs.f_type == RAMFS_MAGIC);
     probe_alignment(n, s->fd);
     s->locking = locking != 2 && image_lock_supported(s->fd);
     if (locking == 1 && !s->locking) {
@@ -275,12 +285,46 @@ static bool asynchronous(const BlockNode *n)
     return n->loop && fiber_in();
 }
 
+/* What is larger is copied by another thread, where it may not wait. */
+#define SMALL (64u << 10)
+
+/*
+ * Does the request on the spot if that takes no waiting, or if waiting is nobody's loss: a
+ * system call costs less than a message to and from another thread.  false: it does not go, or not
+ * wholly.
+ */
+static bool on_the_spot(BlockNode *n, bool write, uint64_t off, const IoVec *v)
+{
+    FileState *s = n->s;
+    bool may_wait = s->in_memory || (write && n->graph->patient);
+    if (!s->free_choice || n->flags.direct || (!may_wait && (write || s->no_nowait)) ||
+        (v->size > SMALL && !(write && n->graph->patient)) ||
+        (!n->graph->patient && !loop_spend(n->loop, v->size))) {
+        return false;
+    }
+    int count = (int)v->n;
+    ssize_t moved = write ? pwritev(s->fd, v->iov, count, (off_t)off)
+                          : preadv2(s->fd, v->iov, count, (off_t)off, may_wait ? 0 : RWF_NOWAIT);
+    s->no_nowait |= moved < 0 && !write && errno == EOPNOTSUPP;
+    return moved >= 0 && (size_t)moved == v->size;
+}
+
+static AioEngine engine_for(const BlockNode *n, const IoVec *v)
+{
+    FileState *s = n->s;
+    bool copies = s->free_choice && !n->flags.direct && v->size > SMALL;
+    return copies ? AIO_ENGINE_THREADS : s->engine;
+}
+
 static int file_preadv(BlockNode *n, uint64_t off, const IoVec *v)
 {
     FileState *s = n->s;
-    int64_t got = asynchronous(n)
-                      ? loop_aio(n->loop, s->engine, AIO_READ, s->fd, v->iov, v->n, off, v->size, 0)
-                      : move_blocking(s->fd, false, v, off);
+    if (asynchronous(n) && on_the_spot(n, false, off, v)) {
+        return 0;
+    }
+    int64_t got = asynchronous(n) ? loop_aio(n->loop, engine_for(n, v), AIO_READ, s->fd, v->iov,
+                                             v->n, off, v->size, 0)
+                                  : move_blocking(s->fd, false, v, off);
     if (got < 0) {
         return (int)got;
     }
@@ -314,8 +358,11 @@ static int file_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned fla
     FileState *s = n->s;
     bool fua = flags & BLK_FUA;
     int64_t put;
+    if (asynchronous(n) && !fua && on_the_spot(n, true, off, v)) {
+        return 0;
+    }
     if (asynchronous(n)) {
-        put = loop_aio(n->loop, s->engine, AIO_WRITE, s->fd, v->iov, v->n, off, v->size,
+        put = loop_aio(n->loop, engine_for(n, v), AIO_WRITE, s->fd, v->iov, v->n, off, v->size,
                        fua ? AIO_FLAG_FUA : 0);
         return put < 0 ? (int)put : (size_t)put < v->size ? -ENOSPC : 0;
     }

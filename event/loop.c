@@ -55,6 +55,7 @@ struct EventLoop {
     TimerSet timers;
     AioContext *aio;
     ThreadPool *pool;
+    size_t to_spend; /* what loop_spend() allows in this round yet */
 
     pthread_t thread;
     bool has_thread, serving; /* serving (atomic): some thread runs loop_run() */
@@ -63,6 +64,10 @@ struct EventLoop {
 static __thread char thread_mark;
 static __thread EventLoop *running_loop; /* innermost loop polled by this thread */
 static __thread EventLoop *held_loop;    /* innermost loop lock held by this thread */
+
+/* Some fifty small requests in a round, or a quarter of a megabyte: less than 100 microseconds. */
+#define SPEND_BYTES (512u << 10)
+#define SPEND_EACH 4096u
 
 /* ---- life ---- */
 static void free_deferred(gpointer d)
@@ -370,7 +375,10 @@ void loop_defer(EventLoop *loop, DeferFn *fn, void *opaque)
     pthread_mutex_lock(&loop->queue_lock);
     g_queue_push_tail(&loop->queue, d);
     pthread_mutex_unlock(&loop->queue_lock);
-    loop_notify(loop);
+    /* Its own thread looks at the queue before it waits; others may be asleep already. */
+    if (!loop_is_current(loop) || __atomic_load_n(&loop->rounds, __ATOMIC_SEQ_CST) != 1) {
+        loop_notify(loop);
+    }
 }
 
 void loop_defer_cancel(EventLoop *loop, void *opaque)
@@ -546,6 +554,7 @@ bool loop_poll(EventLoop *loop, int64_t timeout_ns)
     }
     int n = wait_unlocked(loop, ev, ARRAY_LEN(ev), timeout_ns);
     loop_lock(loop);
+    loop->to_spend = SPEND_BYTES;
     bool ran = dispatch(loop, ev, n);
     aio_flush(loop->aio);
     bury_watches(loop);
@@ -556,6 +565,13 @@ bool loop_poll(EventLoop *loop, int64_t timeout_ns)
     }
     running_loop = outer;
     return ran;
+}
+
+bool loop_spend(EventLoop *loop, size_t bytes)
+{
+    bool may = bytes + SPEND_EACH <= loop->to_spend;
+    loop->to_spend -= may ? bytes + SPEND_EACH : 0;
+    return may;
 }
 
 void loop_run(EventLoop *loop)

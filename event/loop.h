@@ -156,6 +156,11 @@ void loop_aio_submit(EventLoop *loop, AioEngine engine, AioRequest *req);
 /* Fiber form of the same: yields until done, returns the result. */
 int64_t loop_aio(EventLoop *loop, AioEngine engine, AioOp op, int fd, const struct iovec *iov,
                  unsigned niov, uint64_t offset, uint64_t len, unsigned flags);
+/*
+ * May a request of `bytes` be done on the spot, without waiting, by the loop's thread?  There is a
+ * limit for each round, so that one who finds all in memory leaves time for others.
+ */
+bool loop_spend(EventLoop *loop, size_t bytes);
 #define AIO_FLAG_FUA 1u
 #define AIO_FLAG_UNMAP 2u
 ThreadPool *loop_thread_pool(EventLoop *loop);

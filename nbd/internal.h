@@ -6,12 +6,13 @@
 #include "block/nbd-proto.h"
 #include "io/channel.h"
 #include "nbd/nbd.h"
+#include "util/bufpool.h"
 
 #define NBD_MAX_BITMAPS 32u
 #define NBD_MAX_CONTEXTS (NBD_MAX_BITMAPS + 2u)
-#define NBD_MAX_REQUESTS 16u         /* of one client at a time */
-#define NBD_MAX_BUFFERED (64u << 20) /* bytes of them */
-#define NBD_MAX_OPTIONS 256u         /* of one handshake */
+#define NBD_MAX_REQUESTS 16u        /* of one client at a time */
+#define NBD_MAX_BUFFERED (2u << 20) /* bytes of them, if there are several */
+#define NBD_MAX_OPTIONS 256u        /* of one handshake */
 
 struct NbdExport {
     BlockGraph *graph;
@@ -55,6 +56,7 @@ typedef struct NbdClient {
     /* transmission */
     unsigned requests;
     uint64_t buffered;
+    BufferPool buffers;
     FiberQueue room;
     FiberMutex send;
     bool dead;

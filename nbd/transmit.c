@@ -151,7 +151,7 @@ static void serve_read(Request *r)
         st_be32(b + 8, (uint32_t)r->len);
         send_chunk(r, NBD_CHUNK_DONE, NBD_CHUNK_HOLE, (struct iovec){b, 12}, (struct iovec){0});
         return;
-    } else if (posix_memalign(&buf, 4096, r->len)) {
+    } else if (!(buf = buffer_take(&r->c->buffers, r->len))) {
         ret = -ENOMEM;
     } else {
         ret = node_pread(n, e->offset + r->off, buf, r->len);
@@ -162,7 +162,7 @@ static void serve_read(Request *r)
     } else {
         reply_data(r, buf);
     }
-    free(buf);
+    buffer_give(&r->c->buffers, buf, r->len);
 }
 
 /* ---- block status ---- */
@@ -320,7 +320,7 @@ static void request_fiber(void *opaque)
     }
     c->requests--;
     c->buffered -= r->buffered;
-    free(r->data);
+    buffer_give(&c->buffers, r->data, r->len);
     g_free(r);
     fiber_queue_wake_all(&c->room);
 }
@@ -406,8 +406,8 @@ static bool take_payload(NbdClient *c, Request *r, int *bad)
     if (*bad || r->type != NBD_CMD_WRITE) {
         return skip_payload(c, r->len);
     }
-    void *buf = NULL;
-    if (posix_memalign(&buf, 4096, r->len)) {
+    void *buf = buffer_take(&c->buffers, r->len);
+    if (!buf) {
         *bad = -ENOMEM;
         return skip_payload(c, r->len);
     }
@@ -431,7 +431,7 @@ static bool next_request(NbdClient *c)
         fiber_queue_wait(&c->room);
     }
     if (c->dead || !take_payload(c, r, &bad)) {
-        free(r->data);
+        buffer_give(&c->buffers, r->data, r->len);
         g_free(r);
         return false;
     }
@@ -448,6 +448,7 @@ static bool next_request(NbdClient *c)
 
 void nbd_transmit(NbdClient *c)
 {
+    buffer_pool_init(&c->buffers, NBD_MAX_BUFFERED);
     while (next_request(c)) {
     }
     c->dead = true;
@@ -455,4 +456,5 @@ void nbd_transmit(NbdClient *c)
     while (c->requests) {
         fiber_queue_wait(&c->room);
     }
+    buffer_pool_fini(&c->buffers);
 }

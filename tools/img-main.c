@@ -104,6 +104,7 @@ static int run_command(const ImgCommand *c, int argc, char **argv)
     if (!tool_start(&t, &err)) {
         return img_fail(err);
     }
+    t.graph->patient = true;
     int status = tool_add_objects(&t, a, &err) ? c->run(&t, a) : img_fail(err);
     tool_stop(&t);
     return status;

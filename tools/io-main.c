@@ -131,6 +131,7 @@ int main(int argc, char **argv)
         error_report(err);
         return 1;
     }
+    s.tool.graph->patient = true;
     if (tool_add_objects(&s.tool, a, &err)) {
         run(&s, a, &o);
     } else {

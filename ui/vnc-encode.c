@@ -121,7 +121,7 @@ static void hextile_runs(VncClient *c, const uint32_t *px, int w, int h, uint32_
 
 static void hextile_tile(VncClient *c, const uint32_t *px, int w, int h)
 {
-    uint32_t palette[2];
+    uint32_t palette[2] = {0};
     unsigned n = find_palette(px, w * h, palette, 2);
     if (n > 2) {
         vnc_put8(c, HEXTILE_RAW);
