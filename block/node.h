@@ -212,7 +212,7 @@ struct BlockGraph {
     GPtrArray *drivers; /* const BlockDriver*: built in, and tests' own */
     unsigned next_name; /* for "#block012" */
     unsigned in_flight; /* requests of all backends */
-    bool patient; /* a tool that does one thing: calls that wait keep nobody else waiting */
+    bool patient;       /* a tool that does one thing: calls that wait keep nobody else waiting */
     BlkErrorHook *error_hook;
     void *error_hook_opaque;
     BlkTrayHook *tray_hook;
