@@ -130,7 +130,14 @@ bool blk_is_implicit(const BlockBackend *blk)
 
 const char *blk_device_path(const BlockBackend *blk)
 {
-    return blk->attached && blk->dev_name ? blk->dev_name : "";
+    const char *path = blk->dev_path ? blk->dev_path : blk->dev_name;
+    return blk->attached && path ? path : "";
+}
+
+void blk_set_device_path(BlockBackend *blk, const Object *device)
+{
+    g_free(blk->dev_path);
+    blk->dev_path = object_path(device);
 }
 
 const char *block_node_name(const BlockNode *n)
@@ -228,8 +235,8 @@ void blk_detach(BlockBackend *blk)
     blk->dev = NULL;
     blk->ops = NULL;
     blk->locked = false;
-    g_free(blk->dev_name);
-    blk->dev_name = NULL;
+    g_clear_pointer(&blk->dev_name, g_free);
+    g_clear_pointer(&blk->dev_path, g_free);
 }
 
 /* ---- the medium ---- */

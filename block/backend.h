@@ -26,7 +26,7 @@ struct BlockBackend {
     EventLoop *loop;
     bool attached;
     void *dev;
-    char *dev_name;
+    char *dev_name, *dev_path;
     const BlockDevOps *ops;
     bool writable, share_rw; /* what the device asked for */
     bool locked;             /* tray, by the guest */

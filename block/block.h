@@ -88,6 +88,8 @@ BlockBackend *blk_find(BlockGraph *g, const char *name, Error **errp);
 const char *blk_name(const BlockBackend *blk);
 bool blk_is_implicit(const BlockBackend *blk);        /* stands for a node, not for a -drive */
 const char *blk_device_path(const BlockBackend *blk); /* of the device that uses it, or "" */
+/* Where that device is in the composition tree, for events; until blk_detach(). */
+void blk_set_device_path(BlockBackend *blk, const Object *device);
 const char *block_node_name(const BlockNode *n);
 BlockNode *blk_node(const BlockBackend *blk);
 /*

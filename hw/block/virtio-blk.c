@@ -13,6 +13,7 @@ TRACE_EVENT(virtio_blk_request, "type %u sector %" G_GUINT64_FORMAT " bytes %zu"
 
 #define SERIAL_LEN 20
 #define DISCARD_SECTORS_MAX (1u << 22)
+#define KEPT_MAX (VIRTIO_QUEUE_MAX * VIRTIO_RING_MAX / 8)
 
 typedef struct VirtioBlk {
     VirtioPci parent;
@@ -27,6 +28,9 @@ typedef struct VirtioBlk {
     DiskGeometry geometry; /* guessed at realize: the guest reads it without touching the disk */
     uint32_t in_flight;
     GQueue waiting; /* requests to be tried again when the machine continues */
+    /* The same as they travel: a bit for each, at queue * VIRTIO_RING_MAX + head. */
+    uint8_t *kept;
+    uint32_t kept_len;
 } VirtioBlk;
 
 typedef struct Request {
@@ -202,6 +206,12 @@ static bool parse(Request *r)
     return true;
 }
 
+static void broken_request(VirtioDevice *v, Request *r)
+{
+    virtio_error(v, "request without header or status");
+    virtqueue_discard(&r->e);
+}
+
 static void handle_queue(VirtioDevice *v, VirtQueue *q)
 {
     VirtioBlk *d = blk_of(v);
@@ -211,8 +221,7 @@ static void handle_queue(VirtioDevice *v, VirtQueue *q)
         while ((r = virtqueue_pop(q, sizeof(*r)))) {
             r->d = d;
             if (!parse(r)) {
-                virtio_error(v, "request without header or status");
-                virtqueue_discard(&r->e);
+                broken_request(v, r);
                 return;
             }
             start(r);
@@ -272,6 +281,8 @@ static void reset(VirtioDevice *v)
         iovec_free(&r->data);
         virtqueue_discard(&r->e);
     }
+    g_clear_pointer(&d->kept, g_free);
+    d->kept_len = 0;
 }
 
 static const VirtioOps virtio_blk_ops = {.device_id = 2,
@@ -291,10 +302,37 @@ static void resized(void *opaque)
     virtio_config_changed(&d->parent.vdev);
 }
 
+/* What a loaded state had kept becomes requests; the guest's memory is all there by now. */
+static void take_kept(VirtioBlk *d)
+{
+    VirtioDevice *v = &d->parent.vdev;
+    for (uint32_t bit = 0; bit < d->kept_len * 8 && !v->broken; bit++) {
+        uint32_t queue = bit / VIRTIO_RING_MAX;
+        if (!(d->kept[bit / 8] & (1u << bit % 8)) || queue >= v->nqueues) {
+            continue;
+        }
+        Request *r = virtqueue_take_again(&v->queues[queue], bit % VIRTIO_RING_MAX, sizeof(*r));
+        if (!r) {
+            continue;
+        }
+        r->d = d;
+        if (!parse(r)) {
+            broken_request(v, r);
+            break;
+        }
+        g_queue_push_tail(&d->waiting, r);
+    }
+}
+
 /* The machine goes on after a stop for an error: what waited is tried again. */
 static void retry(void *opaque)
 {
     VirtioBlk *d = opaque;
+    if (!d->waiting.length) { /* else `kept` is what a save has noted of the very same */
+        take_kept(d);
+    }
+    g_clear_pointer(&d->kept, g_free);
+    d->kept_len = 0;
     for (guint n = g_queue_get_length(&d->waiting); n; n--) {
         start(g_queue_pop_head(&d->waiting));
     }
@@ -342,6 +380,7 @@ static bool virtio_blk_realize(Device *dev, Error **errp)
                     dev->owner.loop, errp)) {
         return false;
     }
+    blk_set_device_path(d->blk, &dev->obj);
     if (!blk_present(d->blk)) {
         error_set(errp,
                   "virtio-blk-pci: drive '%s' has no medium, and this disk can't change media",
@@ -380,6 +419,7 @@ static void virtio_blk_unrealize(Device *dev)
     VirtioBlk *d = (VirtioBlk *)dev;
     blk_detach(d->blk);
     d->blk = NULL;
+    g_clear_pointer(&d->kept, g_free);
 }
 
 static unsigned default_vectors(Device *dev)
@@ -389,8 +429,11 @@ static unsigned default_vectors(Device *dev)
 
 static const StateField fields[] = {
     STATE_F_VIRTIO_PCI(VirtioBlk, parent),
+    STATE_F_BUFFER(VirtioBlk, kept, kept_len, KEPT_MAX),
     {0},
 };
+
+/* Requests in flight end first; those kept by an error are saved by their places in the rings. */
 static void pre_save(void *opaque)
 {
     VirtioBlk *d = opaque;
@@ -398,9 +441,32 @@ static void pre_save(void *opaque)
         blk_drain_begin(d->blk);
         blk_drain_end(d->blk);
     }
+    if (!d->waiting.length) {
+        return; /* what was loaded and not yet tried again stays as it is */
+    }
+    g_free(d->kept);
+    d->kept_len = d->parent.vdev.nqueues * (VIRTIO_RING_MAX / 8);
+    d->kept = g_malloc0(d->kept_len);
+    for (GList *l = d->waiting.head; l; l = l->next) {
+        const Request *r = l->data;
+        uint32_t bit = r->e.queue->index * VIRTIO_RING_MAX + r->e.head;
+        d->kept[bit / 8] |= (uint8_t)(1u << bit % 8);
+    }
 }
+
+/* Requests of the machine as it was are forgotten; the loaded ones are in `kept`. */
+static void loaded(void *opaque)
+{
+    VirtioBlk *d = opaque;
+    Request *r;
+    while ((r = g_queue_pop_head(&d->waiting))) {
+        iovec_free(&r->data);
+        virtqueue_discard(&r->e);
+    }
+}
+
 static const StateDesc virtio_blk_state = {
-    .name = "virtio-blk", .version = 1, .fields = fields, .pre_save = pre_save};
+    .name = "virtio-blk", .version = 1, .fields = fields, .pre_save = pre_save, .loaded = loaded};
 
 static const Property props[] = {
     PROPERTIES_BLOCK(VirtioBlk, conf),

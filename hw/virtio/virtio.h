@@ -137,6 +137,8 @@ typedef struct VirtElement {
  * virtqueue_push() or virtqueue_discard().
  */
 void *virtqueue_pop(VirtQueue *q, size_t size);
+/* A request that had been popped when the state was saved, by its head; NULL: it is none. */
+void *virtqueue_take_again(VirtQueue *q, uint16_t head, size_t size);
 /* Gives the request back with `len` bytes written to `in`, and frees it. No interrupt yet. */
 void virtqueue_push(VirtElement *e, uint32_t len);
 /* Unmaps and frees without telling the driver (reset). */

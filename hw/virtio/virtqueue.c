@@ -218,6 +218,23 @@ void *virtqueue_pop(VirtQueue *q, size_t size)
     return e;
 }
 
+void *virtqueue_take_again(VirtQueue *q, uint16_t head, size_t size)
+{
+    if (q->dev->broken || !q->enabled || head >= q->size || q->in_flight >= q->size) {
+        return NULL;
+    }
+    VirtElement *e = g_malloc0(size);
+    e->queue = q;
+    e->head = head;
+    if (!gather(q, e, head)) {
+        release(e, 0);
+        g_free(e);
+        return NULL;
+    }
+    q->in_flight++;
+    return e;
+}
+
 void virtqueue_push(VirtElement *e, uint32_t len)
 {
     VirtQueue *q = e->queue;

@@ -754,6 +754,7 @@ static void expect_io_error(Fixture *f, const char *action, bool nospace)
     bool b = !nospace;
     g_assert_cmpstr(json_get_str(d, "action"), ==, action);
     g_assert_cmpstr(json_get_str(d, "node-name"), ==, "top");
+    g_assert_cmpstr(json_get_str(d, "qom-path"), ==, "/machine/peripheral/disk0");
     json_get_bool(json_get(d, "nospace"), &b);
     g_assert_cmpint(b, ==, nospace);
 }
