@@ -412,12 +412,17 @@ bool blk_resize(BlockBackend *blk, uint64_t size, Error **errp)
         error_set(errp, "there is no medium in drive '%s'", blk_name(blk));
         return false;
     }
-    blk_drain_begin(blk);
+    /* Not only this backend's requests: whoever else uses the node waits as well. */
+    BlockGraph *g = blk->graph;
+    block_quiesce(g);
     int ret = node_truncate(blk->node, size, errp);
-    blk_drain_end(blk);
-    if (ret == 0 && blk->ops && blk->ops->resized) {
-        LOOP_LOCK_GUARD(blk->loop);
-        blk->ops->resized(blk->dev);
+    block_unquiesce(g);
+    for (GList *l = g->backends; ret == 0 && l; l = l->next) {
+        BlockBackend *b = l->data;
+        if (b->node == blk->node && b->ops && b->ops->resized) {
+            LOOP_LOCK_GUARD(b->loop);
+            b->ops->resized(b->dev);
+        }
     }
     return ret == 0;
 }

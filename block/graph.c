@@ -2,6 +2,7 @@
 /* The graph: opening, naming, sharing and closing of nodes. */
 #include "block/backend.h"
 #include "block/bitmap.h"
+#include "block/export.h"
 #include "block/job.h"
 #include "block/node.h"
 #include "block/ops.h"
@@ -73,6 +74,7 @@ static void drive_free(DriveInfo *d)
 
 void block_graph_free(BlockGraph *g)
 {
+    block_exports_stop(g, NULL);
     if (g->stop_exports) {
         g->stop_exports(g);
     }

@@ -227,8 +227,8 @@ struct BlockGraph {
     GList *throttles;      /* ThrottleGroup*, see block/throttle.h */
     Json *iscsi;           /* -iscsi: options by target, "" for all; or NULL */
     struct NbdServer *nbd; /* nbd/nbd.h */
-    GList *exports;        /* NbdExport* */
-    void (*stop_exports)(BlockGraph *g); /* when the graph goes */
+    GList *exports;        /* BlockExport*, see block/export.h */
+    void (*stop_exports)(BlockGraph *g); /* stops the NBD server, when the graph goes */
     BlockEventHook *event_hook;
     void *event_hook_opaque;
 };

@@ -471,6 +471,18 @@ static void object_finalize(Object *obj)
     throttle_group_unref(((ThrottleObject *)obj)->group);
 }
 
+/* Filters and drives use the group by its name, without the object. */
+static bool throttle_may_delete(Object *obj, Error **errp)
+{
+    const ThrottleGroup *t = ((ThrottleObject *)obj)->group;
+    if (t && t->refs > 1) {
+        error_set(errp, "object '%s' is in use, can not be deleted", obj->name);
+        error_hint(errp, "disks are limited by this group");
+        return false;
+    }
+    return true;
+}
+
 #define LIMIT(n)                                                                       \
     {                                                                                  \
         .name = n, .kind = PROP_CUSTOM, .help = "a limit; see limits", .set = set_one, \
@@ -498,7 +510,8 @@ static const Property throttle_props[] = {
 OBJECT_TYPE(throttle_group_type, .name = TYPE_THROTTLE_GROUP, .parent = "object",
             .help = "limits of I/O shared by several disks", .size = sizeof(ThrottleObject),
             .props = throttle_props, .init = object_init, .complete = object_complete_group,
-            .finalize = object_finalize, .user_creatable = true, .container = "/objects")
+            .finalize = object_finalize, .may_delete = throttle_may_delete, .user_creatable = true,
+            .container = "/objects")
 
 /* ---- the filter ---- */
 

@@ -48,8 +48,10 @@ void io_channel_free(IoChannel *c)
         c->cipher->free(c->cipher_state);
     }
     c->reader = c->writer = NULL;
+    loop_lock(c->loop); /* which need not be the caller's */
     update_watch(c);
     loop_defer_cancel(c->loop, c);
+    loop_unlock(c->loop);
     close(c->fd);
     g_free(c->input);
     g_free(c);

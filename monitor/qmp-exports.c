@@ -56,13 +56,22 @@ bool qmp_nbd_server_add(Object *root, const char *device, const char *name, cons
         json_append(bitmaps, json_string(bitmap));
     }
     const char *export = name ? name : device;
-    NbdExportParams p = {.id = export,
-                         .node_name = device,
-                         .name = export,
-                         .description = description,
-                         .writable = has_writable && writable,
-                         .bitmaps = bitmaps};
+    NbdExportParams p = {
+        .common = {.id = export, .node_name = device, .writable = has_writable && writable},
+        .name = export,
+        .description = description,
+        .bitmaps = bitmaps};
     return running(g, errp) && nbd_export_add(g, &p, errp);
+}
+
+static bool del(BlockExport *e, const char *name, bool has_mode, QBlockExportRemoveMode mode,
+                Error **errp)
+{
+    if (!e) {
+        error_set(errp, "Export '%s' is not found", name);
+        return false;
+    }
+    return block_export_del(e, has_mode && mode == Q_BLOCK_EXPORT_REMOVE_MODE_HARD, errp);
 }
 
 bool qmp_nbd_server_remove(Object *root, const char *name, bool has_mode,
@@ -73,48 +82,31 @@ bool qmp_nbd_server_remove(Object *root, const char *name, bool has_mode,
         return false;
     }
     NbdExport *e = nbd_export_find(g, name);
-    if (!e) {
-        error_set(errp, "Export '%s' is not found", name);
-        return false;
-    }
-    return nbd_export_del(g, nbd_export_id(e), has_mode && mode == Q_BLOCK_EXPORT_REMOVE_MODE_HARD,
-                          errp);
-}
-
-static bool flag(const Json *args, const char *key)
-{
-    bool b = false;
-    Json *v = json_get(args, key);
-    return v && json_get_bool(v, &b) && b;
+    return del(e ? nbd_export_base(e) : NULL, name, has_mode, mode, errp);
 }
 
 bool qmp_block_export_add(Object *root, const Json *args, Error **errp)
 {
-    BlockGraph *g = block_graph_of(root);
-    if (json_get(args, "iothread")) {
-        error_set(errp, "'iothread' is not supported: an export uses the thread of its node");
-        return false;
+    static const BlockExportDriver *const types[] = {
+        &nbd_export_driver, &vhost_user_blk_export_driver, &fuse_export_driver};
+    const char *type = json_get_str(args, "type");
+    for (size_t i = 0; i < G_N_ELEMENTS(types); i++) {
+        if (!g_strcmp0(type, types[i]->type)) {
+            return block_export_add(block_graph_of(root), types[i], args, errp);
+        }
     }
-    NbdExportParams p = {.id = json_get_str(args, "id"),
-                         .node_name = json_get_str(args, "node-name"),
-                         .name = json_get_str(args, "name"),
-                         .description = json_get_str(args, "description"),
-                         .writable = flag(args, "writable"),
-                         .writethrough = flag(args, "writethrough"),
-                         .allocation_depth = flag(args, "allocation-depth"),
-                         .bitmaps = json_get(args, "bitmaps")};
-    return running(g, errp) && nbd_export_add(g, &p, errp);
+    error_set(errp, "there is no export type '%s': nbd, vhost-user-blk and fuse", type ? type : "");
+    return false;
 }
 
 bool qmp_block_export_del(Object *root, const char *id, bool has_mode, QBlockExportRemoveMode mode,
                           Error **errp)
 {
-    return nbd_export_del(block_graph_of(root), id,
-                          has_mode && mode == Q_BLOCK_EXPORT_REMOVE_MODE_HARD, errp);
+    return del(block_export_find(block_graph_of(root), id), id, has_mode, mode, errp);
 }
 
 bool qmp_query_block_exports(Object *root, Json **out, Error **errp)
 {
-    *out = nbd_exports_query(block_graph_of(root));
+    *out = block_exports_query(block_graph_of(root));
     return true;
 }

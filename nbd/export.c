@@ -6,7 +6,7 @@
 
 uint64_t nbd_export_size(const NbdExport *e)
 {
-    int64_t len = blk_length(e->blk);
+    int64_t len = blk_length(e->base.blk);
     if (len < 0 || (uint64_t)len <= e->offset) {
         return 0;
     }
@@ -17,7 +17,7 @@ uint64_t nbd_export_size(const NbdExport *e)
 uint16_t nbd_export_flags(const NbdExport *e, const NbdClient *c)
 {
     unsigned f = NBD_FLAG_HAS_FLAGS | NBD_FLAG_FLUSH | NBD_FLAG_FUA | NBD_FLAG_CACHE;
-    if (e->writable) {
+    if (e->base.writable) {
         f |= NBD_FLAG_TRIM | NBD_FLAG_WRITE_ZEROES | NBD_FLAG_FAST_ZERO;
     } else {
         f |= NBD_FLAG_READ_ONLY;
@@ -40,47 +40,44 @@ char *nbd_context_name(const NbdExport *e, const NbdContext *x)
     }
 }
 
+static bool is_nbd(const BlockExport *e)
+{
+    return e->drv == &nbd_export_driver;
+}
+
 NbdExport *nbd_export_find(BlockGraph *g, const char *name)
 {
     for (GList *l = g->exports; l; l = l->next) {
         NbdExport *e = l->data;
-        if (!e->closing && !strcmp(e->name, name)) {
+        if (is_nbd(&e->base) && !e->base.closing && !strcmp(e->name, name)) {
             return e;
         }
     }
     return NULL;
 }
 
-static NbdExport *find_id(BlockGraph *g, const char *id)
+NbdExport *nbd_export_next(BlockGraph *g, const NbdExport *before)
 {
-    for (GList *l = g->exports; l; l = l->next) {
-        NbdExport *e = l->data;
-        if (!strcmp(e->id, id)) {
-            return e;
-        }
+    GList *l = before ? g_list_find(g->exports, before)->next : g->exports;
+    while (l && !is_nbd(l->data)) {
+        l = l->next;
     }
-    return NULL;
+    return l ? l->data : NULL;
 }
 
-const char *nbd_export_id(const NbdExport *e)
+BlockExport *nbd_export_base(NbdExport *e)
 {
-    return e->id;
+    return &e->base;
 }
 
-static void export_free(NbdExport *e)
+static void nbd_free(BlockExport *base)
 {
+    NbdExport *e = (NbdExport *)base;
     for (unsigned i = 0; i < e->n_bitmaps; i++) {
         e->bitmaps[i]->busy = NULL;
     }
-    if (e->blk) {
-        blk_detach(e->blk);
-        blk_close(e->blk);
-        object_unref((Object *)e->blk);
-    }
-    g_free(e->id);
     g_free(e->name);
     g_free(e->description);
-    g_free(e);
 }
 
 /* A bitmap of the node or of a node below it. */
@@ -91,7 +88,7 @@ static bool add_bitmap(NbdExport *e, BlockNode *n, const Json *j, Error **errp)
     if (json_type(j) == JSON_OBJECT) {
         const char *node = json_get_str(j, "node");
         name = json_get_str(j, "name");
-        n = node ? block_node_find(e->graph, node) : NULL;
+        n = node ? block_node_find(e->base.graph, node) : NULL;
     }
     for (; n && name && !b; n = node_below(n)) {
         b = bitmap_find(n, name);
@@ -103,7 +100,7 @@ static bool add_bitmap(NbdExport *e, BlockNode *n, const Json *j, Error **errp)
     if (b->busy || b->inconsistent) {
         return bitmap_check(b, false, errp);
     }
-    if (b->enabled && !e->writable && !n) {
+    if (b->enabled && !e->base.writable && !n) {
         error_set(errp, "Enabled bitmap '%s' incompatible with readonly export", name);
         return false;
     }
@@ -116,15 +113,26 @@ static bool add_bitmap(NbdExport *e, BlockNode *n, const Json *j, Error **errp)
     return true;
 }
 
-static bool set_up(NbdExport *e, BlockNode *n, const NbdExportParams *p, Error **errp)
+static bool set_up(NbdExport *e, const NbdExportParams *p, Error **errp)
 {
-    e->blk = blk_new_anonymous(e->graph);
-    e->blk->hidden = true;
-    blk_insert_node(e->blk, n);
-    /* The node's loop is its device's, if it has one. */
-    if (!blk_attach(e->blk, e, e->id, NULL, e->writable, true, n->loop, errp)) {
+    BlockNode *n = blk_node(e->base.blk);
+    const char *name = p->name ? p->name : p->common.node_name;
+    if (nbd_export_find(e->base.graph, name)) {
+        error_set(errp, "NBD server already has export named '%s'", name);
         return false;
     }
+    if (strlen(name) > NBD_MAX_STRING ||
+        (p->description && strlen(p->description) > NBD_MAX_STRING)) {
+        error_set(errp, "the name and the description of an export have at most %u bytes",
+                  NBD_MAX_STRING);
+        return false;
+    }
+    e->name = g_strdup(name);
+    e->description = g_strdup(p->description);
+    e->depth_context = p->allocation_depth;
+    e->offset = p->offset;
+    e->length = p->length;
+    e->shared = p->shared;
     for (size_t i = 0; p->bitmaps && i < json_length(p->bitmaps); i++) {
         if (!add_bitmap(e, n, json_at(p->bitmaps, i), errp)) {
             return false;
@@ -135,122 +143,78 @@ static bool set_up(NbdExport *e, BlockNode *n, const NbdExportParams *p, Error *
 
 NbdExport *nbd_export_add(BlockGraph *g, const NbdExportParams *p, Error **errp)
 {
-    BlockNode *n = block_lookup(g, p->node_name, errp);
-    const char *name = p->name ? p->name : p->node_name;
-    if (!n) {
+    NbdExport *e = (NbdExport *)block_export_new(g, &nbd_export_driver, &p->common, errp);
+    if (!e) {
         return NULL;
     }
-    if (find_id(g, p->id)) {
-        error_set(errp, "Block export id '%s' is already in use", p->id);
+    e->base.started = true;
+    if (!set_up(e, p, errp)) {
+        block_export_discard(&e->base);
         return NULL;
     }
-    if (nbd_export_find(g, name)) {
-        error_set(errp, "NBD server already has export named '%s'", name);
-        return NULL;
-    }
-    if (strlen(name) > NBD_MAX_STRING ||
-        (p->description && strlen(p->description) > NBD_MAX_STRING)) {
-        error_set(errp, "the name and the description of an export have at most %u bytes",
-                  NBD_MAX_STRING);
-        return NULL;
-    }
-    if (p->writable && n->flags.read_only) {
-        error_set(errp, "Cannot export read-only node '%s' as writable", n->name);
-        return NULL;
-    }
-    NbdExport *e = g_new0(NbdExport, 1);
-    e->graph = g;
-    e->id = g_strdup(p->id);
-    e->name = g_strdup(name);
-    e->description = g_strdup(p->description);
-    e->writable = p->writable;
-    e->writethrough = p->writethrough;
-    e->depth_context = p->allocation_depth;
-    e->offset = p->offset;
-    e->length = p->length;
-    e->shared = p->shared;
-    if (!set_up(e, n, p, errp)) {
-        export_free(e);
-        return NULL;
-    }
-    g->exports = g_list_append(g->exports, e);
+    block_export_publish(&e->base);
     return e;
 }
 
-/* Its clients are gone. */
-static void finish(NbdExport *e)
+static bool nbd_start(BlockExport *e, BlockOpts *o, Error **errp)
 {
-    BlockGraph *g = e->graph;
-    Json *d = json_object();
-    json_put_string(d, "id", e->id);
-    g->exports = g_list_remove(g->exports, e);
-    export_free(e);
-    block_event(g, "BLOCK_EXPORT_DELETED", d);
+    NbdExportParams p = {.common.node_name = block_opts_string(o, "node-name", NULL),
+                         .name = block_opts_string(o, "name", NULL),
+                         .description = block_opts_string(o, "description", NULL),
+                         .allocation_depth = block_opts_bool(o, "allocation-depth", false),
+                         .bitmaps = block_opts_take(o, "bitmaps")};
+    if (!nbd_server_of(e->graph)) {
+        error_set(errp, "NBD server not running");
+        return false;
+    }
+    return block_opts_finish(o, errp) && set_up((NbdExport *)e, &p, errp);
 }
 
-static void remove_export(NbdExport *e)
+static bool nbd_in_use(const BlockExport *e)
 {
-    NbdServer *s = nbd_server_of(e->graph);
-    e->closing = true;
+    return ((const NbdExport *)e)->clients > 0;
+}
+
+static void end_if_unused(NbdExport *e)
+{
+    if (e->base.closing && !e->clients && !e->pins) {
+        block_export_ended(&e->base);
+    }
+}
+
+static void nbd_stop(BlockExport *base)
+{
+    NbdExport *e = (NbdExport *)base;
+    NbdServer *s = nbd_server_of(base->graph);
     for (GList *l = s ? s->clients : NULL; l; l = l->next) {
         NbdClient *c = l->data;
         if (c->export == e) {
             io_channel_shutdown(c->ch);
         }
     }
-    if (!e->clients) {
-        finish(e);
-    }
+    end_if_unused(e);
 }
 
 void nbd_export_client_gone(NbdExport *e)
 {
     e->clients--;
-    if (e->closing && !e->clients) {
-        finish(e);
-    }
+    end_if_unused(e);
 }
 
-bool nbd_export_del(BlockGraph *g, const char *id, bool hard, Error **errp)
+void nbd_export_pin(NbdExport *e)
 {
-    NbdExport *e = find_id(g, id);
-    if (!e || e->closing) {
-        error_set(errp, e ? "Export '%s' is already shutting down" : "Export '%s' is not found",
-                  id);
-        return false;
-    }
-    if (!hard && e->clients) {
-        error_set(errp, "export '%s' still in use", id);
-        error_hint(errp, "Use mode='hard' to force client disconnect");
-        return false;
-    }
-    remove_export(e);
-    return true;
+    e->pins++;
 }
 
-void nbd_exports_remove_all(BlockGraph *g)
+void nbd_export_unpin(NbdExport *e)
 {
-    g_autoptr(GList) all = g_list_copy(g->exports);
-    for (GList *l = all; l; l = l->next) {
-        NbdExport *e = l->data;
-        if (!e->closing) {
-            remove_export(e);
-        }
-    }
+    e->pins--;
+    end_if_unused(e);
 }
 
-Json *nbd_exports_query(BlockGraph *g)
-{
-    Json *a = json_array();
-    for (GList *l = g->exports; l; l = l->next) {
-        NbdExport *e = l->data;
-        BlockNode *n = blk_node(e->blk);
-        Json *o = json_object();
-        json_put_string(o, "id", e->id);
-        json_put_string(o, "type", "nbd");
-        json_put_string(o, "node-name", n ? n->name : "");
-        json_put_bool(o, "shutting-down", e->closing);
-        json_append(a, o);
-    }
-    return a;
-}
+const BlockExportDriver nbd_export_driver = {.type = "nbd",
+                                             .size = sizeof(NbdExport),
+                                             .start = nbd_start,
+                                             .in_use = nbd_in_use,
+                                             .stop = nbd_stop,
+                                             .free = nbd_free};

@@ -15,15 +15,15 @@
 #define NBD_MAX_OPTIONS 256u        /* of one handshake */
 
 struct NbdExport {
-    BlockGraph *graph;
-    char *id, *name, *description;
-    BlockBackend *blk;
-    bool writable, writethrough, depth_context, closing;
+    BlockExport base;
+    char *name, *description;
+    bool depth_context;
     BlockBitmap *bitmaps[NBD_MAX_BITMAPS];
     unsigned n_bitmaps;
     uint64_t offset, length; /* length 0: to the end */
     int shared;
     unsigned clients;
+    unsigned pins; /* of handshakes that look at it */
 };
 
 /* Context ids on the wire: 1 + index. */
@@ -70,8 +70,12 @@ void nbd_transmit(NbdClient *c);
 uint64_t nbd_export_size(const NbdExport *e);
 uint16_t nbd_export_flags(const NbdExport *e, const NbdClient *c);
 char *nbd_context_name(const NbdExport *e, const NbdContext *x);
+/* The first one (after `before`) of the graph, NULL after the last. */
+NbdExport *nbd_export_next(BlockGraph *g, const NbdExport *before);
+/* It stays in memory in between, though it may be closing. */
+void nbd_export_pin(NbdExport *e);
+void nbd_export_unpin(NbdExport *e);
 /* The last step of a client of the export, which may then be freed. */
 void nbd_export_client_gone(NbdExport *e);
-void nbd_exports_remove_all(BlockGraph *g);
 
 #endif

@@ -12,8 +12,8 @@
 #ifndef RHEA_NBD_NBD_H
 #define RHEA_NBD_NBD_H
 
-#include "block/backend.h"
 #include "block/bitmap.h"
+#include "block/export.h"
 #include "io/socket.h"
 
 typedef struct NbdServer NbdServer;
@@ -23,6 +23,7 @@ typedef struct NbdServerParams {
     SocketSpec addr;          /* of `fds`, when there are any, only for messages */
     GArray *fds;              /* int: listening sockets from outside (socket activation), or NULL */
     Object *tls_creds;        /* NULL: no TLS; else nothing goes without */
+    Object *tls_authz;        /* who may come, by the name in the certificate; NULL: all */
     unsigned max_connections; /* 0: no limit */
     unsigned handshake_seconds; /* 0: no limit */
     /* Clients came and went; may be NULL. */
@@ -38,20 +39,18 @@ void nbd_server_stop_listening(BlockGraph *g);
 unsigned nbd_server_clients(BlockGraph *g);
 
 typedef struct NbdExportParams {
-    const char *id, *node_name;
+    BlockExportParams common;
     const char *name; /* NULL: the node name */
     const char *description;
-    bool writable, writethrough, allocation_depth;
+    bool allocation_depth;
     const Json *bitmaps;     /* array of names, or of {node, name}; or NULL */
     uint64_t offset, length; /* a window (rhea-nbd -o); length 0: all */
     int shared;              /* clients at once, for multi-conn; 0: any number */
 } NbdExportParams;
 NbdExport *nbd_export_add(BlockGraph *g, const NbdExportParams *p, Error **errp);
-/* `hard`: clients are disconnected; else refused while there are any. */
-bool nbd_export_del(BlockGraph *g, const char *id, bool hard, Error **errp);
 /* By the name that clients use; NULL: none. */
 NbdExport *nbd_export_find(BlockGraph *g, const char *name);
-const char *nbd_export_id(const NbdExport *e);
-Json *nbd_exports_query(BlockGraph *g); /* query-block-exports */
+BlockExport *nbd_export_base(NbdExport *e);
+extern const BlockExportDriver nbd_export_driver; /* for block-export-add; wants a server */
 
 #endif

@@ -68,9 +68,10 @@ static bool send_list(NbdClient *c, const Option *o)
     if (o->len) {
         return refuse(c, o, NBD_REP_ERR_INVALID, "LIST takes no data");
     }
-    for (GList *l = c->server->graph->exports; l; l = l->next) {
-        NbdExport *e = l->data;
-        g_autoptr(GByteArray) b = g_byte_array_new();
+    /* While a reply waits for the client, exports may come and go. */
+    g_autoptr(GPtrArray) all = g_ptr_array_new_with_free_func((GDestroyNotify)g_byte_array_unref);
+    for (NbdExport *e = NULL; (e = nbd_export_next(c->server->graph, e));) {
+        GByteArray *b = g_byte_array_new();
         uint8_t len[4];
         st_be32(len, (uint32_t)strlen(e->name));
         g_byte_array_append(b, len, 4);
@@ -78,6 +79,10 @@ static bool send_list(NbdClient *c, const Option *o)
         if (e->description) {
             g_byte_array_append(b, (const guint8 *)e->description, (guint)strlen(e->description));
         }
+        g_ptr_array_add(all, b);
+    }
+    for (guint i = 0; i < all->len; i++) {
+        const GByteArray *b = all->pdata[i];
         if (!reply(c, o, NBD_REP_SERVER, b->data, b->len)) {
             return false;
         }
@@ -87,7 +92,7 @@ static bool send_list(NbdClient *c, const Option *o)
 
 static bool enter_export(NbdClient *c, NbdExport *e)
 {
-    if (e->closing || (e->shared && (int)e->clients >= e->shared)) {
+    if (e->base.closing || (e->shared && (int)e->clients >= e->shared)) {
         return false;
     }
     c->export = e;
@@ -102,6 +107,24 @@ static bool send_text_info(NbdClient *c, const Option *o, uint16_t kind, const c
     st_be16(b, kind);
     memcpy(b + 2, text, len);
     return reply(c, o, NBD_REP_INFO, b, len + 2);
+}
+
+static bool send_info(NbdClient *c, const Option *o, NbdExport *e, bool name, bool description)
+{
+    uint8_t b[14];
+    st_be16(b, NBD_INFO_EXPORT);
+    st_be64(b + 2, nbd_export_size(e));
+    st_be16(b + 10, nbd_export_flags(e, c));
+    bool ok = (!name || send_text_info(c, o, NBD_INFO_NAME, e->name)) &&
+              (!description || !e->description ||
+               send_text_info(c, o, NBD_INFO_DESCRIPTION, e->description));
+    ok = ok && reply(c, o, NBD_REP_INFO, b, 12);
+    st_be16(b, NBD_INFO_BLOCK_SIZE);
+    /* Whoever does not ask for block sizes may ignore them: we take any request. */
+    st_be32(b + 2, 1);
+    st_be32(b + 6, 4096);
+    st_be32(b + 10, NBD_MAX_PAYLOAD);
+    return ok && reply(c, o, NBD_REP_INFO, b, 14) && reply(c, o, NBD_REP_ACK, NULL, 0);
 }
 
 /* INFO and GO. *go: the transmission begins. */
@@ -125,23 +148,11 @@ static bool info(NbdClient *c, const Option *o, bool *go)
     if (o->type == NBD_OPT_GO && !enter_export(c, e)) {
         return refuse(c, o, NBD_REP_ERR_POLICY, "the export has as many clients as it may");
     }
-    uint8_t b[14];
-    st_be16(b, NBD_INFO_EXPORT);
-    st_be64(b + 2, nbd_export_size(e));
-    st_be16(b + 10, nbd_export_flags(e, c));
-    bool ok = (!want_name || send_text_info(c, o, NBD_INFO_NAME, e->name)) &&
-              (!want_description || !e->description ||
-               send_text_info(c, o, NBD_INFO_DESCRIPTION, e->description));
-    ok = ok && reply(c, o, NBD_REP_INFO, b, 12);
-    st_be16(b, NBD_INFO_BLOCK_SIZE);
-    st_be32(b + 2, blk_node(e->blk) ? MAX(blk_request_alignment(e->blk), 1u) : 1);
-    st_be32(b + 6, 4096);
-    st_be32(b + 10, NBD_MAX_PAYLOAD);
-    /* Whoever does not ask for block sizes may ignore them: we take any request. */
-    st_be32(b + 2, 1);
-    ok = ok && reply(c, o, NBD_REP_INFO, b, 14);
-    *go = o->type == NBD_OPT_GO;
-    return ok && reply(c, o, NBD_REP_ACK, NULL, 0);
+    nbd_export_pin(e);
+    bool ok = send_info(c, o, e, want_name, want_description);
+    nbd_export_unpin(e);
+    *go = ok && o->type == NBD_OPT_GO;
+    return ok;
 }
 
 static bool export_name(NbdClient *c, const Option *o)
@@ -196,6 +207,22 @@ static void all_contexts(const NbdExport *e, NbdContext *out, unsigned *n)
     match_query(e, "qemu:", true, out, n);
 }
 
+static bool send_contexts(NbdClient *c, const Option *o, const NbdExport *e,
+                          const NbdContext *found, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        g_autofree char *text = nbd_context_name(e, &found[i]);
+        size_t len = strlen(text);
+        g_autofree uint8_t *b = g_malloc(len + 4);
+        st_be32(b, o->type == NBD_OPT_LIST_META ? 0 : i + 1);
+        memcpy(b + 4, text, len);
+        if (!reply(c, o, NBD_REP_META, b, len + 4)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool meta(NbdClient *c, const Option *o)
 {
     bool list = o->type == NBD_OPT_LIST_META;
@@ -227,23 +254,16 @@ static bool meta(NbdClient *c, const Option *o)
     if (k.left) {
         return refuse(c, o, NBD_REP_ERR_INVALID, "more data than queries");
     }
-    for (unsigned i = 0; i < n; i++) {
-        g_autofree char *text = nbd_context_name(e, &found[i]);
-        size_t len = strlen(text);
-        g_autofree uint8_t *b = g_malloc(len + 4);
-        st_be32(b, list ? 0 : i + 1);
-        memcpy(b + 4, text, len);
-        if (!reply(c, o, NBD_REP_META, b, len + 4)) {
-            return false;
-        }
-    }
-    if (!list) {
+    nbd_export_pin(e);
+    bool ok = send_contexts(c, o, e, found, n);
+    if (ok && !list) {
         memcpy(c->contexts, found, sizeof(found[0]) * n);
         c->n_contexts = n;
         g_free(c->meta_export);
         c->meta_export = g_strdup(e->name);
     }
-    return reply(c, o, NBD_REP_ACK, NULL, 0);
+    nbd_export_unpin(e);
+    return ok && reply(c, o, NBD_REP_ACK, NULL, 0);
 }
 
 /* ---- the loop ---- */

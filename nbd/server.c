@@ -68,8 +68,7 @@ static void negotiate_fiber(void *opaque)
     EventLoop *control = c->server->graph->control;
     if (nbd_negotiate(c)) {
         stop_deadline(c);
-        BlockNode *n = blk_node(c->export->blk);
-        c->loop = n ? n->loop : c->server->graph->loop;
+        c->loop = c->export->base.loop;
         io_channel_set_loop(c->ch, c->loop);
         loop_defer(c->loop, start_transmit, c);
     } else {
@@ -158,6 +157,7 @@ NbdServer *nbd_server_start(BlockGraph *g, const NbdServerParams *p, Error **err
                              .path = g_strdup(p->addr.path),
                              .abstract_name = p->addr.abstract_name};
     s->p.tls_creds = p->tls_creds ? object_ref(p->tls_creds) : NULL;
+    s->p.tls_authz = p->tls_authz ? object_ref(p->tls_authz) : NULL;
     s->fds = fds;
     g->nbd = s;
     g->stop_exports = nbd_server_stop;
@@ -189,10 +189,10 @@ void nbd_server_stop(BlockGraph *g)
     if (s->p.addr.type == SOCKET_UNIX && s->p.addr.path && !s->p.addr.abstract_name) {
         unlink(s->p.addr.path);
     }
-    nbd_exports_remove_all(g);
     for (GList *l = s->clients; l; l = l->next) {
         io_channel_shutdown(((NbdClient *)l->data)->ch);
     }
+    block_exports_stop(g, &nbd_export_driver);
     while (s->n_clients) { /* their last steps are calls on this loop */
         loop_poll(g->control, 10 * NS_PER_MS);
         if (g->loop != g->control && !loop_is_served(g->loop)) {
@@ -201,6 +201,7 @@ void nbd_server_stop(BlockGraph *g)
     }
     g->nbd = NULL;
     object_unref(s->p.tls_creds);
+    object_unref(s->p.tls_authz);
     socket_spec_clear(&s->p.addr);
     g_array_unref(s->fds);
     g_free(s);

@@ -139,13 +139,13 @@ static void serve_read(Request *r)
     NbdExport *e = r->c->export;
     void *buf = NULL;
     int ret = 0;
-    block_enter(e->graph, r->c->loop);
-    BlockNode *n = blk_node(e->blk);
+    block_enter(e->base.graph, r->c->loop);
+    BlockNode *n = blk_node(e->base.blk);
     if (!n) {
         ret = -ENOMEDIUM;
     } else if (r->c->structured && !(r->flags & NBD_CMD_DF) && r->len >= 4096 &&
                is_hole(n, e->offset + r->off, r->len)) {
-        block_leave(e->graph);
+        block_leave(e->base.graph);
         uint8_t b[12];
         st_be64(b, r->off);
         st_be32(b + 8, (uint32_t)r->len);
@@ -156,7 +156,7 @@ static void serve_read(Request *r)
     } else {
         ret = node_pread(n, e->offset + r->off, buf, r->len);
     }
-    block_leave(e->graph);
+    block_leave(e->base.graph);
     if (ret < 0) {
         send_result(r, ret);
     } else {
@@ -202,7 +202,7 @@ static int collect(Request *r, const NbdContext *x, GArray *list)
     NbdExport *e = r->c->export;
     uint64_t off = e->offset + r->off, end = off + r->len;
     unsigned max = r->flags & NBD_CMD_REQ_ONE ? 1 : MAX_EXTENTS;
-    BlockNode *n = blk_node(e->blk);
+    BlockNode *n = blk_node(e->base.blk);
     while (n && off < end) {
         Extent x1;
         int ret = one_extent(e, x, n, off, end - off, &x1);
@@ -226,9 +226,9 @@ static int send_context(Request *r, unsigned i, bool last)
 {
     NbdClient *c = r->c;
     g_autoptr(GArray) list = g_array_new(FALSE, FALSE, sizeof(Extent));
-    block_enter(c->export->graph, c->loop);
+    block_enter(c->export->base.graph, c->loop);
     int ret = collect(r, &c->contexts[i], list);
-    block_leave(c->export->graph);
+    block_leave(c->export->base.graph);
     if (ret < 0) {
         return ret;
     }
@@ -274,9 +274,9 @@ static void serve_status(Request *r)
 static int serve_change(Request *r)
 {
     NbdExport *e = r->c->export;
-    BlockNode *n = blk_node(e->blk);
+    BlockNode *n = blk_node(e->base.blk);
     uint64_t off = e->offset + r->off;
-    unsigned flags = r->flags & NBD_CMD_FUA || e->writethrough ? BLK_FUA : 0;
+    unsigned flags = r->flags & NBD_CMD_FUA || e->base.writethrough ? BLK_FUA : 0;
     int ret = 0;
     if (!n) {
         return -ENOMEDIUM;
@@ -313,9 +313,9 @@ static void request_fiber(void *opaque)
     } else if (r->type == NBD_CMD_BLOCK_STATUS) {
         serve_status(r);
     } else {
-        block_enter(c->export->graph, c->loop);
+        block_enter(c->export->base.graph, c->loop);
         int ret = serve_change(r);
-        block_leave(c->export->graph);
+        block_leave(c->export->base.graph);
         send_result(r, ret);
     }
     c->requests--;
@@ -346,7 +346,7 @@ static int check(const Request *r)
     if ((r->flags & NBD_CMD_DF) && !r->c->structured) {
         return -EINVAL;
     }
-    if (changes && !e->writable) {
+    if (changes && !e->base.writable) {
         return -EPERM;
     }
     if (r->type == NBD_CMD_FLUSH) {

@@ -49,6 +49,9 @@ struct TypeInfo {
     void (*init)(Object *obj);                   /* parents first */
     void (*finalize)(Object *obj);               /* parents last */
     bool (*complete)(Object *obj, Error **errp); /* user-creatable objects */
+    /* object-del of a user-creatable object: false with a message that says who needs it.  NULL:
+     * references tell (base types are asked too). */
+    bool (*may_delete)(Object *obj, Error **errp);
     bool abstract;
     bool user_creatable;        /* offered by -object / object-add */
     const char *container;      /* where links to this type are looked up: "/chardevs" */

@@ -212,6 +212,20 @@ bool qmp_object_add(Object *root, const Json *args, Error **errp)
     return true;
 }
 
+static bool may_delete(Object *obj, Error **errp)
+{
+    for (const TypeInfo *t = obj->type; t; t = type_parent(t)) {
+        if (t->may_delete && !t->may_delete(obj, errp)) {
+            return false;
+        }
+    }
+    if (__atomic_load_n(&obj->refs, __ATOMIC_SEQ_CST) > 1) {
+        error_set(errp, "object '%s' is in use, can not be deleted", obj->name);
+        return false;
+    }
+    return true;
+}
+
 bool qmp_object_del(Object *root, const char *id, Error **errp)
 {
     Object *dir = object_container(root, "/objects");
@@ -220,8 +234,7 @@ bool qmp_object_del(Object *root, const char *id, Error **errp)
         error_set(errp, "object '%s' not found", id);
         return false;
     }
-    if (__atomic_load_n(&obj->refs, __ATOMIC_SEQ_CST) > 1) {
-        error_set(errp, "object '%s' is in use, can not be deleted", id);
+    if (!may_delete(obj, errp)) {
         return false;
     }
     object_unparent(obj);

@@ -185,17 +185,17 @@ static bool add_export(Server *s, BlockNode *n, uint64_t offset, int shared, Err
         return false;
     }
     const char *cache = tool_get(a, "cache");
-    NbdExportParams p = {
-        .id = "export",
-        .node_name = n->name,
-        .name = tool_get(a, "export-name") ? tool_get(a, "export-name") : "",
-        .description = tool_get(a, "description"),
-        .writable = !n->flags.read_only,
-        .writethrough = cache && (!strcmp(cache, "writethrough") || !strcmp(cache, "directsync")),
-        .allocation_depth = tool_has(a, "allocation-depth"),
-        .bitmaps = bitmaps,
-        .offset = offset,
-        .shared = shared};
+    NbdExportParams p = {.common = {.id = "export",
+                                    .node_name = n->name,
+                                    .writable = !n->flags.read_only,
+                                    .writethrough = cache && (!strcmp(cache, "writethrough") ||
+                                                              !strcmp(cache, "directsync"))},
+                         .name = tool_get(a, "export-name") ? tool_get(a, "export-name") : "",
+                         .description = tool_get(a, "description"),
+                         .allocation_depth = tool_has(a, "allocation-depth"),
+                         .bitmaps = bitmaps,
+                         .offset = offset,
+                         .shared = shared};
     return nbd_export_add(s->tool.graph, &p, errp) != NULL;
 }
 

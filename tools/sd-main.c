@@ -20,7 +20,8 @@ static const ToolOption options[] = {
     {"blockdev", 0, 0, "DRIVER,node-name=N,...", "a node, as for blockdev-add"},
     {"chardev", 0, 0, "BACKEND,id=ID,...", "a character backend for --monitor"},
     {"daemonize", 0, 0, NULL, "go to the background when everything is ready"},
-    {"export", 0, 0, "TYPE,id=ID,node-name=N,...", "an export, as for block-export-add (nbd)"},
+    {"export", 0, 0, "TYPE,id=ID,node-name=N,...",
+     "an export, as for block-export-add (nbd, vhost-user-blk, fuse)"},
     {"monitor", 0, 0, "ID[,pretty=on]", "QMP on the character backend ID"},
     {"nbd-server", 0, 0, "addr.type=T,...", "an NBD server, as for nbd-server-start"},
     {"object", 0, 0, "TYPE,id=ID,...", "an object such as secret or throttle-group"},
@@ -30,6 +31,7 @@ static const ToolOption options[] = {
 
 /* The commands that make sense without a machine. */
 static const char *const commands[] = {"block-",
+                                       "block_resize",
                                        "blockdev-add",
                                        "blockdev-backup",
                                        "blockdev-create",
@@ -142,30 +144,6 @@ static bool start_server(Daemon *d, const Json *o, Error **errp)
                                 (int64_t)max, errp);
 }
 
-/* "on" and "off" become what the schema wants. */
-static bool add_export(Daemon *d, const Json *given, Error **errp)
-{
-    static const char *const flags[] = {"writable", "writethrough", "allocation-depth"};
-    g_autoptr(Json) o = json_copy(given);
-    const char *type = json_get_str(o, "type");
-    if (type &&
-        (!strcmp(type, "fuse") || !strcmp(type, "vhost-user-blk") || !strcmp(type, "vduse-blk"))) {
-        error_set(errp, "--export: the type '%s' is not supported; nbd is", type);
-        return false;
-    }
-    for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
-        const char *s = json_get_str(o, flags[i]);
-        if (s) {
-            json_put_bool(o, flags[i], !strcmp(s, "on") || !strcmp(s, "true"));
-        }
-    }
-    const QmpCommand *c = qmp_command_find("block-export-add");
-    Json *ret = NULL;
-    bool ok = c->run(d->tool.root, o, &ret, errp);
-    json_unref(ret);
-    return ok;
-}
-
 static bool apply(Daemon *d, const char *name, const char *value, Error **errp)
 {
     static const struct {
@@ -181,7 +159,7 @@ static bool apply(Daemon *d, const char *name, const char *value, Error **errp)
         Json *o = t ? option_values(t) : NULL;
         return o && (i == 0   ? block_open(d->tool.graph, o, errp) != NULL
                      : i == 1 ? chardev_new(d->tool.root, NULL, o, d->tool.loop, errp) != NULL
-                     : i == 2 ? add_export(d, o, errp)
+                     : i == 2 ? qmp_block_export_add(d->tool.root, o, errp)
                      : i == 3 ? add_monitor(d, o, errp)
                      : i == 4 ? start_server(d, o, errp)
                               : qmp_object_add(d->tool.root, o, errp));

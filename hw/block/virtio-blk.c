@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The virtio disk: VIRTIO 1.2, section 5.2. */
 #include "block/block.h"
-#include "hw/core/iothread.h"
+#include "block/iothread.h"
 #include "hw/virtio/virtio-pci.h"
 #include "util/log.h"
 #include "util/trace.h"

@@ -357,9 +357,9 @@ class Nbd(unittest.TestCase):
             self.assertEqual(d.p.wait(10), 0)
         s.close()
         run("cmp", self.path("copy.raw"), self.path("a.raw"))
-        r = run(os.path.join(BUILD, "rhea-storage-daemon"), "--export", "fuse,id=x,node-name=a",
+        r = run(os.path.join(BUILD, "rhea-storage-daemon"), "--export", "vduse-blk,id=x,node-name=a",
                 ok=False)
-        self.assertIn("not supported", r.stderr)
+        self.assertIn("no export type 'vduse-blk'", r.stderr)
 
     def test_kill(self):
         """kill -9 in the middle of writes, snapshots and commits: what was flushed is there."""
