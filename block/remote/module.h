@@ -106,17 +106,16 @@ typedef struct NfsSpec {
     const char *server, *path;
     int64_t user, group;            /* -1: the process's */
     unsigned tcp_syncount;          /* 0: the library's */
-    uint64_t readahead, page_cache; /* bytes; 0: none */
-    unsigned debug, version;        /* version: 3 or 4 */
-    unsigned nfs_port, mount_port;  /* 0: ask the port mapper */
+    uint32_t readahead, page_cache; /* bytes; 0: none */
+    unsigned debug;
     unsigned timeout_s;
     bool read_only;
 } NfsSpec;
 typedef struct NfsModule {
     RemoteModule remote;
     /* Makes the file, or empties it, and gives it `size` bytes. */
-    bool (*create)(const NfsSpec *spec, uint64_t size, char **why);
-    int64_t (*allocated)(void *disk); /* bytes, as of the last look; any thread */
+    bool (*create)(const NfsSpec *spec, const RemoteHost *host, uint64_t size, char **why);
+    int64_t (*allocated)(void *disk); /* bytes when it was last looked at; any thread */
 } NfsModule;
 
 /* ---- rbd ---- */

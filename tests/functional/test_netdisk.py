@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disks of servers: iSCSI on tgt, each against the distribution's own client; a server that
+"""Disks of servers: iSCSI on tgt, NFS on nfs-ganesha, each against the distribution's own client; a server that
 stops, goes and comes back; servers that mean no good."""
+import ctypes
 import json
 import os
 import re
@@ -150,14 +151,14 @@ class Servers(unittest.TestCase):
         self.assertEqual(out.count("read 1048576"), 12, out)
         return out
 
-    def dies_under_machine(self, url, kill, restart, *options):
+    def dies_under_machine(self, url, kill, restart, end=None):
         """A guest writes; the server goes: the machine answers, and the guest goes on when
         the server is back.  Then it goes for good, and the machine still ends."""
         kernel, initrd = rhea.linux_guest()
         with rhea.Machine("-m", "128", "-kernel", kernel, "-initrd", initrd, "-append",
                           "console=ttyS0 quiet", "-object", "iothread,id=io", "-drive",
                           f"if=none,id=d,format=raw,cache=none,file={url}", "-device",
-                          "virtio-blk-pci,drive=d,iothread=io", *options) as m:
+                          "virtio-blk-pci,drive=d,iothread=io") as m:
             m.expect("RHEA-READY", 120)
             m.command("dd if=/dev/urandom of=/tmp/r bs=1M count=8 2>/dev/null")
             m.send("dd if=/tmp/r of=/dev/vda bs=64k conv=fsync 2>/dev/null; echo DD-IS-$?\n")
@@ -171,7 +172,7 @@ class Servers(unittest.TestCase):
             m.expect("DD-IS-0", 60)
             m.command("echo 3 > /proc/sys/vm/drop_caches; "
                       "dd if=/dev/vda bs=1M count=8 2>/dev/null | cmp - /tmp/r")
-            kill()
+            (end or kill)()
             m.send("dd if=/dev/zero of=/dev/vda bs=64k count=1 conv=fsync\n")
             time.sleep(0.5)
             m.qmp("quit")
@@ -323,6 +324,178 @@ class Iscsi(Servers):
                              bytes([0x3f]) + b"\0" * 47, os.urandom(8192)])
         for _ in range(10):
             r = run(IMG, "info", f"iscsi://127.0.0.1:{port}/{self.TARGET}/1", ok=False, timeout=60)
+            self.assertEqual(r.returncode, 1, r.stderr)
+            self.assertIn("cannot open", r.stderr)
+
+
+class Nfs(Servers):
+    """The server lives in a network of its own: NFS wants the port mapper at its port."""
+
+    def setUp(self):
+        super().setUp()
+        module("nfs")
+        needs("ganesha.nfsd", "rpcbind", "ip", "mount")
+        if not os.path.exists("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so"):
+            raise unittest.SkipTest("nfs-ganesha-vfs is not installed")
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.unshare(0x40000000 | 0x00020000): # CLONE_NEWNET, CLONE_NEWNS
+            raise unittest.SkipTest(f"no network of its own: {os.strerror(ctypes.get_errno())}")
+        env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
+        for cmd in (["mount", "--make-rprivate", "/"], ["mount", "-t", "tmpfs", "none", "/run"],
+                    ["ip", "link", "set", "lo", "up"]):
+            r = run(*cmd, ok=False, env=env)
+            if r.returncode:
+                raise unittest.SkipTest(f"{' '.join(cmd)}: {r.stderr.strip()}")
+        os.mkdir(self.path("files"))
+        self.mapper = self.spawn("rpcbind", "rpcbind", "-f", "-w")
+        until("rpcbind's start", 10, lambda: self.alive(self.mapper, "rpcbind") and connects(111))
+        with open(self.path("conf"), "w", encoding="utf-8") as f:
+            f.write(f"""
+NFS_CORE_PARAM {{ NFS_Port = 2049; MNT_Port = 20048; Enable_NLM = false; Enable_RQUOTA = false;
+    Protocols = 3; mount_path_pseudo = true; Plugins_Dir = "/usr/lib/x86_64-linux-gnu/ganesha"; }}
+NFSv4 {{ Graceless = true; RecoveryBackend = "fs_ng"; RecoveryRoot = "{self.dir}/recovery"; }}
+EXPORT {{ Export_Id = 1; Path = "{self.dir}/files"; Pseudo = "/disks"; Access_Type = RW;
+    Squash = No_Root_Squash; Protocols = 3; Transports = TCP; SecType = sys; FSAL {{ Name = VFS; }} }}
+LOG {{ Default_Log_Level = EVENT; }}
+""")
+        self.url = "nfs://127.0.0.1/disks/"
+        self.start()
+
+    def alive(self, p, name):
+        if p.poll() is not None:
+            raise unittest.SkipTest(f"{name} does not run here: {self.log(name)}")
+        return True
+
+    def start(self):
+        self.server = self.spawn("ganesha", "ganesha.nfsd", "-F", "-f", self.path("conf"), "-L",
+                                 self.path("nfs.log"), "-p", self.path("pid"))
+        until("ganesha's start", 30, lambda: self.alive(self.server, "ganesha") and connects(2049))
+
+        def exported():
+            r = run(IMG, "info", self.url + "nothing", ok=False)
+            return "NOENT" in r.stderr
+        until("the export", 30, exported)
+
+    def kill(self):
+        self.server.kill()
+        self.server.wait()
+
+    def test_nfs_data(self):
+        self.pattern_image()
+        disk, file = self.url + "a.raw", self.path("files/a.raw")
+        run(IMG, "convert", "-f", "qcow2", "-O", "raw", self.path("a.qcow2"), disk)
+        self.same(disk)
+        run("cmp", file, self.path("a.raw"))
+        self.same(disk + "?readahead=131072&pagecache=1048576&uid=0&gid=0&tcp-syncnt=2")
+        run(IO, "-f", "raw", "-c", "write -f -P 8 100 100001", "-c", "read -P 8 100 100001",
+            "-c", "read -P 17 0 100", "-c", "write -z 1M 1M", "-c", "read -P 0 1M 1M", disk)
+        run(IMG, "resize", "-f", "raw", disk, "30M")
+        self.assertEqual(os.path.getsize(file), 30 * MIB)
+        run(IMG, "resize", "-f", "raw", "--shrink", disk, "20M")
+        self.assertEqual(os.path.getsize(file), 20 * MIB)
+        run(IMG, "create", "-q", "-f", "qcow2", self.url + "b.qcow2", "100M")
+        run(IO, "-f", "qcow2", "-c", "write -P 5 50M 4M", self.url + "b.qcow2")
+        run(IMG, "snapshot", "-c", "one", self.url + "b.qcow2")
+        run(IMG, "check", "-f", "qcow2", self.path("files/b.qcow2"))
+        info = json.loads(run(IMG, "info", "--output=json", self.url + "b.qcow2").stdout)
+        self.assertGreater(info["actual-size"], 4 * MIB)
+        os.chmod(file, 0o444)
+        with rhea.Machine("-accel", "qtest", "-m", "16") as m:
+            where = {"server": {"type": "inet", "host": "127.0.0.1"}, "path": "/disks/c.raw"}
+            m.qmp("blockdev-create", job_id="j", options={"driver": "nfs", "location": where,
+                                                          "size": 3 * MIB})
+            until("the job's end", 20, lambda: m.qmp("query-jobs")[0]["status"] == "concluded")
+            self.assertNotIn("error", m.qmp("query-jobs")[0])
+            m.qmp("blockdev-add", driver="nfs", node_name="n", **where)
+            m.qmp("block_resize", node_name="n", size=5 * MIB)
+            m.qmp("blockdev-del", node_name="n")
+        self.assertEqual(os.path.getsize(self.path("files/c.raw")), 5 * MIB)
+
+    def test_nfs_others(self):
+        self.pattern_image()
+        needs("qemu-img")
+        if " nfs" not in run("qemu-img", "--help").stdout.split("formats:")[-1]:
+            raise unittest.SkipTest("qemu-img has no nfs (qemu-block-extra)")
+        disk = self.url + "a.raw"
+        run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", self.path("a.qcow2"), disk)
+        self.same(disk)
+        run(IMG, "convert", "-O", "qcow2", disk, self.url + "b.qcow2")
+        run("qemu-img", "compare", "-f", "qcow2", "-F", "raw", self.url + "b.qcow2", self.path("a.raw"))
+        run("qemu-img", "check", self.url + "b.qcow2")
+
+    def test_nfs_mistakes(self):
+        def refused(message, *args):
+            r = run(IMG, "info", *args, ok=False)
+            self.assertEqual(r.returncode, 1)
+            self.assertRegex(r.stderr, message)
+        refused("NOENT", self.url + "nothing")
+        refused("cannot be mounted.*ACCES", "nfs://127.0.0.1/else/file")
+        refused("'path' must be a file's", self.url)
+        refused("no NFS parameter 'speed'", self.url + "a?speed=1")
+        refused("expected nfs://", "nfs://host")
+        os.mkdir(self.path("files/folder"))
+        refused("cannot open", self.url + "folder")
+        refused("'page-cache-size' must be", self.url + "a?pagecache=1000000000")
+        self.kill()
+        refused("cannot open", self.url + "a")
+
+    def test_nfs_lost(self):
+        """A server that comes back: what was flushed is there, what was not is not claimed."""
+        disk = self.url + "a.raw"
+        run(IMG, "create", "-q", "-f", "raw", disk, "24M")
+
+        def with_restart(*commands):
+            script = sum([["-c", c] for c in commands], [])
+            p = subprocess.Popen([IO, "-f", "raw", *script, disk], stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+            self.addCleanup(self.end, p)
+            time.sleep(1)
+            self.kill()
+            time.sleep(0.5)
+            self.start()
+            return p.communicate(timeout=100 * rhea.PATIENCE)[0], p.returncode
+        out, status = with_restart("write -P 6 1M 3M", "flush", "sleep 2000", "write -P 5 2M 1M",
+                                   "read -P 6 1M 1M", "flush")
+        self.assertEqual(status, 0, out)
+        self.assertIn("connection is lost", out)
+        self.assertNotIn("may have lost", out)
+        out, status = with_restart("write -P 6 1M 3M", "sleep 2000", "flush")
+        self.assertIn("may have lost what was written since the last flush", out)
+        # A server that does not answer for a while: no error, no loss.
+        self.lost_and_back(disk, lambda: self.server.send_signal(signal.SIGSTOP),
+                           lambda: self.server.send_signal(signal.SIGCONT))
+
+    def test_nfs_machine(self):
+        disk = self.url + "a.raw"
+        run(IMG, "create", "-q", "-f", "raw", disk, "24M")
+        self.dies_under_machine(disk, lambda: self.server.send_signal(signal.SIGSTOP),
+                                lambda: self.server.send_signal(signal.SIGCONT), end=self.kill)
+
+    def test_nfs_hostile(self):
+        """Whoever answers at the port mapper's port with nonsense gets no far."""
+        self.end(self.mapper)
+        s = socket.create_server(("127.0.0.1", 111))
+        self.addCleanup(s.close)
+        answers = [b"", b"\xff" * 4096, b"\x80\0\0\x1c" + b"\0" * 28, b"\x7f\xff\xff\xff" + b"\0" * 9000,
+                   os.urandom(8192), b"\x80\0\0\x04\0\0\0\0"]
+
+        def serve():
+            for n in range(100):
+                try:
+                    c, _ = s.accept()
+                    c.settimeout(1)
+                    asked = c.recv(4096)
+                    # The right transaction number in front, sometimes.
+                    head = b"\x80\0\1\0" + asked[4:8] + b"\0\0\0\1" if n % 2 else b""
+                    c.sendall(head + answers[n % len(answers)])
+                    c.shutdown(socket.SHUT_WR)
+                    c.recv(4096)
+                    c.close()
+                except OSError:
+                    pass
+        threading.Thread(target=serve, daemon=True).start()
+        for _ in range(10):
+            r = run(IMG, "info", self.url + "a", ok=False, timeout=60)
             self.assertEqual(r.returncode, 1, r.stderr)
             self.assertIn("cannot open", r.stderr)
 
