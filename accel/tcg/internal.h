@@ -61,6 +61,17 @@ static inline const uint16_t *block_starts(const Block *b)
 {
     return (const uint16_t *)(const void *)(b->ops + b->n_ops);
 }
+/* The address after the instruction at `rip`, which need not have come to any operations. */
+static inline uint64_t block_next_rip(const Block *b, uint64_t rip)
+{
+    const uint16_t *starts = block_starts(b);
+    for (unsigned i = 0; i < b->n_insns; i++) {
+        if (starts[i] > rip - b->rip) {
+            return b->rip + starts[i];
+        }
+    }
+    return b->rip + b->size;
+}
 /* Beyond hflags in the key: code segment limit below 4 GiB; translated one by one. */
 #define BLOCK_CS_LIMIT ((uint64_t)1 << 40)
 #define BLOCK_ONE_INSN ((uint64_t)1 << 41)
@@ -205,7 +216,7 @@ typedef struct TcgCpu {
     PcidSlot pcids[PCID_SLOTS];
     unsigned pcid_next;
     unsigned last_gen;
-    uint32_t space, last_space; /* the present context's; the last that was given out */
+    uint32_t space, last_space;            /* the present context's; the last that was given out */
     uint64_t large_bloom[BLOOM_BITS / 64]; /* 2/4 MiB pages seen, by hash */
     uint64_t huge_bloom[BLOOM_BITS / 64];  /* 1 GiB pages */
     unsigned modes_used;                   /* bit n: tlb[n] is not empty */

@@ -77,13 +77,13 @@ static const IrOp *make_tail(TcgCpu *tc, const Block *b, const IrOp *op)
     if (op < b->ops || op >= end) {
         return p; /* is in the tail already */
     }
-    if (tc->icount_on) {
-        icount_leave(tc, icount_insns_before(b, b->rip + op->pc) + 1);
-    }
     while (p < end && p->pc == op->pc && n < ARRAY_LEN(tc->tail) - 2) {
         tc->tail[n++] = *p++;
     }
-    uint64_t next = b->rip + (p < end ? p->pc : b->size);
+    uint64_t next = block_next_rip(b, b->rip + op->pc);
+    if (tc->icount_on) {
+        icount_leave(tc, icount_insns_before(b, next));
+    }
     tc->tail[n] = (IrOp){.op = IR_SETIP, .pc = op->pc, .imm = (int64_t)next};
     tc->tail[n + 1] = (IrOp){.op = IR_EXIT, .pc = op->pc};
     tcg_interp_select(tc->tail + n, 2);

@@ -177,6 +177,18 @@ unsigned jit_flow_op(JitCtx *j, unsigned i)
     return i + 1;
 }
 
+/*
+ * Where operation i's instruction goes on, `k` being the first operation after it.  There may
+ * be instructions in between that came to none; a trace lacks the jump between its parts.
+ */
+static uint64_t after_insn(const JitCtx *j, unsigned i, unsigned k)
+{
+    const Block *b = jit_block_of(j, i);
+    uint64_t next = block_next_rip(b, jit_rip(j, &j->ops[i]));
+    bool last = next == b->rip + b->size;
+    return last && k < j->n && jit_block_of(j, k) != b ? jit_block_of(j, k)->rip : next;
+}
+
 void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest)
 {
     const IrOp *op = &j->ops[i];
@@ -188,7 +200,8 @@ void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest)
         }
     }
     jit_flags_to_mem(j);
-    jit_count_back(j, i);
-    set_rip(j, k < j->n ? jit_rip(j, &j->ops[k]) : j->b->rip + j->b->size);
+    uint64_t next = after_insn(j, i, k);
+    jit_count_back(j, next);
+    set_rip(j, next);
     jit_jump_stub(j, STUB_DYNAMIC);
 }

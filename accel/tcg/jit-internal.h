@@ -225,10 +225,10 @@ void jit_call_stub(JitCtx *j, JitStub s, unsigned i);
 void jit_reload_units(JitCtx *j, bool fpu, unsigned vec);
 void jit_jump_stub(JitCtx *j, JitStub s);
 /*
- * -icount: the block is left after operation i's instruction; the later ones go back into
- * the budget.  Changes the host's flags.
+ * -icount: the block is left for `rip` within it; the instructions from there on go back
+ * into the budget.  Changes the host's flags.
  */
-void jit_count_back(JitCtx *j, unsigned i);
+void jit_count_back(JitCtx *j, uint64_t rip);
 /* The address that stub code must use for operation i of the block. */
 static inline const IrOp *jit_block_op(const JitCtx *j, unsigned i)
 {

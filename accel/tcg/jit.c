@@ -385,14 +385,12 @@ static void emit_entry(JitCtx *j)
     }
 }
 
-void jit_count_back(JitCtx *j, unsigned i)
+void jit_count_back(JitCtx *j, uint64_t rip)
 {
     const Block *b = j->b;
-    if (j->jit->icount) {
-        unsigned left = b->n_insns - icount_insns_before(b, jit_rip(j, &j->ops[i])) - 1;
-        if (left) {
-            asm_alu_imm(&j->a, 0, 8, asm_mem(H_RBP, TC_OFF(icount_left)), (int)left);
-        }
+    unsigned left = b->n_insns - icount_insns_before(b, rip);
+    if (j->jit->icount && left) {
+        asm_alu_imm(&j->a, 0, 8, asm_mem(H_RBP, TC_OFF(icount_left)), (int)left);
     }
 }
 

@@ -58,6 +58,8 @@ typedef struct Side {
     EventLoop *loop;
     Timer wake, nothing;
     unsigned period;
+    DebugPoint watched[4]; /* --watch */
+    uint64_t stops;
 } Side;
 #define HALT_NS (100 * NS_PER_MS)
 
@@ -79,7 +81,7 @@ typedef struct Fuzz {
     int64_t rounds;
     int insns, repeat, max_failures;
     char *only, *only_mode, *engines;
-    gboolean verbose, icount;
+    gboolean verbose, icount, watch;
     Side side[2];
     Gen gen[MODES];
     Case c;
@@ -313,6 +315,7 @@ static RunExit run_on(Side *s, const Case *c, Flags flags)
             force_flags(s->g->cpu, &c->seq, flags == FLAGS_ONE);
         }
         r = run_engine(s);
+        s->stops += r == RUN_EXIT_DEBUG && !v->step;
     } while (r == RUN_EXIT_DEBUG && ++n < STEPS_MAX);
     return r == RUN_EXIT_DEBUG ? RUN_EXIT_INTERRUPTED : r;
 }
@@ -548,6 +551,22 @@ static void report(Fuzz *f)
     differs(&f->side[0], &f->side[1], c, true);
 }
 
+/* Watchpoints in what the sequences use; these go on whenever they are stopped. */
+static void watch_data(Side *s, Rng *r)
+{
+    Accel *a = s->g->accel;
+    for (unsigned i = 0; i < G_N_ELEMENTS(s->watched); i++) {
+        DebugPoint *p = &s->watched[i];
+        if (p->len) {
+            accel_debug_remove(a, *p);
+        }
+        *p = (DebugPoint){.kind = rng(r, 2) ? DEBUG_ACCESS : DEBUG_WRITE,
+                          .addr = AT_DATA + rng(r, FZ_RW_SIZE),
+                          .len = 1 + rng(r, 200)};
+        accel_debug_add(a, *p, NULL);
+    }
+}
+
 static bool one_round(Fuzz *f)
 {
     Rng r = {f->seed * 0x9e3779b97f4a7c15 ^ f->round * 0xd1342543de82ef95};
@@ -561,6 +580,9 @@ static bool one_round(Fuzz *f)
     }
     for (int i = 0; i < 2; i++) {
         f->side[i].period = 20 + (unsigned)(f->round % 300);
+        if (f->watch && i && f->round % 16 == 0) {
+            watch_data(&f->side[i], &r);
+        }
         fz_set_heat(f->side[i].g->accel, f->round & 1 ? 0 : (uint32_t)(f->round >> 1 & 3));
     }
     for (int i = 0; i < 2; i++) {
@@ -636,6 +658,8 @@ static bool parse(Fuzz *f, int argc, char **argv)
          "two of interp,jit,single (interp, an instruction at a time)", "LIST"},
         {"icount", 0, 0, G_OPTION_ARG_NONE, &f->icount,
          "with -icount: instructions are counted, and compared", NULL},
+        {"watch", 'w', 0, G_OPTION_ARG_NONE, &f->watch,
+         "the second engine stops at accesses to data, as for a debugger", NULL},
         {"failures", 'f', 0, G_OPTION_ARG_INT, &f->max_failures, "stop after so many [1]", "N"},
         {"verbose", 'v', 0, G_OPTION_ARG_NONE, &f->verbose, "print progress", NULL},
         {"tap", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_NONE, &tap, "", NULL},
@@ -678,6 +702,9 @@ static void run_rounds(Fuzz *f)
             printf("# %.1f million instructions, round %lu, %.0f s\n", (double)f->insns_done / 1e6,
                    (unsigned long)f->round, (double)(told - start) / 1e6);
         }
+    }
+    if (f->watch) {
+        printf("# %lu stops at watchpoints\n", (unsigned long)f->side[1].stops);
     }
     printf("# %lu instructions in %lu cases with %lu exceptions, %lu endless, %lu undefined: "
            "%u differences, %.1f s\n",

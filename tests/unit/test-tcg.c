@@ -105,6 +105,19 @@ static void test_own_next_instruction(void)
     harness_free(h);
 }
 
+/* What comes next is a NOP, of which translated code has nothing, until it is rewritten. */
+static void test_own_next_nop(void)
+{
+    Harness *h = long_mode();
+    h->cpu->regs[R_RAX] = 0;
+    /* mov word [rip + 0], 0xc0ff; nop; nop; hlt -- which becomes inc eax */
+    g_assert_cmpint(
+        RUN(h, 0x66, 0xc7, 0x05, 0, 0, 0, 0, 0xff, 0xc0, 0x90, 0x90, 0x90, 0x83, 0xc0, 16, 0xf4),
+        ==, RUN_EXIT_HALTED);
+    g_assert_cmpuint(h->cpu->regs[R_RAX], ==, 17);
+    harness_free(h);
+}
+
 static void test_modified_loop(void)
 {
     Harness *h = long_mode();
@@ -492,6 +505,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tcg/call-ret", test_call_ret);
     g_test_add_func("/tcg/high-bytes", test_high_bytes);
     g_test_add_func("/tcg/smc/next-instruction", test_own_next_instruction);
+    g_test_add_func("/tcg/smc/next-nop", test_own_next_nop);
     g_test_add_func("/tcg/smc/loop", test_modified_loop);
     g_test_add_func("/tcg/smc/runs", test_rewritten_between_runs);
     g_test_add_func("/tcg/smc/data-beside-code", test_data_beside_code);
