@@ -105,6 +105,8 @@ typedef struct VcpuHooks {
     void (*shutdown)(void *opaque, Vcpu *v); /* triple fault */
     void (*debug)(void *opaque, Vcpu *v);    /* v->debug_stop says why */
     void (*error)(void *opaque, Vcpu *v);
+    /* The guest says that it has crashed, and why; it goes on running. */
+    void (*crashed)(void *opaque, Vcpu *v, const char *info);
 } VcpuHooks;
 
 struct Vcpu {

@@ -45,17 +45,11 @@ int kvm_check(const Kvm *k, int cap)
 
 /* ---- capabilities ---- */
 
-typedef struct Capability {
-    int cap;
-    const char *name;
-    const char *loss; /* what does not work without it; NULL: nothing works */
-} Capability;
-
 #define CAP(c, loss)                     \
     {                                    \
         KVM_CAP_##c, "KVM_CAP_" #c, loss \
     }
-static const Capability capabilities[] = {
+static const KvmCapability capabilities[] = {
     CAP(USER_MEMORY, NULL),
     CAP(DESTROY_MEMORY_REGION_WORKS, NULL),
     CAP(JOIN_MEMORY_REGIONS_WORKS, NULL),
@@ -92,16 +86,22 @@ static const Capability capabilities[] = {
     CAP(NESTED_STATE, "snapshots of guests that run guests"),
     CAP(DIRTY_LOG_RING, "-accel kvm,dirty-ring-size="),
     CAP(MANUAL_DIRTY_LOG_PROTECT2, "migration stops the guest longer at its start"),
-    CAP(HYPERV, "-cpu hv-*: Hyper-V enlightenments"),
+    CAP(SYS_HYPERV_CPUID, "-cpu hv-*: Hyper-V enlightenments"),
     CAP(STEAL_TIME, "the guest does not see time stolen by the host"),
     CAP(ASYNC_PF, "the guest waits while the host reads its memory from swap"),
     CAP(X2APIC_API, "APIC IDs above 255"),
 };
 
+const KvmCapability *kvm_capabilities(unsigned *n)
+{
+    *n = ARRAY_LEN(capabilities);
+    return capabilities;
+}
+
 static bool probe(Kvm *k, Error **errp)
 {
     for (unsigned i = 0; i < ARRAY_LEN(capabilities); i++) {
-        const Capability *c = &capabilities[i];
+        const KvmCapability *c = &capabilities[i];
 
         if (kvm_check(k, c->cap)) {
             continue;
@@ -273,7 +273,6 @@ static void kvm_destroy(Accel *accel)
     g_ptr_array_unref(k->cpus);
     g_free(k->msrs);
     g_free(k->cpuid);
-    g_free(k->hv_cpuid);
     pthread_mutex_destroy(&k->inhibit_lock);
     pthread_cond_destroy(&k->inhibit_cond);
     g_free(k);
@@ -366,7 +365,7 @@ static void kvm_info(Accel *accel, GString *out)
     g_string_append_printf(out, "kvm: kernel-irqchip=%s, %s\n", irqchip_names[k->irqchip],
                            k->dirty_ring ? "dirty ring" : "dirty bitmaps");
     for (guint i = 0; i < k->missing->len; i++) {
-        const Capability *c = &capabilities[g_array_index(k->missing, unsigned, i)];
+        const KvmCapability *c = &capabilities[g_array_index(k->missing, unsigned, i)];
 
         g_string_append_printf(out, "the kernel lacks %s: without it goes %s\n", c->name, c->loss);
     }

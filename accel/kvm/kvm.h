@@ -57,8 +57,8 @@ struct Kvm {
     GArray *missing; /* unsigned: indexes of capabilities that the kernel lacks */
     uint32_t msr_count;
     uint32_t *msrs; /* that the kernel saves: sorted */
-    struct kvm_cpuid2 *cpuid, *hv_cpuid;
-    bool smm, xsave2_large, sregs2, debugregs, xcrs, vcpu_events, triple_fault, nested;
+    struct kvm_cpuid2 *cpuid;
+    bool smm, xsave2_large, sregs2, debugregs, xcrs, vcpu_events, triple_fault;
     bool readonly_mem, intr_shadow, block_irqs, exception_payload, mce, clock_ctrl, adjust_clock,
         signal_msi;
     uint32_t xsave_size, nested_size;
@@ -128,6 +128,14 @@ static inline bool kvm_kernel_apic(const Kvm *k)
 {
     return k->irqchip != KVM_IRQCHIP_MODE_OFF;
 }
+/* What Rhea asks of the kernel, for `info jit`, -d unimp and tests. */
+typedef struct KvmCapability {
+    int cap;
+    const char *name;
+    const char *loss; /* what does not work without it; NULL: nothing works */
+} KvmCapability;
+const KvmCapability *kvm_capabilities(unsigned *n);
+
 int kvm_ioctl(int fd, unsigned long request, void *arg);
 int kvm_check(const Kvm *k, int cap);
 
@@ -171,6 +179,16 @@ void kvm_eventfds(MemoryListener *l, bool pio);
 bool kvm_cpu_engine(Accel *a, CpuEngineInfo *info, Error **errp);
 bool kvm_read_cpuid(Kvm *k, Error **errp);
 bool kvm_set_cpuid(KvmCpu *kc, Error **errp);
+/* hyperv.c: what the kernel has; before and after a vCPU gets its CPUID; MSRs. */
+void kvm_hyperv_host(const Kvm *k, HyperVHost *h);
+bool kvm_hyperv_setup(KvmCpu *kc, Error **errp);
+bool kvm_hyperv_start(KvmCpu *kc, Error **errp);
+void kvm_get_hyperv(KvmCpu *kc);
+void kvm_put_hyperv(KvmCpu *kc);
+/* What the guest said when it crashed; the state is in CPUX86. */
+void kvm_hyperv_crash(KvmCpu *kc, uint64_t info[5]);
+/* false: nobody knows this exit. */
+bool kvm_hyperv_exit(KvmCpu *kc);
 /* state.c, msr.c, xsave.c: CPUX86 and the kernel. */
 bool kvm_get_state(KvmCpu *kc, Error **errp);
 bool kvm_put_state(KvmCpu *kc, Error **errp);
@@ -179,6 +197,15 @@ bool kvm_get_msrs(KvmCpu *kc, Error **errp);
 bool kvm_put_msrs(KvmCpu *kc, Error **errp);
 bool kvm_get_xsave(KvmCpu *kc, Error **errp);
 bool kvm_put_xsave(KvmCpu *kc, Error **errp);
+/*
+ * nested.c: a guest's own guests.  Before control registers are put, prepare() brings the
+ * kernel to rest if something else is to follow; put_nested() then, if put_later says so.
+ */
+void kvm_nested_create(KvmCpu *kc);
+void kvm_nested_destroy(KvmCpu *kc);
+bool kvm_get_nested(KvmCpu *kc, Error **errp);
+bool kvm_nested_prepare(KvmCpu *kc, bool *put_later, Error **errp);
+bool kvm_put_nested(KvmCpu *kc, Error **errp);
 /* Also for tests: between CPUX86 and an XSAVE area in the standard format. */
 void kvm_xsave_unpack(CPUX86 *cpu, const uint8_t *area, size_t size);
 void kvm_xsave_pack(const CPUX86 *cpu, uint8_t *area, size_t size);

@@ -312,14 +312,35 @@ static bool still_halted(KvmCpu *kc)
 
 /* ---- exits ---- */
 
+/* By way of Hyper-V's crash registers. The guest goes on, until somebody stops the machine. */
+static void guest_crashed(KvmCpu *kc)
+{
+    Vcpu *v = kc->vcpu;
+    uint64_t p[5] = {0};
+    g_autofree char *info = NULL;
+
+    if (kvm_get_state(kc, NULL)) {
+        kvm_hyperv_crash(kc, p);
+    }
+    info =
+        g_strdup_printf("hyper-v: 0x%llx (0x%llx 0x%llx 0x%llx 0x%llx)", (unsigned long long)p[0],
+                        (unsigned long long)p[1], (unsigned long long)p[2],
+                        (unsigned long long)p[3], (unsigned long long)p[4]);
+    if (v->hooks && v->hooks->crashed) {
+        v->hooks->crashed(v->hooks_opaque, v, info);
+    }
+}
+
 static bool system_event(KvmCpu *kc, RunExit *exit)
 {
     switch (kc->run->system_event.type) {
     case KVM_SYSTEM_EVENT_SHUTDOWN:
     case KVM_SYSTEM_EVENT_RESET:
-    case KVM_SYSTEM_EVENT_CRASH:
         *exit = RUN_EXIT_SHUTDOWN;
         return false;
+    case KVM_SYSTEM_EVENT_CRASH:
+        guest_crashed(kc);
+        return true;
     default:
         kvm_report_exit(kc, "a system event");
         *exit = RUN_EXIT_ERROR;
@@ -364,6 +385,13 @@ static bool handle_exit(KvmCpu *kc, RunExit *exit)
     case KVM_EXIT_DEBUG:
         *exit = RUN_EXIT_DEBUG;
         return !kvm_debug_exit(kc);
+    case KVM_EXIT_HYPERV:
+        if (kvm_hyperv_exit(kc)) {
+            return true;
+        }
+        kvm_report_exit(kc, NULL);
+        *exit = RUN_EXIT_ERROR;
+        return false;
     case KVM_EXIT_SYSTEM_EVENT:
         return system_event(kc, exit);
     default:
@@ -541,6 +569,7 @@ bool kvm_vcpu_create(Accel *a, Vcpu *v, Error **errp)
         return false;
     }
     memset(kc->xsave, 0, k->xsave_size);
+    kvm_nested_create(kc);
     khz = ioctl(kc->fd, KVM_GET_TSC_KHZ, 0);
     if (v->cpu.config.tsc_hz && khz > 0 &&
         llabs((long long)(v->cpu.config.tsc_hz / 1000) - khz) > khz / 4000 &&
@@ -579,7 +608,7 @@ void kvm_vcpu_destroy(Vcpu *v)
         close(kc->fd);
     }
     free(kc->xsave);
-    g_free(kc->nested);
+    kvm_nested_destroy(kc);
     v->cpu.engine = NULL;
     g_free(kc);
 }

@@ -254,8 +254,19 @@ static void cpu_debug(void *opaque, Vcpu *v)
     }
 }
 
-static const VcpuHooks cpu_hooks = {
-    .shutdown = cpu_shutdown, .debug = cpu_debug, .error = cpu_error};
+static void cpu_crashed(void *opaque, Vcpu *v, const char *info)
+{
+    Machine *m = opaque;
+
+    if (m->hooks && m->hooks->panicked) {
+        m->hooks->panicked(m, info);
+    }
+}
+
+static const VcpuHooks cpu_hooks = {.shutdown = cpu_shutdown,
+                                    .debug = cpu_debug,
+                                    .error = cpu_error,
+                                    .crashed = cpu_crashed};
 
 static bool cpu_new(PcMachine *pc, unsigned index, const CpuConfig *model, Error **errp)
 {

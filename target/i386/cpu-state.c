@@ -85,6 +85,9 @@ static const StateField svm_fields[] = {
 };
 static const StateDesc svm_desc = {.name = "svm", .version = 1, .fields = svm_fields};
 
+/* More than any kernel has. */
+#define NESTED_MAX (64u * 1024)
+
 static const StateField cpu_fields[] = {
     STATE_F_UINT_ARRAY(CPUX86, regs),
     STATE_F_UINT(CPUX86, rip),
@@ -143,6 +146,7 @@ static const StateField cpu_fields[] = {
     STATE_F_UINT(CPUX86, kvm_async_pf_int),
     STATE_F_UINT(CPUX86, kvm_eoi),
     STATE_F_UINT(CPUX86, kvm_poll_control),
+    STATE_F_UINT_ARRAY(CPUX86, hyperv_msrs),
     STATE_F_UINT(CPUX86, vm_hsave_pa),
     STATE_F_UINT(CPUX86, vm_cr),
     STATE_F_STRUCT(CPUX86, svm, svm_desc),
@@ -165,6 +169,7 @@ static const StateField cpu_fields[] = {
     STATE_F_BOOL(CPUX86, injected_nmi),
     STATE_F_UINT_MAX(CPUX86, debug_pending, 15),
     STATE_F_BOOL(CPUX86, saved_inhibit),
+    STATE_F_BUFFER(CPUX86, nested, nested_len, NESTED_MAX),
     {0},
 };
 
@@ -189,6 +194,11 @@ static bool check(const void *obj, Error **errp)
     if (lma && (!(cpu->cr0 & CR0_PG) || !(cpu->cr4 & CR4_PAE) || !(cpu->efer & EFER_LME))) {
         error_set(errp, "long mode is active (EFER %#llx) without paging, PAE and LME",
                   (unsigned long long)cpu->efer);
+        return false;
+    }
+    if (cpu->nested_len > cpu->nested_max) {
+        error_set(errp, "guests of the guest under KVM (%u bytes of state): this engine takes %u",
+                  cpu->nested_len, cpu->nested_max);
         return false;
     }
     if (lma && (cpu->rflags & FLAG_VM)) {

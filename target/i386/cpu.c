@@ -116,6 +116,7 @@ void cpu_reset(CPUX86 *cpu, bool bsp)
         cpu->misc_enable |= MISC_ENABLE_MWAIT;
     }
     cpu->smbase = 0x30000;
+    cpu->nested_len = 0;
     cpu->kvm_poll_control = 1;
     cpu_update_hflags(cpu);
 }

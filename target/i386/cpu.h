@@ -13,6 +13,7 @@
 #define RHEA_TARGET_I386_CPU_H
 
 #include "memory/memory.h"
+#include "target/i386/hyperv.h"
 
 #include <setjmp.h>
 #include <stdalign.h>
@@ -264,10 +265,13 @@ typedef struct CpuConfig {
     bool hypervisor;
     bool kvm; /* the hypervisor's leaves are KVM's */
     uint64_t tsc_hz;
+    HyperVConfig hyperv;
     struct {
         uint32_t size, offset; /* 0: as on Intel's processors */
     } xsave[16];               /* components of the XSAVE area, as the host has them */
 } CpuConfig;
+
+#define HYPERV_MSRS 48
 
 /* Hidden flags: what a block of translated code may assume; part of its key. */
 #define HF_CPL_MASK 3u
@@ -353,6 +357,7 @@ struct CPUX86 {
     uint64_t kvm_system_time, kvm_wall_clock, kvm_steal_time, kvm_async_pf, kvm_eoi;
     uint64_t kvm_async_pf_int, kvm_poll_control;
     uint64_t vm_hsave_pa, vm_cr;
+    uint64_t hyperv_msrs[HYPERV_MSRS]; /* target/i386/kvm/hyperv.c says which */
     SvmState svm;
     uint64_t clock_modulation, therm_interrupt;
     uint64_t hwcr, amd_config[8]; /* AMD: HWCR; chip configuration without visible effect */
@@ -387,7 +392,10 @@ struct CPUX86 {
     AddressSpace *as_smm; /* view with SMRAM open; = as without one */
     AddressSpace *as_io;
     ClockSet *clocks;
-    const ApicOps *apic_ops; /* NULL: no local APIC */
+    /* KVM's state of a guest's own guests (target/i386/kvm/nested.c); it is saved. */
+    uint8_t *nested;
+    uint32_t nested_len, nested_max; /* 0: none; the engine cannot have any */
+    const ApicOps *apic_ops;         /* NULL: no local APIC */
     void *apic;
     void (*ferr)(void *opaque, int level); /* FERR#, for CR0.NE = 0 */
     void *ferr_opaque;

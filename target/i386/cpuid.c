@@ -480,9 +480,23 @@ static void extended_leaf(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32
     }
 }
 
+/* The next hypervisor's leaves come 100h later, behind Hyper-V's. */
 static void hypervisor_leaf(const CpuConfig *c, uint32_t leaf, uint32_t r[4])
 {
     set(r, 0, 0, 0, 0);
+    if (c->hyperv.on) {
+        uint32_t n = leaf - 0x40000000;
+
+        if (n <= c->hyperv.leaf[0][0] - 0x40000000 && n < HYPERV_LEAVES) {
+            memcpy(r, c->hyperv.leaf[n], sizeof(c->hyperv.leaf[n]));
+        } else if (leaf == 0x40000100 && c->kvm) {
+            r[0] = 0x40000101;
+            memcpy(&r[1], "KVMKVMKVM\0\0\0", 12);
+        } else if (leaf == 0x40000101 && c->kvm) {
+            r[0] = c->features[FEAT_KVM];
+        }
+        return;
+    }
     if (leaf == 0x40000000) {
         r[0] = c->kvm && c->tsc_hz ? 0x40000010 : 0x40000001;
         memcpy(&r[1], c->kvm ? "KVMKVMKVM\0\0\0" : "TCGTCGTCGTCG", 12);
@@ -503,7 +517,7 @@ void cpu_cpuid(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
         basic_leaf(cpu, leaf, sub, r);
     } else if (leaf >= 0x80000000 && leaf <= c->xlevel) {
         extended_leaf(cpu, leaf, sub, r);
-    } else if (c->hypervisor && (leaf & 0xffffff00) == 0x40000000) {
+    } else if (c->hypervisor && (leaf & ~(c->hyperv.on ? 0x1ffu : 0xffu)) == 0x40000000) {
         hypervisor_leaf(c, leaf, r);
     } else if (is_amd(c)) {
         set(r, 0, 0, 0, 0);

@@ -202,12 +202,23 @@ static bool is_property(const char *name)
     return false;
 }
 
+static bool set_hyperv(ParseState *s, const char *name, const char *value, Error **errp)
+{
+    if (!s->engine->has_host) {
+        error_set(errp, "CPU property '%s' needs KVM", name);
+        error_hint(errp, "Hyper-V's enlightenments are the kernel's work: use -accel kvm\n");
+        return false;
+    }
+    return hyperv_set(&s->config->hyperv, name, value, errp);
+}
+
 static bool unknown_name(const char *name, Error **errp)
 {
     g_autofree const char **features = cpu_feature_names();
     const char *near = nearest_word(name, features);
 
     near = near ? near : nearest_word(name, property_names);
+    near = near ? near : nearest_word(name, hyperv_property_names);
     error_set(errp, "CPU property '%s' does not exist", name);
     if (near) {
         error_hint(errp, "did you mean \"%s\"?\n", near);
@@ -363,12 +374,18 @@ static bool parse_part(ParseState *s, const char *part, Error **errp)
     g_autofree char *name = NULL;
     bool on;
 
+    if ((*part == '+' || *part == '-') && hyperv_is_property(part + 1)) {
+        return set_hyperv(s, part + 1, *part == '+' ? "on" : "off", errp);
+    }
     if (*part == '+' || *part == '-') {
         return set_feature(s, part + 1, *part == '+', errp);
     }
     name = eq ? g_strndup(part, (gsize)(eq - part)) : g_strdup(part);
     if (is_property(name)) {
         return set_property(s, name, eq ? eq + 1 : "on", errp);
+    }
+    if (hyperv_is_property(name)) {
+        return set_hyperv(s, name, eq ? eq + 1 : "on", errp);
     }
     if (!flag(name, eq ? eq + 1 : "on", &on, NULL)) {
         CpuFeatureWord word;
@@ -524,6 +541,7 @@ static void start_config(ParseState *s, const Resolved *r)
                      .dies = 1,
                      .sockets = 1,
                      .tsc_hz = s->engine->tsc_hz};
+    hyperv_init(&c->hyperv);
     g_strlcpy(c->vendor, r->vendor, sizeof(c->vendor));
     g_strlcpy(c->model_id, r->model_id, sizeof(c->model_id));
     memcpy(c->features, r->features, sizeof(c->features));
@@ -577,6 +595,10 @@ bool cpu_model_parse(const char *text, const CpuEngineInfo *engine, CpuConfig *c
     }
     drop_dependents(&s);
     if (!filter_features(&s, !text, errp)) {
+        return false;
+    }
+    if (!hyperv_finish(&config->hyperv, &engine->hyperv, errp)) {
+        error_prefix(errp, "-cpu %s: ", text);
         return false;
     }
     config->hypervisor = config->features[FEAT_1_ECX] & (1u << 31);

@@ -27,6 +27,7 @@ typedef struct CpuEngineInfo {
     bool kvm;        /* KVM's CPUID leaves */
     bool has_host;   /* `host` describes the processor that runs the guest */
     CpuHost host;
+    HyperVHost hyperv;
     uint32_t xsave_size[16], xsave_offset[16]; /* components of XSAVE; 0: as on Intel's */
 } CpuEngineInfo;
 

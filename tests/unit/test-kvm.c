@@ -394,6 +394,44 @@ static void test_irqfd(void)
     rig_free(r);
 }
 
+/* ---- what the kernel lacks ---- */
+
+/* Each capability says in one line what goes without it; info names just those that lack. */
+static void test_capabilities(void)
+{
+    unsigned n, needed = 0;
+    const KvmCapability *c = kvm_capabilities(&n);
+    Rig *r;
+
+    g_assert_cmpuint(n, >, 30);
+    for (unsigned i = 0; i < n; i++) {
+        g_assert_true(g_str_has_prefix(c[i].name, "KVM_CAP_"));
+        for (unsigned j = 0; j < i; j++) {
+            g_assert_cmpint(c[j].cap, !=, c[i].cap);
+        }
+        if (!c[i].loss) {
+            needed++;
+            continue;
+        }
+        g_assert_cmpuint(strlen(c[i].loss), >, 10);
+        g_assert_cmpuint(strlen(c[i].loss), <, 100);
+        g_assert_null(strchr(c[i].loss, '\n'));
+    }
+    g_assert_cmpuint(needed, >, 5);
+    r = have_kvm() ? rig_new() : NULL;
+    if (r) {
+        g_autoptr(GString) text = g_string_new(NULL);
+
+        accel_class(r->accel)->info(r->accel, text);
+        for (unsigned i = 0; i < n; i++) {
+            g_autofree char *line = g_strdup_printf("lacks %s: ", c[i].name);
+
+            g_assert_true((kvm_check(r->accel->data, c[i].cap) <= 0) == !!strstr(text->str, line));
+        }
+        rig_free(r);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -402,5 +440,6 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/round-trip", test_round_trip);
     g_test_add_func("/kvm/run", test_run);
     g_test_add_func("/kvm/irqfd", test_irqfd);
+    g_test_add_func("/kvm/capabilities", test_capabilities);
     return g_test_run();
 }

@@ -211,6 +211,7 @@ bool kvm_cpu_engine(Accel *a, CpuEngineInfo *info, Error **errp)
     correct_features(k, info->features);
     model_defaults(k, info);
     describe_host(&info->host);
+    kvm_hyperv_host(k, &info->hyperv);
     info->host.level = MAX(reg(k->cpuid, 0, 0, EAX), 1u);
     info->host.xlevel = MAX(reg(k->cpuid, 0x80000000, 0, EAX), 0x80000001u);
     info->tsc_hz = khz > 0 ? (uint64_t)khz * 1000 : 0;
@@ -310,10 +311,20 @@ bool kvm_set_cpuid(KvmCpu *kc, Error **errp)
     g_autofree Table *t = g_new0(Table, 1);
     int ret;
 
+    if (!kvm_hyperv_setup(kc, errp)) {
+        return false;
+    }
     add_range(t, cpu, 0, MIN(c->level, 0x24u));
     if (c->hypervisor) {
-        add_range(t, cpu, 0x40000000, 0x40000001);
-        if (c->tsc_hz) {
+        uint32_t own = c->hyperv.on ? 0x40000100 : 0x40000000;
+
+        if (c->hyperv.on) {
+            add_range(t, cpu, 0x40000000, c->hyperv.leaf[0][0]);
+        }
+        if (c->kvm || !c->hyperv.on) {
+            add_range(t, cpu, own, own + 1);
+        }
+        if (c->tsc_hz && !c->hyperv.on) {
             add(t, cpu, 0x40000010, 0, false);
         }
     }
@@ -324,5 +335,5 @@ bool kvm_set_cpuid(KvmCpu *kc, Error **errp)
         return false;
     }
     setup_mce(kc);
-    return true;
+    return kvm_hyperv_start(kc, errp);
 }

@@ -222,6 +222,7 @@ bool kvm_get_msrs(KvmCpu *kc, Error **errp)
     for (uint32_t i = 0; i < b.head.nmsrs; i++) {
         distribute(cpu, b.e[i].index, b.e[i].data);
     }
+    kvm_get_hyperv(kc);
     if (kvm_ioctl(kc->fd, KVM_GET_MSRS, &tsc) == 1) {
         cpu->tsc_offset = (int64_t)(tsc.e[0].data - clock_ticks(cpu));
         kc->tsc_offset = cpu->tsc_offset;
@@ -241,5 +242,6 @@ bool kvm_put_msrs(KvmCpu *kc, Error **errp)
         kc->tsc_offset = cpu->tsc_offset;
     }
     transfer(kc, &b, KVM_SET_MSRS);
+    kvm_put_hyperv(kc);
     return true;
 }

@@ -425,7 +425,8 @@ bool kvm_get_state(KvmCpu *kc, Error **errp)
     }
     if (!get_events(kc, errp) || !get_activity(kc, errp) || !get_regs(kc, errp) ||
         !get_sregs(kc, &base, errp) || !get_xcrs(kc, errp) || !kvm_get_xsave(kc, errp) ||
-        !kvm_get_msrs(kc, errp) || !get_debugregs(kc, errp) || !get_apic(kc, base, errp)) {
+        !kvm_get_msrs(kc, errp) || !get_debugregs(kc, errp) || !get_apic(kc, base, errp) ||
+        !kvm_get_nested(kc, errp)) {
         return false;
     }
     cpu_update_hflags(&kc->vcpu->cpu);
@@ -449,13 +450,16 @@ static void refresh_run(KvmCpu *kc)
 
 bool kvm_put_state(KvmCpu *kc, Error **errp)
 {
+    bool nested;
+
     if (!kc->started) {
         if (!kvm_set_cpuid(kc, errp)) {
             return false;
         }
         kc->started = true;
     }
-    if (!put_sregs(kc, errp) || !put_regs(kc, errp) || !put_xcrs(kc, errp) ||
+    if (!kvm_nested_prepare(kc, &nested, errp) || !put_sregs(kc, errp) ||
+        (nested && !kvm_put_nested(kc, errp)) || !put_regs(kc, errp) || !put_xcrs(kc, errp) ||
         !kvm_put_xsave(kc, errp) || !kvm_put_msrs(kc, errp) || !put_apic(kc, errp) ||
         !put_events(kc, errp) || !put_activity(kc, errp) || !put_debugregs(kc, errp)) {
         return false;
