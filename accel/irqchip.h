@@ -12,11 +12,14 @@
 #ifndef RHEA_ACCEL_IRQCHIP_H
 #define RHEA_ACCEL_IRQCHIP_H
 
+#include "util/error.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
 struct Accel;
 struct kvm_irqchip;
+struct kvm_pit_state2;
 
 typedef struct AccelIrqchip {
     /* The 8259 pair and the I/O APIC are the engine's, too (else only local APICs). */
@@ -34,6 +37,15 @@ typedef struct AccelIrqchip {
      */
     void (*set_route)(struct Accel *a, unsigned gsi, uint64_t address, uint32_t data, bool on);
     void (*set_eoi)(struct Accel *a, void (*eoi)(void *opaque, uint8_t vector), void *opaque);
+    /*
+     * With `board`: an 8254 of the engine's (NULL: it has none); reinject: ticks that the guest
+     * misses come later.  `running` is told, on the control thread, when the machine goes on (true,
+     * before any vCPU runs) or stands still.
+     */
+    bool (*pit_create)(struct Accel *a, bool reinject, void (*running)(void *opaque, bool run),
+                       void *opaque, Error **errp);
+    bool (*get_pit)(struct Accel *a, struct kvm_pit_state2 *state);
+    bool (*set_pit)(struct Accel *a, const struct kvm_pit_state2 *state);
     /*
      * An eventfd that sends a message: a route (or -1: no room), to be changed with msi_update(),
      * and the descriptor connected to it.

@@ -66,20 +66,17 @@ static bool put_message(Kvm *k, uint32_t gsi, uint64_t address, uint32_t data)
     return push_routes(k);
 }
 
-/* The timer's wire is pin 2 of the I/O APIC and line 0 of the 8259. */
+/* The timer's wire is pin 2 of the I/O APIC and line 0 of the 8259; the kernel's timer is at 0. */
 static void board_routes(Kvm *k)
 {
     for (uint32_t n = 0; n < KVM_MAX_PINS; n++) {
         uint32_t line = n == 2 ? 0 : n;
 
-        if (n == 0) {
-            continue;
-        }
         if (n < 16) {
             add_route(k, n, KVM_IRQ_ROUTING_IRQCHIP,
                       line < 8 ? KVM_IRQCHIP_PIC_MASTER : KVM_IRQCHIP_PIC_SLAVE, line & 7);
         }
-        add_route(k, n, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, n);
+        add_route(k, n, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, n == 0 ? 2 : n);
     }
     push_routes(k);
 }
@@ -130,6 +127,45 @@ static void set_eoi(Accel *a, void (*eoi)(void *opaque, uint8_t vector), void *o
     kvm_of(a)->eoi = eoi;
     kvm_of(a)->eoi_opaque = opaque;
 }
+
+/* ---- the timer ---- */
+
+static bool pit_create(Accel *a, bool reinject, void (*running)(void *opaque, bool run),
+                       void *opaque, Error **errp)
+{
+    Kvm *k = kvm_of(a);
+    struct kvm_pit_config config = {0};
+    struct kvm_reinject_control control = {.pit_reinject = reinject};
+    int r = kvm_ioctl(k->vm, KVM_CREATE_PIT2, &config);
+
+    if (r < 0) {
+        error_set_errno(errp, -r, "the kernel cannot create its 8254");
+        return false;
+    }
+    r = kvm_check(k, KVM_CAP_REINJECT_CONTROL) > 0
+            ? kvm_ioctl(k->vm, KVM_REINJECT_CONTROL, &control)
+        : reinject ? 0
+                   : -ENOTSUP;
+    if (r < 0) {
+        error_set_errno(errp, -r, "the kernel's 8254 cannot discard ticks");
+        return false;
+    }
+    k->pit_running = running;
+    k->pit_opaque = opaque;
+    return true;
+}
+
+static bool get_pit(Accel *a, struct kvm_pit_state2 *state)
+{
+    return kvm_ioctl(kvm_of(a)->vm, KVM_GET_PIT2, state) >= 0;
+}
+
+static bool set_pit(Accel *a, const struct kvm_pit_state2 *state)
+{
+    return kvm_ioctl(kvm_of(a)->vm, KVM_SET_PIT2, (void *)state) >= 0;
+}
+
+/* ---- messages by eventfd ---- */
 
 static int msi_route(Accel *a)
 {
@@ -208,6 +244,11 @@ static void connect_ops(Kvm *k)
         k->ops.msi_update = msi_update;
         k->ops.msi_free = msi_free;
         k->ops.irqfd = irqfd;
+    }
+    if (k->ops.board && kvm_check(k, KVM_CAP_PIT2) > 0 && kvm_check(k, KVM_CAP_PIT_STATE2) > 0) {
+        k->ops.pit_create = pit_create;
+        k->ops.get_pit = get_pit;
+        k->ops.set_pit = set_pit;
     }
     k->accel->irqchip = &k->ops;
 }

@@ -65,6 +65,9 @@ static const KvmCapability capabilities[] = {
     CAP(IRQCHIP, "kernel-irqchip=on: interrupt controllers work in user space"),
     CAP(SPLIT_IRQCHIP, "kernel-irqchip=split"),
     CAP(READONLY_MEM, "ROM runs slowly: every access to it leaves the guest"),
+    CAP(PIT2, "the interval timer in the kernel: its ports leave the guest"),
+    CAP(PIT_STATE2, "the interval timer in the kernel, for want of its state"),
+    CAP(REINJECT_CONTROL, "-global kvm-pit.lost_tick_policy=discard"),
     CAP(IRQ_ROUTING, "interrupts by eventfd, kernel-irqchip=split"),
     CAP(IRQFD, "interrupts of devices by eventfd"),
     CAP(IOEVENTFD, "doorbells of virtio by eventfd"),
@@ -338,6 +341,9 @@ static void kvm_running(Accel *accel, bool run)
     if (run) {
         /* Only now that the board is whole: each slot on the way there would cost a wait. */
         kvm_memory_start(k);
+    }
+    if (k->pit_running) {
+        k->pit_running(k->pit_opaque, run);
     }
     if (!k->adjust_clock) {
         return;

@@ -91,6 +91,8 @@ struct Kvm {
     uint64_t msi_used[KVM_MAX_ROUTES / 64];
     void (*eoi)(void *opaque, uint8_t vector);
     void *eoi_opaque;
+    void (*pit_running)(void *opaque, bool run);
+    void *pit_opaque;
 
     bool clock_valid;
     uint64_t clock; /* kvm-clock while the machine stands still */

@@ -395,6 +395,9 @@ static bool timers_init(PcMachine *pc, bool q35, I8254 **pit, Error **errp)
         if (!*pit || !pcspk_new(m, isa, *pit, errp)) {
             return false;
         }
+        if (pc->hpet_dev) {
+            hpet_set_replaced_line(pc->hpet_dev, i8254_legacy_line(*pit));
+        }
     }
     return true;
 }

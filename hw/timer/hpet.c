@@ -54,7 +54,7 @@ typedef struct HpetTimer {
 struct Hpet {
     Device dev;
     Region io;
-    IrqLine gsi[HPET_IRQS], isa[2];
+    IrqLine gsi[HPET_IRQS], isa[2], replaced;
     /* properties */
     uint8_t timers;
     bool msi;
@@ -253,6 +253,9 @@ static void config_write(Hpet *s, uint64_t v)
             irq_set(s->isa[i], s->legacy_in[i]);
         }
     }
+    if ((v ^ old) & CONFIG_LEGACY) {
+        irq_set(s->replaced, (v & CONFIG_LEGACY) != 0);
+    }
     for (unsigned i = 0; i < s->timers; i++) {
         arm(&s->t[i]);
         if (!enabled(s)) {
@@ -425,6 +428,11 @@ IrqLine hpet_legacy_input(Hpet *s, unsigned n)
     return n < 2 ? (IrqLine){.set = legacy_set, .opaque = s, .n = (int)n} : (IrqLine){0};
 }
 
+void hpet_set_replaced_line(Hpet *s, IrqLine line)
+{
+    s->replaced = line;
+}
+
 /* ---- the device ---- */
 
 static void hpet_reset(Device *dev)
@@ -442,6 +450,7 @@ static void hpet_reset(Device *dev)
     }
     s->config = s->status = s->counter = 0;
     s->offset = 0;
+    irq_set(s->replaced, 0);
 }
 
 static bool hpet_realize(Device *dev, Error **errp)
@@ -482,6 +491,7 @@ static void hpet_loaded(void *obj)
     for (unsigned i = 0; i < s->timers; i++) {
         arm(&s->t[i]);
     }
+    irq_set(s->replaced, (s->config & CONFIG_LEGACY) != 0);
 }
 
 static void hpet_pre_save(void *obj)

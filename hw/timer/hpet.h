@@ -30,6 +30,8 @@ Region *hpet_region(Hpet *s); /* 1 KiB, to be mapped at HPET_BASE */
  * are passed on to isa0 and isa8 unless the guest chose legacy replacement.
  */
 IrqLine hpet_legacy_input(Hpet *s, unsigned n);
+/* High while the guest has chosen legacy replacement: for a PIT that does not come this way. */
+void hpet_set_replaced_line(Hpet *s, IrqLine line);
 uint32_t hpet_event_block_id(const Hpet *s); /* for the ACPI table */
 
 #endif

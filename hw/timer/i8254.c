@@ -3,9 +3,8 @@
  * The 8254.  Counters are not stepped: what they hold is computed from the time
  * since they were loaded.  One tick is 1/1193182 s of CLOCK_VIRTUAL.
  */
-#include "hw/timer/i8254.h"
-
 #include "hw/core/machine.h"
+#include "hw/timer/i8254_int.h"
 #include "util/log.h"
 #include "util/trace.h"
 
@@ -16,39 +15,11 @@ TRACE_EVENT(i8254_load, "counter %u count %u mode %u")
 #define MIN_PERIOD (20 * NS_PER_US)
 #define NEVER INT64_MAX
 
-typedef struct Counter {
-    uint32_t n;      /* ticks of one period or shot, 1-65536; 0: nothing loaded yet */
-    uint32_t next_n; /* waits for the end of the period (modes 2 and 3); 0: none */
-    int64_t start;   /* when counting began or went on */
-    int64_t base;    /* ticks that had passed by then */
-    bool counting;   /* the gate lets it, and it was loaded or triggered */
-    uint8_t mode;    /* 0-5 */
-    uint8_t rw;      /* 1 LSB, 2 MSB, 3 both */
-    bool bcd, gate;
-    bool null_count; /* written, not yet in the counting element */
-    bool write_high; /* rw 3: the next write is the high byte */
-    bool read_high;  /* rw 3: likewise for reads */
-    uint8_t write_low;
-    bool latched, status_latched;
-    uint16_t latch;
-    uint8_t status;
-} Counter;
-
-struct I8254 {
-    IsaDevice isa;
-    Region io;
-    uint32_t iobase; /* property */
-    Counter c[3];
-    IrqLine irq;
-    bool irq_level;
-    Timer timer;
-};
-
 #define I8254(o) OBJECT_CAST(I8254, o, TYPE_I8254)
 
 static int64_t now(const I8254 *s)
 {
-    return clock_virtual(loop_clocks(s->isa.dev.owner.loop));
+    return i8254_now(s);
 }
 
 static int64_t ns_to_ticks(int64_t ns)
@@ -57,9 +28,14 @@ static int64_t ns_to_ticks(int64_t ns)
 }
 
 /* Rounded up, so that the tick has really passed by then. */
-static int64_t ticks_to_ns(int64_t ticks)
+int64_t i8254_ticks_to_ns(int64_t ticks)
 {
     return (int64_t)(((__int128)ticks * NS_PER_SEC + I8254_HZ - 1) / I8254_HZ);
+}
+
+int64_t i8254_now(const I8254 *s)
+{
+    return clock_virtual(loop_clocks(s->isa.dev.owner.loop));
 }
 
 static bool periodic(const Counter *c)
@@ -74,7 +50,7 @@ static int64_t elapsed(Counter *c, int64_t t)
 
     if (c->next_n && c->counting && e >= c->n) {
         /* The end of the period that ran when the count was written. */
-        c->start += c->base < c->n ? ticks_to_ns(c->n - c->base) : 0;
+        c->start += c->base < c->n ? i8254_ticks_to_ns(c->n - c->base) : 0;
         c->base = 0;
         c->n = c->next_n;
         c->next_n = 0;
@@ -155,7 +131,7 @@ static int64_t next_change(Counter *c, int64_t t)
         at = e < c->n ? c->n : e == c->n ? c->n + 1 : NEVER;
         break;
     }
-    return at == NEVER ? NEVER : c->start + ticks_to_ns(at - c->base);
+    return at == NEVER ? NEVER : c->start + i8254_ticks_to_ns(at - c->base);
 }
 
 /* Follows counter 0's output on the interrupt line and waits for its next change. */
@@ -163,7 +139,12 @@ static void update_irq(I8254 *s, bool tick)
 {
     Counter *c = &s->c[0];
     int64_t t = now(s), next;
-    bool level = output(c, t);
+    bool level;
+
+    if (s->chip) {
+        return; /* the engine's timer does that */
+    }
+    level = output(c, t);
 
     if (tick && c->mode == 2) {
         /* The pulse of one tick is over before anybody could look at it. */
@@ -187,12 +168,12 @@ static void timer_fired(void *opaque)
     update_irq(opaque, true);
 }
 
-static uint32_t from_bcd(uint16_t v)
+uint32_t i8254_from_bcd(uint16_t v)
 {
     return (v >> 12) * 1000u + (v >> 8 & 15) * 100u + (v >> 4 & 15) * 10u + (v & 15);
 }
 
-static uint16_t to_bcd(uint32_t v)
+uint16_t i8254_to_bcd(uint32_t v)
 {
     v %= 10000;
     return (uint16_t)(v / 1000 << 12 | v / 100 % 10 << 8 | v / 10 % 10 << 4 | v % 10);
@@ -201,7 +182,7 @@ static uint16_t to_bcd(uint32_t v)
 static void load(I8254 *s, unsigned i, uint16_t raw)
 {
     Counter *c = &s->c[i];
-    uint32_t n = c->bcd ? from_bcd(raw) : raw;
+    uint32_t n = c->bcd ? i8254_from_bcd(raw) : raw;
 
     if (!n) {
         n = c->bcd ? 10000 : 65536;
@@ -232,7 +213,7 @@ static void latch_count(I8254 *s, Counter *c)
     if (!c->latched) {
         uint32_t v = value(c, now(s));
 
-        c->latch = c->bcd ? to_bcd(v) : (uint16_t)v;
+        c->latch = c->bcd ? i8254_to_bcd(v) : (uint16_t)v;
         c->latched = true;
     }
 }
@@ -318,18 +299,20 @@ static void write_count(I8254 *s, unsigned i, uint8_t v)
     }
 }
 
+/* With the engine's timer the guest does not come here, only debuggers do. */
 static void io_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
 {
+    i8254_pull(opaque);
     if (off == 3) {
         write_control(opaque, (uint8_t)v);
     } else {
         write_count(opaque, (unsigned)off, (uint8_t)v);
     }
+    i8254_push(opaque);
 }
 
-static uint64_t io_read(void *opaque, hwaddr off, unsigned size)
+static uint64_t read_port(I8254 *s, hwaddr off)
 {
-    I8254 *s = opaque;
     Counter *c = &s->c[off];
     uint32_t v;
     bool high;
@@ -345,7 +328,7 @@ static uint64_t io_read(void *opaque, hwaddr off, unsigned size)
         v = c->latch;
     } else {
         v = value(c, now(s));
-        v = c->bcd ? to_bcd(v) : v;
+        v = c->bcd ? i8254_to_bcd(v) : v;
     }
     high = c->rw == 2 || (c->rw == 3 && c->read_high);
     if (c->rw == 3) {
@@ -357,6 +340,16 @@ static uint64_t io_read(void *opaque, hwaddr off, unsigned size)
     return high ? v >> 8 & 0xff : v & 0xff;
 }
 
+static uint64_t io_read(void *opaque, hwaddr off, unsigned size)
+{
+    uint64_t v;
+
+    i8254_pull(opaque);
+    v = read_port(opaque, off);
+    i8254_push(opaque);
+    return v;
+}
+
 static const RegionOps io_ops = {.read = io_read, .write = io_write, .impl_min = 1, .impl_max = 1};
 
 /* Data sheet, figure "Gate Pin Operations Summary". */
@@ -365,6 +358,7 @@ void i8254_set_gate(I8254 *s, unsigned i, bool level)
     Counter *c = &s->c[i];
     int64_t t = now(s);
 
+    i8254_pull(s);
     if (level == c->gate) {
         return;
     }
@@ -398,26 +392,30 @@ void i8254_set_gate(I8254 *s, unsigned i, bool level)
     if (i == 0) {
         update_irq(s, false);
     }
+    i8254_push(s);
 }
 
-bool i8254_gate(const I8254 *s, unsigned i)
+bool i8254_gate(I8254 *s, unsigned i)
 {
+    i8254_pull(s);
     return s->c[i].gate;
 }
 
 bool i8254_out(I8254 *s, unsigned i)
 {
+    i8254_pull(s);
     return output(&s->c[i], now(s));
 }
 
-unsigned i8254_frequency(const I8254 *s, unsigned i)
+unsigned i8254_frequency(I8254 *s, unsigned i)
 {
     const Counter *c = &s->c[i];
 
+    i8254_pull(s);
     return c->mode == 3 && c->n && c->gate ? I8254_HZ / c->n : 0;
 }
 
-static void i8254_reset(Device *dev)
+void i8254_reset(Device *dev)
 {
     I8254 *s = I8254(dev);
 
@@ -427,9 +425,10 @@ static void i8254_reset(Device *dev)
     }
     s->irq_level = false;
     update_irq(s, false);
+    i8254_push(s);
 }
 
-static bool i8254_realize(Device *dev, Error **errp)
+bool i8254_realize(Device *dev, Error **errp)
 {
     I8254 *s = I8254(dev);
 
@@ -437,7 +436,7 @@ static bool i8254_realize(Device *dev, Error **errp)
         error_set(errp, "isa-pit: iobase 0x%x leaves no room for four ports", s->iobase);
         return false;
     }
-    if (!irq_connected(s->irq)) {
+    if (!s->chip && !irq_connected(s->irq)) {
         s->irq = isa_irq(&s->isa, 0);
     }
     timer_init(&s->timer, dev->owner.loop, CLOCK_VIRTUAL, timer_fired, s);
@@ -446,7 +445,7 @@ static bool i8254_realize(Device *dev, Error **errp)
     return true;
 }
 
-static void i8254_unrealize(Device *dev)
+void i8254_unrealize(Device *dev)
 {
     I8254 *s = I8254(dev);
 
@@ -459,6 +458,10 @@ static void i8254_loaded(void *obj)
     I8254 *s = obj;
     int64_t next = next_change(&s->c[0], now(s));
 
+    if (s->chip) {
+        i8254_push(s);
+        return;
+    }
     if (next == NEVER) {
         timer_del(&s->timer);
     } else {
@@ -492,7 +495,12 @@ static const StateDesc counter_state = {
         },
 };
 
-static const StateDesc i8254_state = {
+static void i8254_pre_save(void *obj)
+{
+    i8254_pull(obj);
+}
+
+const StateDesc i8254_state = {
     .name = "i8254",
     .version = 1,
     .fields =
@@ -501,6 +509,7 @@ static const StateDesc i8254_state = {
             STATE_F_BOOL(I8254, irq_level),
             {0},
         },
+    .pre_save = i8254_pre_save,
     .loaded = i8254_loaded,
 };
 
@@ -525,7 +534,7 @@ OBJECT_TYPE(i8254_type, .name = TYPE_I8254, .parent = TYPE_ISA_DEVICE,
 
 I8254 *i8254_new(Machine *m, IsaBus *bus, IrqLine irq, Error **errp)
 {
-    I8254 *s = I8254(isa_new(TYPE_I8254));
+    I8254 *s = I8254(isa_new(i8254_kernel(m) ? TYPE_KVM_PIT : TYPE_I8254));
 
     s->irq = irq;
     return device_realize(&s->isa.dev, m, &bus->bus, errp) ? s : NULL;

@@ -90,6 +90,20 @@ class Kvm(unittest.TestCase):
                 self.assertEqual(lines.count("pci_msix_irqfd_send"), 102 if fd else 0)
                 self.assertEqual(lines.count("pci_msi_notify"), 0 if fd else 102)
 
+    def test_timers(self):
+        """The interval timer in the kernel and in user space; the HPET takes its place."""
+        kernel = self.ring3(program="pit-hpet.c")
+        for chip, device in ("on", "kvm-pit"), ("split", "isa-pit"):
+            with self.subTest(chip=chip), \
+                 rhea.Machine("-M", "q35", "-accel", f"kvm,kernel-irqchip={chip}", "-m", "64",
+                              "-kernel", kernel, "-device", "isa-debug-exit", "-S",
+                              "-global", "kvm-pit.lost_tick_policy=discard",
+                              nodefaults=True) as m:
+                self.assertIn(f"dev: {device}", m.hmp("info qtree"))
+                m.qmp("cont")
+                m.expect("TIMERS-OK|FAILED", 120)
+                self.assertEqual(m.wait(20), 0x21, m.text())
+
     def test_memory(self):
         """RAM that is shared, and the dirty ring instead of bitmaps."""
         rom = self.ring3("-DROM")

@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The 8259 pair, the 8254 and port 61h, as programs drive them. */
+#include "accel/accel.h"
 #include "chips-test.h"
 #include "hw/intc/i8259.h"
 #include "hw/misc/pcspk.h"
 #include "hw/timer/i8254.h"
+
+#include <linux/kvm.h>
+#include <string.h>
 
 /* ---- 8259 ---- */
 
@@ -282,6 +286,99 @@ static void test_gate(void)
     board_free(b);
 }
 
+/* ---- an 8254 in the kernel ---- */
+
+/* The kernel's side: remembers the state and who is told of pauses. */
+static struct {
+    struct kvm_pit_state2 state;
+    void (*running)(void *opaque, bool run);
+    void *opaque;
+    bool reinject;
+} fake;
+
+static bool fake_create(Accel *a, bool reinject, void (*running)(void *opaque, bool run),
+                        void *opaque, Error **errp)
+{
+    fake.reinject = reinject;
+    fake.running = running;
+    fake.opaque = opaque;
+    return true;
+}
+
+static bool fake_get(Accel *a, struct kvm_pit_state2 *s)
+{
+    *s = fake.state;
+    return true;
+}
+
+static bool fake_set(Accel *a, const struct kvm_pit_state2 *s)
+{
+    fake.state = *s;
+    return true;
+}
+
+/* What the device says of itself is in the kernel, and comes back; nothing ticks in a pause. */
+static void test_kernel(void)
+{
+    static const AccelIrqchip chip = {
+        .board = true, .pit_create = fake_create, .get_pit = fake_get, .set_pit = fake_set};
+    Board *b = board_new();
+    Accel accel = {.irqchip = &chip};
+    const struct kvm_pit_channel_state *c = fake.state.channels;
+    uint16_t before, after;
+    IrqLine legacy;
+    I8254 *pit;
+
+    b->m->accel = &accel;
+    pit = i8254_new(b->m, &b->isa, (IrqLine){0}, NULL);
+    g_assert_true(fake.reinject);
+    fake.running(fake.opaque, true);
+    g_assert_cmpuint(c[0].mode, ==, 0xff); /* no count yet: no ticks */
+    outb(b, 0x43, 0x34);
+    outb(b, 0x40, 0xa9);
+    g_assert_cmpuint(c[0].write_state, ==, 4); /* waits for the high byte */
+    g_assert_cmpuint(c[0].write_latch, ==, 0xa9);
+    outb(b, 0x40, 0x04);
+    g_assert_cmpuint(c[0].count, ==, 1193);
+    g_assert_cmpuint(c[0].mode, ==, 2);
+    g_assert_cmpuint(c[0].write_state, ==, 3);
+    outb(b, 0x43, 0xb1); /* counter 2: mode 0, decimal */
+    outb(b, 0x42, 0x99);
+    outb(b, 0x42, 0x99);
+    g_assert_cmphex(c[2].count, ==, 0x9999);
+    g_assert_false(c[2].gate);
+    i8254_set_gate(pit, 2, true);
+    g_assert_true(c[2].gate && i8254_gate(pit, 2));
+    before = read_latched(b, 2);
+    step(b, NS_PER_MS);
+    after = read_latched(b, 2);
+    g_assert_cmphex(after, <, before);
+    /* A latch that is read half is in the state, too. */
+    outb(b, 0x43, 0x80);
+    g_assert_cmpuint(c[2].count_latched, ==, 3);
+    inb(b, 0x42);
+    g_assert_cmpuint(c[2].count_latched, ==, 2);
+    inb(b, 0x42);
+    g_assert_cmpuint(c[2].count_latched, ==, 0);
+    legacy = i8254_legacy_line(pit);
+    irq_set(legacy, 1);
+    g_assert_cmpuint(fake.state.flags, ==, KVM_PIT_FLAGS_HPET_LEGACY);
+    irq_set(legacy, 0);
+    g_assert_cmpuint(fake.state.flags, ==, 0);
+    fake.running(fake.opaque, false);
+    g_assert_cmpuint(c[0].mode, ==, 0xff);
+    fake.running(fake.opaque, true);
+    g_assert_cmpuint(c[0].mode, ==, 2);
+    g_assert_cmpuint(c[0].count, ==, 1193);
+    /* Nonsense from the kernel is no nonsense here. */
+    memset(&fake.state, 0xff, sizeof(fake.state));
+    i8254_out(pit, 0);
+    i8254_frequency(pit, 2);
+    inb(b, 0x40);
+    b->m->accel = NULL;
+    board_free(b);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -294,5 +391,6 @@ int main(int argc, char **argv)
     g_test_add_func("/i8254/counting", test_counting);
     g_test_add_func("/i8254/new-count", test_new_count);
     g_test_add_func("/i8254/gate", test_gate);
+    g_test_add_func("/i8254/kernel", test_kernel);
     return g_test_run();
 }
