@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The guest's memory, as the front-end hands it over. */
 #include "block/export/vhost.h"
+#include "util/sigbus.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -56,8 +57,19 @@ bool vhost_mem_add(VhostMem *m, const VhostRegion *r, int fd, Error **errp)
         return false;
     }
     madvise(n->map, n->map_len, MADV_DONTDUMP); /* a courtesy */
+    if (!sigbus_guard(n->map, n->map_len)) {    /* the file can become shorter any time */
+        munmap(n->map, n->map_len);
+        error_set(errp, "too much memory is shared");
+        return false;
+    }
     m->n++;
     return true;
+}
+
+static void unmap(VhostRegion *r)
+{
+    sigbus_unguard(r->map);
+    munmap(r->map, r->map_len);
 }
 
 bool vhost_mem_remove(VhostMem *m, const VhostRegion *r)
@@ -65,7 +77,7 @@ bool vhost_mem_remove(VhostMem *m, const VhostRegion *r)
     for (unsigned i = 0; i < m->n; i++) {
         VhostRegion *o = &m->regions[i];
         if (o->gpa == r->gpa && o->uva == r->uva && o->size == r->size) {
-            munmap(o->map, o->map_len);
+            unmap(o);
             m->n--;
             memmove(o, o + 1, (m->n - i) * sizeof(*o));
             return true;
@@ -77,7 +89,7 @@ bool vhost_mem_remove(VhostMem *m, const VhostRegion *r)
 void vhost_mem_clear(VhostMem *m)
 {
     for (unsigned i = 0; i < m->n; i++) {
-        munmap(m->regions[i].map, m->regions[i].map_len);
+        unmap(&m->regions[i]);
     }
     m->n = 0;
 }

@@ -318,6 +318,13 @@ class Export(unittest.TestCase):
             c.rings[0].offer(v.RING)
             c.rings[0].ring()
 
+        def cut(c):
+            c.start()
+            c.rings[0].request(v.IN, 0, read=512)
+            del c.m
+            os.ftruncate(c.memory, 0)
+            c.rings[0].ring()
+
         def fd_kind(request, fd):
             return lambda c: (c.agree(), c.share(), c.send(request, struct.pack("<Q", 0), [fd]))
 
@@ -367,6 +374,7 @@ class Export(unittest.TestCase):
             "addr odd": addr(avail=1),
             "addr wraps": addr(avail=(1 << 64) - v.UVA - 2),
             "index": index,
+            "memory cut": cut,
             "head": head,
             "loop": chain((g, 16, 1, 1), (g, 16, 1, 0)),
             "next": chain((g, 16, 1, 999)),
@@ -438,7 +446,7 @@ class Export(unittest.TestCase):
                 "dd if=/dev/vda bs=512 skip=100 count=2 | head -n 3")):
             with self.vhost(options="writable=on,num-queues=2") as d:
                 m = rhea.Machine(
-                    "-accel", "kvm", "-accel", "tcg", "-machine", "q35,memory-backend=m", "-object",
+                    "-machine", "q35,memory-backend=m", "-object",
                     "memory-backend-memfd,id=m,size=256M,share=on", "-m", "256", "-smp", "2",
                     "-chardev", "socket,id=v,path=" + self.sock, "-device",
                     "vhost-user-blk-pci,chardev=v,num-queues=2", "-kernel", str(kernel), "-initrd",
@@ -454,6 +462,69 @@ class Export(unittest.TestCase):
                         self.assertIn("line 2", out)
                 self.assertIsNone(d.p.poll())
         run(IMG, "check", self.path("a.qcow2"))
+
+    # ---- what is in use stays ----
+
+    def test_object_del(self):
+        """An object goes when nobody needs it, also where only a node's thread tells."""
+        with Daemon(self, "--object", "iothread,id=io", "--object", "throttle-group,id=tg", "--object",
+                    "throttle-group,id=idle", "--nbd-server", "addr.type=unix,addr.path="
+                    + self.path("nbd")) as d:
+            self.assertEqual({}, d.qmp("blockdev-add", driver="throttle", node_name="slow",
+                                       throttle_group="tg", file="node"))
+            self.assertIn("in use", d.qmp("object-del", id="tg"))
+            self.assertEqual({}, d.qmp("object-del", id="idle"))
+            # Two exports of one node, of which only the first named the thread
+            add = {"node_name": "slow", "type": "nbd"}
+            self.assertEqual({}, d.qmp("block-export-add", id="e1", name="1", iothread="io", **add))
+            self.assertEqual({}, d.qmp("block-export-add", id="e2", name="2", **add))
+            self.assertIn("in use", d.qmp("object-del", id="io"))
+            self.assertEqual({}, d.qmp("block-export-del", id="e1"))
+            d.event("BLOCK_EXPORT_DELETED")
+            self.assertIn("in use", d.qmp("object-del", id="io"))
+            self.assertEqual({}, d.qmp("block-export-del", id="e2"))
+            d.event("BLOCK_EXPORT_DELETED")
+            self.assertEqual({}, d.qmp("object-del", id="io"))
+            self.assertEqual({}, d.qmp("blockdev-del", node_name="slow"))
+            self.assertEqual({}, d.qmp("object-del", id="tg"))
+            self.assertIn("not found", d.qmp("object-del", id="tg"))
+
+    def test_create(self):
+        """blockdev-create reserves space while QMP answers."""
+        def drain(d, *jobs):
+            """The jobs as they end, and how often QMP said that they were at work."""
+            for n in range(20000):
+                now = {j["id"]: j for j in d.qmp("query-jobs")}
+                if all(now[j]["status"] == "concluded" for j in jobs):
+                    return now, n
+                time.sleep(0.005)
+            raise AssertionError(now)
+
+        with Daemon(self) as d:
+            names = {"raw": {"preallocation": "full", "size": 512 * MIB},
+                     "qcow2": {"preallocation": "full", "size": 256 * MIB},
+                     "luks": {"preallocation": "full", "size": 16 * MIB, "nonsense": 1}}
+            for n, o in names.items():
+                open(self.path(n), "wb").close()
+                self.assertEqual({}, d.qmp("blockdev-add", driver="file", node_name=n,
+                                           filename=self.path(n)))
+            for n in ("raw", "qcow2"):
+                self.assertEqual({}, d.qmp("blockdev-create", job_id=n, options={
+                    "driver": n, "file": n, **names[n]}))
+                self.assertIn("busy", d.qmp("blockdev-create", job_id="x", options={
+                    "driver": n, "file": n, "size": MIB}))
+            done, answers = drain(d, "raw", "qcow2")
+            self.assertGreater(answers, 3, "QMP stood still")
+            for n in ("raw", "qcow2"):
+                self.assertNotIn("error", done[n])
+                self.assertEqual({}, d.qmp("job-dismiss", id=n))
+                self.assertEqual({}, d.qmp("blockdev-del", node_name=n))
+            self.assertEqual({}, d.qmp("blockdev-create", job_id="l", options={
+                "driver": "luks", "file": "luks", **names["luks"]}))
+            self.assertIn("nonsense", drain(d, "l")[0]["l"]["error"])
+        self.assertGreaterEqual(os.stat(self.path("raw")).st_blocks * 512, 512 * MIB)
+        self.assertGreaterEqual(os.stat(self.path("qcow2")).st_blocks * 512, 256 * MIB)
+        run(IMG, "check", self.path("qcow2"))
 
     # ---- FUSE ----
 
