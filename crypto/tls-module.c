@@ -250,6 +250,34 @@ static int handshake(void *opaque, bool *want_write, char **why)
     return verify_peer(s, why) ? 0 : -EACCES;
 }
 
+static char *certificate_name(Session *s)
+{
+    unsigned n = 0;
+    const gnutls_datum_t *list = gnutls_certificate_get_peers(s->s, &n);
+    gnutls_x509_crt_t cert;
+    char name[1024];
+    size_t len = sizeof(name);
+    if (!list || !n || gnutls_x509_crt_init(&cert) < 0) {
+        return NULL;
+    }
+    bool ok = gnutls_x509_crt_import(cert, &list[0], GNUTLS_X509_FMT_DER) >= 0 &&
+              gnutls_x509_crt_get_dn(cert, name, &len) >= 0;
+    gnutls_x509_crt_deinit(cert);
+    return ok ? g_strdup(name) : NULL;
+}
+
+/* A name that nobody has verified is none. */
+static char *peer_name(void *opaque)
+{
+    Session *s = opaque;
+    if (s->creds->kind == TLS_X509) {
+        return s->creds->verify ? certificate_name(s) : NULL;
+    }
+    return s->creds->kind == TLS_PSK && s->creds->server
+               ? g_strdup(gnutls_psk_server_get_username(s->s))
+               : NULL;
+}
+
 static ssize_t result(Session *s, ssize_t ret, bool *want_write)
 {
     if (ret >= 0) {
@@ -287,5 +315,6 @@ MODULE_TABLE(TlsModule) = {
     .creds_free = creds_free,
     .session_new = session_new,
     .handshake = handshake,
+    .peer_name = peer_name,
     .cipher = {.recv = tls_recv, .send = tls_send, .bye = bye, .free = session_free},
 };

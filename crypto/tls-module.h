@@ -21,6 +21,8 @@ typedef struct TlsModule {
     void *(*session_new)(void *creds, int fd, const char *hostname, char **why);
     /* 0: done; -EAGAIN; else an error. */
     int (*handshake)(void *session, bool *want_write, char **why);
+    /* After that: the name in the peer's certificate, or the user of its key; NULL: none. */
+    char *(*peer_name)(void *session);
     IoCipher cipher;
 } TlsModule;
 

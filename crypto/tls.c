@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "crypto/tls.h"
 
+#include "crypto/authz.h"
 #include "crypto/secret.h"
 #include "crypto/tls-module.h"
 
@@ -122,7 +123,19 @@ Object *tls_creds_find(Object *any, const char *id, bool server, Error **errp)
     return o;
 }
 
-bool tls_start(IoChannel *c, Object *creds, const char *hostname, Error **errp)
+static bool may_come_in(const TlsModule *m, void *session, Object *authz, Error **errp)
+{
+    g_autofree char *name = authz ? m->peer_name(session) : NULL;
+    if (authz && !authz_allows(authz, name)) {
+        error_set(errp, "the TLS client '%s' may not come in, as '%s' says",
+                  name ? name : "(without a name)", authz->name ? authz->name : "");
+        return false;
+    }
+    return true;
+}
+
+static bool shake_hands(IoChannel *c, Object *creds, const char *hostname, Object *authz,
+                        Error **errp)
 {
     TlsCreds *t = (TlsCreds *)creds;
     g_autofree char *why = NULL;
@@ -134,7 +147,7 @@ bool tls_start(IoChannel *c, Object *creds, const char *hostname, Error **errp)
     for (;;) {
         bool want_write = false;
         int ret = t->module->handshake(s, &want_write, &why);
-        if (ret == 0) {
+        if (ret == 0 && may_come_in(t->module, s, authz, errp)) {
             io_channel_set_cipher(c, &t->module->cipher, s);
             return true;
         }
@@ -144,10 +157,20 @@ bool tls_start(IoChannel *c, Object *creds, const char *hostname, Error **errp)
                 continue;
             }
             error_set_errno(errp, -ret, "the TLS handshake was cut off");
-        } else {
+        } else if (ret < 0) {
             error_set(errp, "%s", why);
         }
         t->module->cipher.free(s);
         return false;
     }
+}
+
+bool tls_start(IoChannel *c, Object *creds, const char *hostname, Error **errp)
+{
+    return shake_hands(c, creds, hostname, NULL, errp);
+}
+
+bool tls_accept(IoChannel *c, Object *creds, Object *authz, Error **errp)
+{
+    return shake_hands(c, creds, NULL, authz, errp);
 }

@@ -22,5 +22,8 @@ Object *tls_creds_find(Object *any, const char *id, bool server, Error **errp);
  * server's certificate must be for (clients), NULL: this end is the server, or it does not matter.
  */
 bool tls_start(IoChannel *c, Object *creds, const char *hostname, Error **errp);
+/* The server's side; `authz` (crypto/authz.h, or NULL: all) says by its name whether the client may
+ * come in. */
+bool tls_accept(IoChannel *c, Object *creds, Object *authz, Error **errp);
 
 #endif

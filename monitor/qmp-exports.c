@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Management commands about exports. */
+#include "crypto/authz.h"
 #include "crypto/tls.h"
 #include "nbd/nbd.h"
 #include "qapi/qapi-commands.h"
@@ -12,9 +13,8 @@ bool qmp_nbd_server_start(Object *root, const Json *addr, bool has_handshake_max
     NbdServerParams p = {.handshake_seconds =
                              has_handshake_max_seconds ? (unsigned)handshake_max_seconds : 10,
                          .max_connections = has_max_connections ? (unsigned)max_connections : 100};
-    if (tls_authz) {
-        error_set(errp, "tls-authz is not supported: verify-peer=on of the credentials decides "
-                        "who may connect");
+    if (tls_authz && !tls_creds) {
+        error_set(errp, "'tls-authz' needs 'tls-creds'");
         return false;
     }
     if (!socket_spec_from_json(&p.addr, addr, errp)) {
@@ -23,7 +23,11 @@ bool qmp_nbd_server_start(Object *root, const Json *addr, bool has_handshake_max
     if (tls_creds) {
         p.tls_creds = tls_creds_find(root, tls_creds, true, errp);
     }
-    bool ok = (!tls_creds || p.tls_creds) && nbd_server_start(block_graph_of(root), &p, errp);
+    if (tls_authz && p.tls_creds) {
+        p.tls_authz = authz_find(root, tls_authz, errp);
+    }
+    bool ok = (!tls_creds || p.tls_creds) && (!tls_authz || p.tls_authz) &&
+              nbd_server_start(block_graph_of(root), &p, errp);
     socket_spec_clear(&p.addr);
     return ok;
 }

@@ -36,6 +36,8 @@ NbdServer *nbd_server_of(BlockGraph *g); /* NULL: none runs */
 /* Closes all connections and removes all exports. */
 void nbd_server_stop(BlockGraph *g);
 void nbd_server_stop_listening(BlockGraph *g);
+/* A client that is there already; the socket is taken over. */
+void nbd_server_add_client(BlockGraph *g, int fd);
 unsigned nbd_server_clients(BlockGraph *g);
 
 typedef struct NbdExportParams {

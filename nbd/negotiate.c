@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+TRACE_EVENT(nbd_tls_refused, "%s")
 TRACE_EVENT(nbd_option, "option %u length %u")
 
 typedef struct Option {
@@ -283,7 +284,10 @@ static bool start_tls(NbdClient *c, const Option *o)
     if (!reply(c, o, NBD_REP_ACK, NULL, 0)) {
         return false;
     }
-    bool ok = tls_start(c->ch, c->server->p.tls_creds, NULL, &err);
+    bool ok = tls_accept(c->ch, c->server->p.tls_creds, c->server->p.tls_authz, &err);
+    if (!ok) {
+        trace(nbd_tls_refused, error_message(err));
+    }
     error_free(err);
     /* What was agreed in the clear does not count. */
     c->structured = c->extended = false;

@@ -132,6 +132,11 @@ static void update_listening(NbdServer *s)
     }
 }
 
+void nbd_server_add_client(BlockGraph *g, int fd)
+{
+    accept_one(g->nbd, fd);
+}
+
 /* ---- the server ---- */
 
 NbdServer *nbd_server_start(BlockGraph *g, const NbdServerParams *p, Error **errp)

@@ -3,11 +3,14 @@
 #include "block/backend.h"
 #include "block/nbd-list.h"
 #include "config.h"
+#include "crypto/authz.h"
 #include "crypto/tls.h"
 #include "nbd/nbd.h"
+#include "tools/nbd-device.h"
 #include "tools/tool.h"
 #include "util/trace.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -32,9 +35,13 @@ static const ToolOption options[] = {
     {"offset", 'o', 0, "OFFSET", "the export begins at this byte of the image"},
     {"allocation-depth", 'A', 0, NULL, "offer the context qemu:allocation-depth"},
     {"bitmap", 'B', 0, "NAME", "offer the dirty bitmap NAME (several times)"},
+    {"connect", 'c', 0, "DEV",
+     "make the image the device DEV (/dev/nbd0) of this host, by its kernel"},
+    {"disconnect", 'd', 0, NULL, "end that: the one argument is the device"},
     {"list", 'L', 0, NULL, "list the exports of another server"},
     {"object", 0, 0, "TYPE,id=ID,...", "an object such as tls-creds-x509 or secret"},
     {"tls-creds", 0, 0, "ID", "TLS with the credentials of the object ID"},
+    {"tls-authz", 0, 0, "ID", "the object ID (authz-list, ...) says which TLS clients may come in"},
     {"tls-hostname", 0, 0, "NAME", "name that the server's certificate must have (-L)"},
     {"trace", 'T', 0, "PATTERN", "print trace events"},
     {"fork", 0, 0, NULL, "go to the background when clients can connect"},
@@ -55,7 +62,9 @@ static const ToolOption options[] = {
 typedef struct Server {
     Tool tool;
     ToolArgs *args;
-    bool persistent, verbose, ended, had_client;
+    bool persistent, verbose, ended, had_client, failed;
+    NbdDevice *device; /* -c */
+    int ready;         /* told when clients can connect, or -1 */
 } Server;
 
 static int fail(Error *err)
@@ -143,6 +152,10 @@ static bool address(Server *s, SocketSpec *spec, Error **errp)
         error_set(errp, "--socket excludes --bind and --port");
         return false;
     }
+    if (tool_has(s->args, "connect") && (path || host || port || tool_has(s->args, "tls-creds"))) {
+        error_set(errp, "--connect excludes --socket, --bind, --port and --tls-creds");
+        return false;
+    }
     json_put_string(o, "type", path ? "unix" : "inet");
     if (path) {
         json_put_string(o, "path", path);
@@ -210,8 +223,79 @@ static bool write_pid(const char *path, Error **errp)
     return true;
 }
 
-/* `ready`: told when clients can connect, or -1. */
-static int serve(Server *s, int ready)
+/* Clients can connect, or the device is there. */
+static void is_ready(Server *s)
+{
+    if (s->ready < 0) {
+        return;
+    }
+    ssize_t done = write(s->ready, "r", 1);
+    close(s->ready);
+    s->ready = -1;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    if (done == 1 && null >= 0 && !s->verbose) {
+        dup2(null, STDIN_FILENO);
+        dup2(null, STDOUT_FILENO);
+        dup2(null, STDERR_FILENO);
+    }
+}
+
+static void device_connected(void *opaque, Error *err)
+{
+    Server *s = opaque;
+    if (err) {
+        error_report(err);
+        s->ended = s->failed = true;
+        return;
+    }
+    if (s->verbose) {
+        fprintf(stderr, "rhea-nbd: connected\n");
+    }
+    is_ready(s);
+}
+
+/* The kernel is the one client. */
+static bool connect_device(Server *s, Error **errp)
+{
+    int pair[2];
+    if (!s->device) {
+        is_ready(s);
+        return true;
+    }
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) {
+        error_set_errno(errp, errno, "cannot make a socket");
+        return false;
+    }
+    nbd_server_add_client(s->tool.graph, pair[0]);
+    return nbd_device_connect(s->device, pair[1], s->tool.loop, device_connected, s, errp);
+}
+
+/* What the command line says of TLS and the device. */
+static bool find_peers(Server *s, NbdServerParams *p, Error **errp)
+{
+    const ToolArgs *a = s->args;
+    const char *creds = tool_get(a, "tls-creds"), *authz = tool_get(a, "tls-authz");
+    const char *device = tool_get(a, "connect");
+    if (authz && !creds) {
+        error_set(errp, "--tls-authz needs --tls-creds");
+        return false;
+    }
+    p->tls_creds = creds ? tls_creds_find(s->tool.root, creds, true, errp) : NULL;
+    if (creds && !p->tls_creds) {
+        return false;
+    }
+    p->tls_authz = authz ? authz_find(s->tool.root, authz, errp) : NULL;
+    if (authz && !p->tls_authz) {
+        return false;
+    }
+    s->device = device ? nbd_device_open(device, errp) : NULL;
+    if (device) {
+        p->fds = g_array_new(FALSE, FALSE, sizeof(int)); /* it does not listen */
+    }
+    return !device || s->device;
+}
+
+static int serve(Server *s)
 {
     Error *err = NULL;
     ToolArgs *a = s->args;
@@ -220,37 +304,26 @@ static int serve(Server *s, int ready)
     p.max_connections = (unsigned)tool_uint(a, "shared", 1, 0, 1u << 20);
     p.handshake_seconds = (unsigned)tool_uint(a, "handshake-limit", 10, 0, 1u << 30);
     p.fds = activated();
-    const char *creds = tool_get(a, "tls-creds");
-    bool ok = tool_args_finish(a, 1, 1, "an image", &err) && address(s, &p.addr, &err);
-    if (ok && creds) {
-        p.tls_creds = tls_creds_find(s->tool.root, creds, true, &err);
-        ok = p.tls_creds != NULL;
-    }
+    bool ok = tool_args_finish(a, 1, 1, "an image", &err) && address(s, &p.addr, &err) &&
+              find_peers(s, &p, &err);
     BlockNode *n = ok ? open_image(s, tool_word(a, 0), &err) : NULL;
     ok = n && add_export(s, n, offset, (int)p.max_connections, &err) &&
-         nbd_server_start(s->tool.graph, &p, &err) && write_pid(tool_get(a, "pid-file"), &err);
+         nbd_server_start(s->tool.graph, &p, &err) && write_pid(tool_get(a, "pid-file"), &err) &&
+         connect_device(s, &err);
     socket_spec_clear(&p.addr);
     if (!ok) {
+        nbd_device_free(s->device);
         return fail(err);
-    }
-    if (ready >= 0) {
-        ssize_t done = write(ready, "r", 1);
-        close(ready);
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (done == 1 && null >= 0 && !s->verbose) {
-            dup2(null, STDIN_FILENO);
-            dup2(null, STDOUT_FILENO);
-            dup2(null, STDERR_FILENO);
-        }
     }
     while (!s->ended && !tool_interrupted()) {
         loop_poll(s->tool.loop, NS_PER_SEC);
     }
+    nbd_device_free(s->device);
     nbd_server_stop(s->tool.graph);
     if (tool_get(a, "pid-file")) {
         unlink(tool_get(a, "pid-file"));
     }
-    return 0;
+    return s->failed;
 }
 
 /* The child serves; the parent ends when it is ready, with its status if it never is. */
@@ -300,10 +373,19 @@ static int list(Server *s)
     return ok ? 0 : fail(err);
 }
 
+static int disconnect(ToolArgs *a)
+{
+    Error *err = NULL;
+    bool ok =
+        tool_args_finish(a, 1, 1, "a device", &err) && nbd_device_disconnect(tool_word(a, 0), &err);
+    return ok ? 0 : fail(err);
+}
+
 static void help(void)
 {
     printf("Usage: rhea-nbd [OPTIONS] FILE\n"
            "  or:  rhea-nbd -L [OPTIONS]\n"
+           "  or:  rhea-nbd -d DEVICE\n"
            "Serves a disk image to NBD clients; options are those of qemu-nbd.\n\n");
     tool_print_options(options);
 }
@@ -311,8 +393,7 @@ static void help(void)
 int main(int argc, char **argv)
 {
     Error *err = NULL;
-    Server s = {0};
-    int ready = -1;
+    Server s = {.ready = -1};
     report_set_program("rhea-nbd");
     g_autoptr(ToolArgs) a = tool_args_parse(argc, argv, options, &err);
     if (!a) {
@@ -329,7 +410,12 @@ int main(int argc, char **argv)
     if (tool_get(a, "trace") && !trace_enable(tool_get(a, "trace"), &err)) {
         return fail(err);
     }
-    if (tool_has(a, "fork") && in_background(&ready) < 0) {
+    if (tool_has(a, "disconnect")) {
+        return disconnect(a);
+    }
+    /* A device goes on when the command has returned, as with qemu-nbd. */
+    bool fork = tool_has(a, "fork") || (tool_has(a, "connect") && !tool_has(a, "verbose"));
+    if (fork && in_background(&s.ready) < 0) {
         report_error("cannot go to the background");
         return 1;
     }
@@ -343,7 +429,7 @@ int main(int argc, char **argv)
     }
     int status = tool_add_objects(&s.tool, a, &err) ? 0 : fail(err);
     if (!status) {
-        status = tool_has(a, "list") ? list(&s) : serve(&s, ready);
+        status = tool_has(a, "list") ? list(&s) : serve(&s);
     }
     tool_stop(&s.tool);
     return status;

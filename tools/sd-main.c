@@ -136,11 +136,12 @@ static bool start_server(Daemon *d, const Json *o, Error **errp)
     limit = block_opts_uint(b, "handshake-max-seconds", 10, 0, UINT32_MAX);
     max = block_opts_uint(b, "max-connections", 100, 0, UINT32_MAX);
     const char *creds = block_opts_string(b, "tls-creds", NULL);
+    const char *authz = block_opts_string(b, "tls-authz", NULL);
     if (!addr) {
         block_opts_mistake(b, "'addr' is missing");
     }
     return block_opts_finish(b, errp) &&
-           qmp_nbd_server_start(d->tool.root, addr, true, (int64_t)limit, creds, NULL, true,
+           qmp_nbd_server_start(d->tool.root, addr, true, (int64_t)limit, creds, authz, true,
                                 (int64_t)max, errp);
 }
 

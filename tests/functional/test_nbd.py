@@ -212,6 +212,91 @@ class Nbd(unittest.TestCase):
                     client + "elsewhere", raw, ok=False)
             self.assertIn("not accepted", r.stderr)
 
+    def test_tls_authz(self):
+        """Who may come in, by the name in the client's certificate or by the user of a key."""
+        needs("psktool", "certtool")
+        self.certificates()
+        run("psktool", "-u", "qemu", "-p", self.path("keys.psk"))
+        rules = self.path("rules.json")
+        x509, psk = (f"tls-creds-{k},id=t,dir={self.dir},endpoint=" for k in ("x509", "psk"))
+
+        def write(text):
+            with open(rules + ".new", "w") as f:
+                f.write(text)
+            os.rename(rules + ".new", rules)
+
+        def allowed(creds=x509):
+            r = run(IMG, "info", "--object", creds + "client", "--image-opts",
+                    "driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=" + self.sock
+                    + ",file.tls-creds=t,file.tls-hostname=localhost", ok=False)
+            return r.returncode == 0
+
+        name = "CN=localhost"
+        write('{"rules": [{"match": "CN=l*", "policy": "allow", "format": "glob"}]}')
+        for authz, ok in ((f"authz-simple,id=z,identity={name}", True),
+                          ("authz-simple,id=z,identity=CN=other", False),
+                          ("authz-list,id=z", False), ("authz-list,id=z,policy=allow", True),
+                          ("authz-list,id=z,policy=allow,rules.0.match=CN=lo*,rules.0.format=glob,"
+                           "rules.0.policy=deny", False),
+                          (f"authz-list,id=z,rules.0.match=x,rules.0.policy=deny,rules.1.match={name},"
+                           "rules.1.policy=allow", True), (f"authz-list-file,id=z,filename={rules}", True)):
+            with self.subTest(authz=authz), self.serve("-f", "qcow2", "--object", x509 + "server",
+                                                       "--tls-creds", "t", "--object", authz,
+                                                       "--tls-authz", "z"):
+                self.assertEqual(ok, allowed())
+                if "file" in authz:  # the file can change; a bad one changes nothing
+                    write('{"rules": [], "policy": "deny"}')
+                    self.assertFalse(allowed())
+                    write('{"rules": 7}')
+                    self.assertFalse(allowed())
+                    write('{"rules": [], "policy": "allow"}')
+                    self.assertTrue(allowed())
+        for identity, ok in (("qemu", True), ("kemu", False)):
+            with self.serve("-f", "qcow2", "--object", psk + "server", "--tls-creds", "t", "--object",
+                            "authz-simple,id=z,identity=" + identity, "--tls-authz", "z"):
+                self.assertEqual(ok, allowed(psk))
+        image = self.path("a.qcow2")
+        for args, text in ((("--tls-authz", "z"), "needs --tls-creds"),
+                           (("--object", psk + "server", "--tls-creds", "t", "--tls-authz", "z"),
+                            "No authorization object"),
+                           (("--object", psk + "server", "--tls-creds", "t", "--tls-authz", "t"),
+                            "does not say who"),
+                           (("--object", "authz-simple,id=z"), "'identity' is missing"),
+                           (("--object", "authz-list,id=z,rules.0.policy=allow"), "needs 'match'"),
+                           (("--object", "authz-list,id=z,rules.1.match=x"), "numbered from 0"),
+                           (("--object", "authz-list-file,id=z,filename=/nonexistent"), "cannot read")):
+            with self.subTest(args=args):
+                self.assertIn(text, run(NBD, "-k", self.sock, *args, image, ok=False).stderr)
+
+    def test_kernel_device(self):
+        """/dev/nbdX where the kernel has it; else the errors that say so."""
+        self.assertIn("is not a device of the kernel's NBD client",
+                      run(NBD, "-d", self.path("a.raw"), ok=False).stderr)
+        self.assertIn("is not a device of the kernel's NBD client",
+                      run(NBD, "-c", self.path("a.raw"), self.path("a.qcow2"), ok=False).stderr)
+        self.assertIn("excludes", run(NBD, "-c", "/dev/nbd0", "-k", "/x", self.path("a.qcow2"),
+                                      ok=False).stderr)
+        if not os.path.exists("/dev/nbd0"):
+            for args in (("-c", "/dev/nbd0", self.path("a.qcow2")), ("-d", "/dev/nbd0")):
+                r = run(NBD, *args, ok=False)
+                self.assertEqual(1, r.returncode)
+                self.assertIn("modprobe nbd", r.stderr)
+            self.skipTest("the kernel has no NBD client: only the errors were tested")
+        run(NBD, "-c", "/dev/nbd0", "-f", "qcow2", self.path("a.qcow2"))
+        self.addCleanup(run, NBD, "-d", "/dev/nbd0", ok=False)
+        run("cmp", "/dev/nbd0", self.path("a.raw"))
+        self.assertIn("somebody else serves it", run(NBD, "-v", "-c", "/dev/nbd0", self.path("a.raw"),
+                                                     ok=False).stderr)
+        with open("/dev/nbd0", "r+b") as f:
+            f.write(b"x" * 4096)
+        run(NBD, "-d", "/dev/nbd0")
+        for _ in range(200):
+            r = run(IO, "-f", "qcow2", "-c", "read -P 120 0 4096", self.path("a.qcow2"), ok=False)
+            if r.returncode == 0:
+                break
+            time.sleep(0.05)
+        self.assertNotIn("failed", r.stdout + r.stderr)
+
     def certificates(self):
         def write(name, text):
             with open(self.path(name), "w") as f:
