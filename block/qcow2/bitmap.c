@@ -63,6 +63,13 @@ static uint32_t table_for(const Qcow2 *s, const BlockBitmap *b)
     return (uint32_t)DIV_ROUND_UP(bytes_for(b), s->cluster_size);
 }
 
+/* The same for a disk of `size` bytes. */
+static uint64_t table_for_size(const Qcow2 *s, const BlockBitmap *b, uint64_t size)
+{
+    uint64_t bits = DIV_ROUND_UP(size, bitmap_granularity(b));
+    return DIV_ROUND_UP(DIV_ROUND_UP(bits, 8), s->cluster_size);
+}
+
 /* ---- loading ---- */
 
 static void load_bits(BlockBitmap *b, const uint8_t *bits)
@@ -133,7 +140,8 @@ static bool load_entry(Qcow2 *s, unsigned i, const uint8_t *e, uint64_t len, Err
     b->persistent = true;
     b->enabled = flags & FLAG_AUTO;
     b->readonly = s->n->flags.read_only;
-    if ((flags & FLAG_IN_USE) || q->n != table_for(s, b)) {
+    /* A table that is too long is left from a resize that was cut off: it says enough. */
+    if ((flags & FLAG_IN_USE) || q->n < table_for(s, b)) {
         b->inconsistent = true;
         return true;
     }
@@ -288,9 +296,10 @@ static int publish_directory(Qcow2 *s)
 /* ---- contents ---- */
 
 /* The exact bits, as they are in the image: n * cluster_size bytes. */
-static uint8_t *exact_bits(const Qcow2 *s, const BlockBitmap *b)
+static uint8_t *exact_bits(const Qcow2 *s, const Qcow2Bitmap *q)
 {
-    uint64_t total = (uint64_t)table_for(s, b) << s->cluster_bits, g = bitmap_granularity(b);
+    const BlockBitmap *b = q->b;
+    uint64_t total = (uint64_t)q->n << s->cluster_bits, g = bitmap_granularity(b);
     uint8_t *bits = g_try_malloc0(MAX(total, 1));
     for (uint64_t off = 0; bits && (off = bitmap_next_dirty(b, off)) != UINT64_MAX;) {
         uint64_t end = bitmap_next_clean(b, off);
@@ -369,11 +378,88 @@ static int write_contents(Qcow2 *s, Qcow2Bitmap *q, const uint8_t *bits)
     return ret < 0 ? ret : node_flush(s->n->file);
 }
 
+/* A table of another length beside the one in use, with what both have in common. */
+typedef struct NewTable {
+    uint64_t at;
+    uint32_t n;
+    uint64_t *table;
+    uint8_t *disk;
+} NewTable;
+
+static void new_table_free(NewTable *t)
+{
+    g_free(t->table);
+    g_free(t->disk);
+}
+
+static int build_table(Qcow2 *s, const Qcow2Bitmap *q, uint32_t n, NewTable *t)
+{
+    uint32_t common = MIN(n, q->n);
+    g_autofree uint64_t *be = g_try_new0(uint64_t, MAX(n, 1));
+    *t = (NewTable){.n = n,
+                    .table = g_try_new0(uint64_t, MAX(n, 1)),
+                    .disk = g_try_malloc0(MAX((uint64_t)n << s->cluster_bits, 1))};
+    if (!be || !t->table || !t->disk) {
+        return -ENOMEM;
+    }
+    memcpy(t->disk, q->disk, (uint64_t)common << s->cluster_bits);
+    for (uint32_t i = 0; i < n; i++) {
+        bool ones = i >= common && q->b->enabled;
+        t->table[i] = i < common ? q->table[i] : ones ? ALL_ONES : 0;
+        be[i] = BITS_BE64(t->table[i]);
+        if (ones) {
+            memset(t->disk + ((uint64_t)i << s->cluster_bits), 0xff, s->cluster_size);
+        }
+    }
+    int ret = n ? place(s, n * 8ull, &t->at) : 0;
+    return ret < 0 || !n ? ret : node_pwrite(s->n->file, t->at, be, n * 8ull, 0);
+}
+
+/* The bitmap gets a table of `n` entries: published first, then the old one is given up. */
+static int change_table(Qcow2 *s, Qcow2Bitmap *q, uint32_t n)
+{
+    NewTable t;
+    int ret = build_table(s, q, n, &t);
+    if (ret < 0) {
+        new_table_free(&t);
+        return ret;
+    }
+    NewTable old = {q->table_at, q->n, q->table, q->disk};
+    q->table_at = t.at;
+    q->n = t.n;
+    q->table = t.table;
+    q->disk = t.disk;
+    ret = publish_directory(s);
+    if (ret < 0) {
+        q->table_at = old.at;
+        q->n = old.n;
+        q->table = old.table;
+        q->disk = old.disk;
+        new_table_free(&t);
+        return ret;
+    }
+    for (uint32_t i = n; i < old.n; i++) {
+        if (old.table[i] & QCOW2_L2_OFFSET_MASK) {
+            give_up(s, old.table[i] & QCOW2_L2_OFFSET_MASK, s->cluster_size);
+        }
+    }
+    if (old.n) {
+        give_up(s, old.at, old.n * 8ull);
+    }
+    new_table_free(&old);
+    return 0;
+}
+
 static int store(Qcow2 *s, Qcow2Bitmap *q)
 {
     bool fresh = !q->table_at;
-    int ret = fresh ? make_table(s, q) : 0;
-    g_autofree uint8_t *bits = ret == 0 ? exact_bits(s, q->b) : NULL;
+    int ret = 0;
+    if (fresh) {
+        ret = make_table(s, q);
+    } else if (q->n != table_for(s, q->b)) { /* left by a resize */
+        ret = change_table(s, q, table_for(s, q->b));
+    }
+    g_autofree uint8_t *bits = ret == 0 ? exact_bits(s, q) : NULL;
     if (ret == 0) {
         ret = bits ? write_contents(s, q, bits) : -ENOMEM;
     }
@@ -397,20 +483,6 @@ static void drop_contents(Qcow2 *s, Qcow2Bitmap *q)
     g_clear_pointer(&q->table, g_free);
     g_clear_pointer(&q->disk, g_free);
     q->table_at = 0;
-}
-
-/* After the disk got another size the tables are of another one, too. */
-static int restore_all(Qcow2 *s)
-{
-    int ret = 0;
-    for (guint i = 0; ret == 0 && s->bitmaps_pending && i < s->bitmaps->len; i++) {
-        Qcow2Bitmap *q = s->bitmaps->pdata[i];
-        if (q->b && !q->b->inconsistent && !q->table_at) {
-            ret = store(s, q);
-        }
-    }
-    s->bitmaps_pending = s->bitmaps_pending && ret < 0;
-    return ret;
 }
 
 /* ---- what the generic code asks for ---- */
@@ -516,13 +588,13 @@ int qcow2_bitmap_dirty(BlockNode *n, struct BlockBitmap *b, uint64_t off, uint64
     uint64_t end = MIN(off + len, b->size);
     uint64_t from = ALIGN_DOWN(off / g / 8, (uint64_t)CHUNK);
     uint64_t to = ALIGN_UP((end - 1) / g / 8 + 1, (uint64_t)CHUNK);
-    if (q->disk && !s->bitmaps_pending && to <= (uint64_t)q->n << s->cluster_bits &&
-        all_ones(q->disk + from, to - from) && !s->bitmap_lock.locked) {
+    if (q->disk && to <= (uint64_t)q->n << s->cluster_bits && all_ones(q->disk + from, to - from) &&
+        !s->bitmap_lock.locked) {
         return 0; /* the common case: it says so already, durably */
     }
     fiber_mutex_lock(&s->bitmap_lock);
-    int ret = restore_all(s);
     bool any = false;
+    int ret = 0;
     for (uint64_t pos = from; ret == 0 && pos < to;) {
         uint32_t i = (uint32_t)(pos >> s->cluster_bits);
         uint64_t in = pos & (s->cluster_size - 1);
@@ -543,35 +615,61 @@ int qcow2_bitmap_dirty(BlockNode *n, struct BlockBitmap *b, uint64_t off, uint64
     return ret;
 }
 
-int qcow2_bitmaps_unpublish(Qcow2 *s)
+/* Marks what bits there are in the image for [from, to) of the disk, which it need not have yet. */
+static int mark_ahead(Qcow2 *s, Qcow2Bitmap *q, uint64_t from, uint64_t to)
 {
-    bool any = false;
-    for (guint i = 0; s->bitmaps && i < s->bitmaps->len; i++) {
-        Qcow2Bitmap *q = s->bitmaps->pdata[i];
-        any |= q->b && !q->b->inconsistent && q->table_at;
+    uint64_t g = bitmap_granularity(q->b);
+    uint64_t first = from / g / 8,
+             end = MIN(DIV_ROUND_UP(DIV_ROUND_UP(to, g), 8), (uint64_t)q->n << s->cluster_bits);
+    int ret = 0;
+    for (uint64_t pos = first; ret == 0 && pos < end;) {
+        uint64_t in = pos & (s->cluster_size - 1), now = MIN(end - pos, s->cluster_size - in);
+        if (!all_ones(q->disk + pos, now)) {
+            ret = mark_part(s, q, (uint32_t)(pos >> s->cluster_bits), in, in + now);
+            if (ret < 0) {
+                memset(q->disk + pos, 0, now); /* what the image says is not known */
+            }
+        }
+        pos += now;
     }
-    if (!any) {
-        return 0;
-    }
+    return ret;
+}
+
+int qcow2_bitmaps_before_growing(Qcow2 *s, uint64_t size)
+{
+    int ret = 0;
     fiber_mutex_lock(&s->bitmap_lock);
-    GPtrArray *mine = s->bitmaps;
-    s->bitmaps = g_ptr_array_new();
-    for (guint i = 0; i < mine->len; i++) {
-        Qcow2Bitmap *q = mine->pdata[i];
-        if (!q->b || q->b->inconsistent) {
-            g_ptr_array_add(s->bitmaps, q);
+    for (guint i = 0; ret == 0 && s->bitmaps && i < s->bitmaps->len; i++) {
+        Qcow2Bitmap *q = s->bitmaps->pdata[i];
+        if (!q->b || q->b->inconsistent || (!q->table_at && q->n)) {
+            continue;
+        }
+        uint64_t n = table_for_size(s, q->b, size);
+        if (n > MAX_TABLE / 8) {
+            ret = -EFBIG;
+        } else if (q->b->enabled) {
+            ret = mark_ahead(s, q, s->n->length, size);
+        }
+        if (ret == 0 && n > q->n) {
+            ret = change_table(s, q, (uint32_t)n);
         }
     }
-    int ret = publish_directory(s);
-    g_ptr_array_free(s->bitmaps, TRUE);
-    s->bitmaps = mine;
-    for (guint i = 0; ret == 0 && i < mine->len; i++) {
-        Qcow2Bitmap *q = mine->pdata[i];
-        if (q->b && !q->b->inconsistent) {
-            drop_contents(s, q);
+    ret = ret < 0 ? ret : qcow2_sync(s);
+    fiber_mutex_unlock(&s->bitmap_lock);
+    return ret;
+}
+
+int qcow2_bitmaps_after_shrinking(Qcow2 *s)
+{
+    int ret = 0;
+    fiber_mutex_lock(&s->bitmap_lock);
+    for (guint i = 0; ret == 0 && s->bitmaps && i < s->bitmaps->len; i++) {
+        Qcow2Bitmap *q = s->bitmaps->pdata[i];
+        if (q->b && !q->b->inconsistent && q->table_at) {
+            uint64_t n = table_for_size(s, q->b, s->n->length);
+            ret = n < q->n ? change_table(s, q, (uint32_t)n) : 0;
         }
     }
-    s->bitmaps_pending = ret == 0;
     fiber_mutex_unlock(&s->bitmap_lock);
     return ret;
 }
@@ -602,7 +700,7 @@ Json *qcow2_bitmaps_info(const Qcow2 *s)
 
 int qcow2_bitmaps_store_all(Qcow2 *s)
 {
-    int ret = restore_all(s);
+    int ret = 0;
     for (guint i = 0; ret == 0 && s->bitmaps && i < s->bitmaps->len; i++) {
         Qcow2Bitmap *q = s->bitmaps->pdata[i];
         if (q->b && !q->b->inconsistent) {

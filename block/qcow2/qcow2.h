@@ -159,7 +159,6 @@ typedef struct Qcow2 {
     uint32_t n_bitmaps;
     GPtrArray *bitmaps;     /* Qcow2Bitmap*, as in the directory */
     FiberMutex bitmap_lock; /* changes of what is stored of them */
-    bool bitmaps_pending;   /* they are not in the image now and must be stored again */
     uint64_t shown_length;  /* while a snapshot is shown: the node's own length */
 
     FiberMutex lock, sync_lock;
@@ -416,9 +415,13 @@ void qcow2_bitmaps_free(Qcow2 *s);
 bool qcow2_bitmap_store(BlockNode *n, struct BlockBitmap *b, Error **errp);
 bool qcow2_bitmap_remove(BlockNode *n, struct BlockBitmap *b, Error **errp);
 int qcow2_bitmap_dirty(BlockNode *n, struct BlockBitmap *b, uint64_t off, uint64_t len);
-/* Takes them out of the image, until they are stored again: the disk is about to change its size. */
-int qcow2_bitmaps_unpublish(Qcow2 *s);
-int qcow2_bitmaps_store_all(Qcow2 *s); /* the exact bits */
+/*
+ * The disk is about to get `size` bytes: what is new is marked in the image first, in tables that
+ * are long enough; then the image is right for the old size and for the new one.
+ */
+int qcow2_bitmaps_before_growing(Qcow2 *s, uint64_t size);
+int qcow2_bitmaps_after_shrinking(Qcow2 *s); /* tables that are too long become shorter */
+int qcow2_bitmaps_store_all(Qcow2 *s);       /* the exact bits */
 Json *qcow2_bitmaps_info(const Qcow2 *s);
 
 /* check.c */

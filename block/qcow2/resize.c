@@ -239,7 +239,9 @@ static int zero_new_end(Qcow2 *s, uint64_t old, uint64_t size)
 static int grow(Qcow2 *s, uint64_t size, BlockPrealloc prealloc)
 {
     uint64_t old = s->n->length;
-    int ret = qcow2_drop_l1_from(s, l1_for(s, old)); /* a machine's state may be there */
+    int ret = qcow2_bitmaps_before_growing(s, size);
+    /* A machine's state may be there. */
+    ret = ret < 0 ? ret : qcow2_drop_l1_from(s, l1_for(s, old));
     ret = ret < 0 ? ret : qcow2_cover(s, size);
     ret = ret < 0 ? ret : zero_new_end(s, old, size);
     if (ret == 0 && qcow2_has_data_file(s) && qcow2_data(s)->length < size) {
@@ -293,6 +295,8 @@ static int shrink(Qcow2 *s, uint64_t size)
     ret = ret < 0 ? ret : qcow2_sync(s);
     ret = ret < 0 ? ret : write_size(s, size);
     ret = ret < 0 ? ret : qcow2_sync(s);
+    ret = ret < 0 ? ret : qcow2_bitmaps_after_shrinking(s);
+    ret = ret < 0 ? ret : qcow2_sync(s);
     ret = ret < 0 ? ret : cut_file(s);
     if (ret == 0 && (s->autoclear & QCOW2_AUTOCLEAR_DATA_RAW)) {
         ret = node_truncate(qcow2_data(s), size, NULL);
@@ -324,8 +328,8 @@ int qcow2_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **
                   node_filename(n));
         return -ENOTSUP;
     }
-    int ret = size != n->length ? qcow2_bitmaps_unpublish(s) : 0;
-    if (ret == 0 && size != n->length) {
+    int ret = 0;
+    if (size != n->length) {
         ret = size > n->length ? grow(s, size, prealloc) : shrink(s, size);
     }
     if (ret < 0) {

@@ -651,8 +651,8 @@ static int apply(Qcow2 *s, const Qcow2Snapshot *sn)
 /* All of the disk is going to read differently: the bitmaps in the image say so first. */
 static int announce_change(Qcow2 *s, uint64_t new_size)
 {
-    int ret = new_size != s->n->length ? qcow2_bitmaps_unpublish(s) : 0;
-    for (GList *l = s->n->bitmaps; ret == 0 && !s->bitmaps_pending && l; l = l->next) {
+    int ret = new_size > s->n->length ? qcow2_bitmaps_before_growing(s, new_size) : 0;
+    for (GList *l = s->n->bitmaps; ret == 0 && l; l = l->next) {
         BlockBitmap *b = l->data;
         if (b->persistent && b->enabled) {
             ret = qcow2_bitmap_dirty(s->n, b, 0, b->size);
@@ -687,6 +687,7 @@ int qcow2_snapshot_apply(BlockNode *n, const char *which, Error **errp)
     qcow2_range_end(s, &r);
     if (ret == 0) {
         all_changed(n);
+        ret = qcow2_bitmaps_after_shrinking(s);
     }
     return failed(s, ret, "apply", which, errp);
 }

@@ -299,6 +299,21 @@ class Img(unittest.TestCase):
         self.assertNotIn("bitmaps", self.qemu("info", "--output=json", "copy"))
         self.qemu("check", "-q", "copy")
 
+    def test_bitmap_resize(self):
+        """A bitmap whose table becomes longer and shorter with its disk, also after a crash."""
+        self.img("create", "-q", "-f", "qcow2", "-o", "cluster_size=512", "i", "1M")
+        self.img("bitmap", "--add", "-g", "512", "i", "b")
+        self.io(IO, "qcow2", "i", ["write 64k 4k"])
+
+        for size in (9, 3, 40, 1):
+            self.img("resize", *(["--shrink"] if size in (3, 1) else []), "i", f"{size}M")
+            self.qemu("check", "-q", "i")
+            info = json.loads(self.qemu("info", "--output=json", "i"))
+            self.assertEqual(info["format-specific"]["data"]["bitmaps"][0]["name"], "b")
+            self.run_in(IO, "-c", f"write {size - 1}M 1k", "-c", "sigraise 9", "i", status=-9)
+            self.qemu("check", "-q", "i", status=(0, 3))
+            self.img("bitmap", "--add", "--merge", "b", "i", f"m{size}")  # refused if inconsistent
+
     def test_killed(self):
         """kill -9 at any time leaves an image that opens and has leaks at most."""
         self.source(64)

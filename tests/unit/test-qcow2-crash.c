@@ -296,6 +296,25 @@ typedef struct Op {
     bool durable; /* when it succeeds all before it is */
 } Op;
 
+/* A second bitmap comes and goes. */
+static int op_store(GRand *rng)
+{
+    Error *err = NULL;
+    if (((Qcow2 *)node->s)->version < 3) {
+        return 0;
+    }
+    BlockBitmap *b = bitmap_new(node, "kept", 4096, &err);
+    bool ok = b && node->drv->bitmap_store(node, b, &err);
+    if (ok) {
+        b->persistent = true;
+        op_write(rng);
+        ok = node->drv->bitmap_remove(node, b, &err);
+    }
+    bitmap_free(b);
+    error_free(err);
+    return ok ? 0 : -EIO;
+}
+
 static const Op ops[] = {
     {"write", op_write, 40, false},     {"zero", op_zero, 10, false},
     {"discard", op_discard, 10, false}, {"compressed", op_packed, 10, false},
@@ -303,6 +322,7 @@ static const Op ops[] = {
     {"delete", op_delete, 4, true},     {"apply", op_apply, 3, true},
     {"grow", op_grow, 3, false},        {"shrink", op_shrink, 2, true},
     {"amend", op_amend, 1, true},       {"vmstate", op_vmstate, 2, false},
+    {"bitmap", op_store, 3, true},
 };
 
 static const Op *choose(GRand *rng)
@@ -321,24 +341,6 @@ static const Op *choose(GRand *rng)
 }
 
 /* ---- operations that only fail, and do not crash ---- */
-
-static int op_store(GRand *rng)
-{
-    Error *err = NULL;
-    if (((Qcow2 *)node->s)->version < 3) {
-        return 0;
-    }
-    BlockBitmap *b = bitmap_new(node, "kept", 4096, &err);
-    bool ok = b && node->drv->bitmap_store(node, b, &err);
-    if (ok) {
-        b->persistent = true;
-        op_write(rng);
-        ok = node->drv->bitmap_remove(node, b, &err);
-    }
-    bitmap_free(b);
-    error_free(err);
-    return ok ? 0 : -EIO;
-}
 
 /* Clusters that nothing uses are found and given back. */
 static int op_check(GRand *rng)
@@ -389,8 +391,8 @@ static int op_show(GRand *rng)
 }
 
 static const Op more_ops[] = {
-    {"bitmap", op_store},   {"check", op_check}, {"empty", op_empty},
-    {"backing", op_rename}, {"read", op_show},   {"downgrade", op_downgrade},
+    {"check", op_check}, {"empty", op_empty},         {"backing", op_rename},
+    {"read", op_show},   {"downgrade", op_downgrade},
 };
 
 /* ---- failures ---- */
@@ -589,12 +591,15 @@ static void expect_data(const GArray *points, guint cut, const char *when, unsig
     if (!n) {
         return;
     }
-    /* While the disk changes its size there is none; else it is there, and a superset. */
+    /* It is there at any time, also while the disk changes its size, and a superset. */
     BlockBitmap *b = bitmap_find(n, "b");
     for (uint64_t g = 0; b && g * 4096 < MIN(flushed->size, MIN(now->size, b->size)); g++) {
         if (b->inconsistent || (flushed->ever[g] && !bitmap_get(b, g * 4096))) {
             g_error("%s: the bitmap does not say that part %u was written", when, (unsigned)g);
         }
+    }
+    if (!b && ((Qcow2 *)n->s)->version >= 3) {
+        g_error("%s: the bitmap is lost", when);
     }
     *bitmaps += b != NULL;
     uint8_t buf[512];
