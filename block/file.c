@@ -423,11 +423,18 @@ static int file_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
     return (int)ret;
 }
 
-/* Reserves or writes [from, to), which reads as zeroes already. */
-static int preallocate(FileState *s, uint64_t from, uint64_t to, BlockPrealloc prealloc)
+typedef struct Preallocation {
+    int fd;
+    uint64_t from, to;
+    BlockPrealloc mode;
+} Preallocation;
+
+/* Reserves or writes [from, to), which reads as zeroes already; takes its time, on a worker. */
+static int preallocate(void *opaque)
 {
-    if (prealloc == PREALLOC_FALLOC) {
-        return -posix_fallocate(s->fd, (off_t)from, (off_t)(to - from));
+    const Preallocation *p = opaque;
+    if (p->mode == PREALLOC_FALLOC) {
+        return -posix_fallocate(p->fd, (off_t)p->from, (off_t)(p->to - p->from));
     }
     size_t chunk = 1u << 20;
     g_autofree uint8_t *zeroes = g_try_malloc0(chunk + 4096);
@@ -435,8 +442,8 @@ static int preallocate(FileState *s, uint64_t from, uint64_t to, BlockPrealloc p
         return -ENOMEM;
     }
     uint8_t *aligned = (uint8_t *)ALIGN_UP((uintptr_t)zeroes, 4096u);
-    for (uint64_t pos = from; pos < to;) {
-        ssize_t put = pwrite(s->fd, aligned, MIN(chunk, to - pos), (off_t)pos);
+    for (uint64_t pos = p->from; pos < p->to;) {
+        ssize_t put = pwrite(p->fd, aligned, MIN(chunk, p->to - pos), (off_t)pos);
         if (put < 0 && errno != EINTR) {
             return -errno;
         }
@@ -467,7 +474,8 @@ static int file_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Er
         error_set_errno(errp, err, "cannot resize '%s'", n->filename);
         return -err;
     }
-    int ret = prealloc != PREALLOC_OFF && size > old ? preallocate(s, old, size, prealloc) : 0;
+    Preallocation p = {s->fd, old, size, prealloc};
+    int ret = prealloc != PREALLOC_OFF && size > old ? node_run_blocking(n, preallocate, &p) : 0;
     if (ret < 0) {
         error_set_errno(errp, -ret, "cannot reserve space for '%s'", n->filename);
         if (ftruncate(s->fd, (off_t)old) < 0) {

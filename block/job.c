@@ -172,7 +172,7 @@ Job *job_new(BlockGraph *g, const JobDriver *drv, BlockNode *node, const JobPara
     job->id = g_strdup(id);
     job->internal = p->internal;
     job->refs = 1;
-    job->loop = node ? node->loop : g->loop;
+    job->loop = p->loop ? p->loop : node ? node->loop : g->loop;
     job->node = node ? node_ref(node) : NULL;
     job->auto_finalize = !p->manual_finalize;
     job->auto_dismiss = !p->manual_dismiss;

@@ -95,7 +95,8 @@ typedef struct JobParams {
     int64_t speed;
     bool manual_finalize, manual_dismiss; /* auto-finalize=off, auto-dismiss=off */
     bool internal;
-    JobTxn *txn; /* NULL: alone */
+    JobTxn *txn;     /* NULL: alone */
+    EventLoop *loop; /* where it runs; NULL: the node's */
 } JobParams;
 
 /* ---- for jobs ---- */

@@ -172,6 +172,7 @@ struct BlockDriver {
      * Takes its options out of `o` and ends with block_opts_finish().
      */
     bool (*create)(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp);
+    bool create_opens; /* it opens more nodes, and so does not run in a fiber */
     /* How large such an image would be; `src` (may be NULL) is what will be written to it. */
     bool (*measure)(BlockNode *src, BlockOpts *o, BlockMeasure *out, Error **errp);
     const BlockCreateOption *amend_options;

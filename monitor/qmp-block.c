@@ -225,23 +225,39 @@ typedef struct CreateJob {
     Json *options;
 } CreateJob;
 
-static int create_run(Job *job, Error **errp)
+static bool make_image(CreateJob *c, Error **errp)
 {
-    return 0; /* the work is done where images may be opened: on the control thread */
+    g_autoptr(BlockOpts) o = block_opts_new(c->options, "blockdev-create");
+    return c->drv->create(c->job.graph, c->file, o, errp);
 }
 
+/* Formats write to a node that is ours alone, and can take their time over it. */
+static bool in_fiber(const CreateJob *c)
+{
+    return c->file && !c->drv->create_opens;
+}
+
+static int create_run(Job *job, Error **errp)
+{
+    CreateJob *c = (CreateJob *)job;
+    return !in_fiber(c) || make_image(c, errp) ? 0 : -EIO;
+}
+
+/* What opens nodes or files does so on the control thread; that is quick. */
 static bool create_prepare(Job *job, Error **errp)
 {
     CreateJob *c = (CreateJob *)job;
-    g_autoptr(BlockOpts) o = block_opts_new(c->options, "blockdev-create");
-    return c->drv->create(job->graph, c->file, o, errp);
+    return in_fiber(c) || make_image(c, errp);
 }
 
 static void create_clean(Job *job)
 {
     CreateJob *c = (CreateJob *)job;
     if (c->file) {
-        node_release(c->file, c);
+        node_release(c->file, job->graph);
+        if (!c->file->users->len) {
+            node_set_loop(c->file, job->graph->loop);
+        }
         node_unref(c->file);
     }
     json_unref(c->options);
@@ -283,6 +299,25 @@ static void translate_options(Json *o)
     }
 }
 
+/* The node moves to the control loop, where the job runs. */
+static bool take_file(CreateJob *c, BlockNode *file, Error **errp)
+{
+    EventLoop *control = c->job.graph->control;
+    BlockGraph *g = c->job.graph; /* the user that create() expects */
+    if (!node_check_free(file, errp) || !node_take(file, g, c->job.id, true, false, errp)) {
+        return false;
+    }
+    if (file->users->len > 1 && file->loop != control) {
+        node_release(file, g);
+        error_set(errp, "block node '%s' is in use: no image can be made in it", file->name);
+        return false;
+    }
+    c->file = node_ref(file);
+    job_claim(&c->job, file);
+    node_set_loop(file, control);
+    return true;
+}
+
 bool qmp_blockdev_create(Object *root, const char *job_id, const Json *options, Error **errp)
 {
     BlockGraph *g = block_graph_of(root);
@@ -301,7 +336,7 @@ bool qmp_blockdev_create(Object *root, const char *job_id, const Json *options, 
             return false;
         }
     }
-    JobParams p = {.id = job_id, .manual_dismiss = true};
+    JobParams p = {.id = job_id, .manual_dismiss = true, .loop = g->control};
     Job *job = job_new(g, &create_job, NULL, &p, errp);
     if (!job) {
         return false;
@@ -312,12 +347,11 @@ bool qmp_blockdev_create(Object *root, const char *job_id, const Json *options, 
     json_remove(c->options, "driver");
     if (file) {
         json_remove(c->options, "file");
-        if (!node_take(file, c, job_id, true, false, errp)) {
+        if (!take_file(c, file, errp)) {
             create_clean(job);
             job_discard(job);
             return false;
         }
-        c->file = node_ref(file);
     }
     translate_options(c->options);
     job_start(job);

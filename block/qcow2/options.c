@@ -202,6 +202,9 @@ static bool preallocate_new(BlockGraph *g, BlockNode *file, const Wanted *w, Err
     }
     node_release(file, g); /* the format wants it for itself */
     BlockNode *n = node_open(g, o, &f, errp);
+    if (n) {
+        node_set_loop(n, file->loop); /* this may be a fiber of that one */
+    }
     int ret = n ? qcow2_preallocate(n->s, 0, n->length, (BlockPrealloc)w->prealloc) : 0;
     ret = n && ret == 0 ? node_flush(n) : ret;
     if (ret < 0) {
