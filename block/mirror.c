@@ -126,30 +126,16 @@ static int filter_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
     return node_map(n->file, off, len, out);
 }
 
-static const BlockDriver mirror_driver = {
-    .name = "mirror_top",
-    .help = "stands over the source of a mirror",
-    .state_size = sizeof(MirrorFilter),
-    .filter = true,
-    .transparent = true,
-    .preadv = filter_preadv,
-    .pwritev = filter_pwritev,
-    .discard = filter_discard,
-    .zero = filter_zero,
-    .map = filter_map,
-};
-static const BlockDriver commit_driver = {
-    .name = "commit_top",
-    .help = "stands over the layers of a commit",
-    .state_size = sizeof(MirrorFilter),
-    .filter = true,
-    .transparent = true,
-    .preadv = filter_preadv,
-    .pwritev = filter_pwritev,
-    .discard = filter_discard,
-    .zero = filter_zero,
-    .map = filter_map,
-};
+#define TOP_DRIVER(n, h)                                                          \
+    {                                                                             \
+        .name = n, .help = h, .state_size = sizeof(MirrorFilter), .filter = true, \
+        .transparent = true, .preadv = filter_preadv, .pwritev = filter_pwritev,  \
+        .discard = filter_discard, .zero = filter_zero, .map = filter_map         \
+    }
+static const BlockDriver mirror_driver =
+    TOP_DRIVER("mirror_top", "stands over the source of a mirror");
+static const BlockDriver commit_driver =
+    TOP_DRIVER("commit_top", "stands over the layers of a commit");
 
 /* ---- copying ---- */
 

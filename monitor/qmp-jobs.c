@@ -31,40 +31,29 @@ bool qmp_query_block_jobs(Object *root, Json **out, Error **errp)
     return true;
 }
 
-bool qmp_job_pause(Object *root, const char *id, Error **errp)
-{
-    Job *job = find(root, id, errp);
-    return job && job_user_pause(job, errp);
-}
+/* The commands that name a job and do one thing to it. */
+#define JOB_COMMAND(command, find_it, act)                         \
+    bool qmp_##command(Object *root, const char *id, Error **errp) \
+    {                                                              \
+        Job *job = find_it(root, id, errp);                        \
+        return job && act(job, errp);                              \
+    }
 
-bool qmp_job_resume(Object *root, const char *id, Error **errp)
-{
-    Job *job = find(root, id, errp);
-    return job && job_user_resume(job, errp);
-}
+JOB_COMMAND(job_pause, find, job_user_pause)
+JOB_COMMAND(job_resume, find, job_user_resume)
+JOB_COMMAND(job_complete, find, job_user_complete)
+JOB_COMMAND(job_dismiss, find, job_user_dismiss)
+JOB_COMMAND(job_finalize, find, job_user_finalize)
+JOB_COMMAND(block_job_pause, find_block, job_user_pause)
+JOB_COMMAND(block_job_resume, find_block, job_user_resume)
+JOB_COMMAND(block_job_complete, find_block, job_user_complete)
+JOB_COMMAND(block_job_dismiss, find_block, job_user_dismiss)
+JOB_COMMAND(block_job_finalize, find_block, job_user_finalize)
 
 bool qmp_job_cancel(Object *root, const char *id, Error **errp)
 {
     Job *job = find(root, id, errp);
     return job && job_user_cancel(job, true, errp);
-}
-
-bool qmp_job_complete(Object *root, const char *id, Error **errp)
-{
-    Job *job = find(root, id, errp);
-    return job && job_user_complete(job, errp);
-}
-
-bool qmp_job_dismiss(Object *root, const char *id, Error **errp)
-{
-    Job *job = find(root, id, errp);
-    return job && job_user_dismiss(job, errp);
-}
-
-bool qmp_job_finalize(Object *root, const char *id, Error **errp)
-{
-    Job *job = find(root, id, errp);
-    return job && job_user_finalize(job, errp);
 }
 
 bool qmp_block_job_set_speed(Object *root, const char *device, int64_t speed, Error **errp)
@@ -78,36 +67,6 @@ bool qmp_block_job_cancel(Object *root, const char *device, bool has_force, bool
 {
     Job *job = find_block(root, device, errp);
     return job && job_user_cancel(job, has_force && force, errp);
-}
-
-bool qmp_block_job_pause(Object *root, const char *device, Error **errp)
-{
-    Job *job = find_block(root, device, errp);
-    return job && job_user_pause(job, errp);
-}
-
-bool qmp_block_job_resume(Object *root, const char *device, Error **errp)
-{
-    Job *job = find_block(root, device, errp);
-    return job && job_user_resume(job, errp);
-}
-
-bool qmp_block_job_complete(Object *root, const char *device, Error **errp)
-{
-    Job *job = find_block(root, device, errp);
-    return job && job_user_complete(job, errp);
-}
-
-bool qmp_block_job_dismiss(Object *root, const char *id, Error **errp)
-{
-    Job *job = find_block(root, id, errp);
-    return job && job_user_dismiss(job, errp);
-}
-
-bool qmp_block_job_finalize(Object *root, const char *id, Error **errp)
-{
-    Job *job = find_block(root, id, errp);
-    return job && job_user_finalize(job, errp);
 }
 
 bool qmp_block_job_change(Object *root, const char *id, QJobType type, bool has_copy_mode,

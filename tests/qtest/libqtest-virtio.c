@@ -150,3 +150,31 @@ uint16_t qvirtio_wait_used(QVirtio *v, QVirtQueue *q, uint32_t *len)
     }
     return (uint16_t)qtest_readl(v->q, at);
 }
+
+void qvirtio_blk_open(QVirtioBlk *d, QTest *q, size_t room)
+{
+    qvirtio_open(&d->v, q, 2);
+    qvirtio_negotiate(&d->v, ~0ull & ~(1ull << 29));
+    qvirtio_queue(&d->v, &d->vq, 0);
+    qvirtio_driver_ok(&d->v);
+    d->header = qvirtio_alloc(&d->v, 4096);
+    d->data = qvirtio_alloc(&d->v, room);
+    d->status = d->header + 512;
+}
+
+uint8_t qvirtio_blk_request(QVirtioBlk *d, uint32_t type, uint64_t sector, uint32_t len, bool write)
+{
+    QTest *q = d->v.q;
+    qtest_writel(q, d->header, type);
+    qtest_writel(q, d->header + 4, 0);
+    qtest_writeq(q, d->header + 8, sector);
+    qtest_writeb(q, d->status, 0xee);
+    uint16_t head = qvirtio_add(&d->v, &d->vq, d->header, 16, false, true);
+    if (len) {
+        qvirtio_add(&d->v, &d->vq, d->data, len, write, true);
+    }
+    qvirtio_add(&d->v, &d->vq, d->status, 1, true, false);
+    qvirtio_kick(&d->v, &d->vq, head);
+    g_assert_cmpuint(qvirtio_wait_used(&d->v, &d->vq, NULL), ==, head);
+    return qtest_readb(q, d->status);
+}

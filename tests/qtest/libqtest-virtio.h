@@ -39,4 +39,16 @@ void qvirtio_kick(QVirtio *v, QVirtQueue *q, uint16_t head);
 /* Waits for the next used entry: its head and length. */
 uint16_t qvirtio_wait_used(QVirtio *v, QVirtQueue *q, uint32_t *len);
 
+/* A virtio disk with one request at a time. */
+typedef struct QVirtioBlk {
+    QVirtio v;
+    QVirtQueue vq;
+    uint64_t header, data, status; /* where a request lies in guest memory */
+} QVirtioBlk;
+/* The first one of the machine, without event indices; `room`: bytes of data. */
+void qvirtio_blk_open(QVirtioBlk *d, QTest *q, size_t room);
+/* `len` bytes at d->data, which the device writes or reads; the status byte. */
+uint8_t qvirtio_blk_request(QVirtioBlk *d, uint32_t type, uint64_t sector, uint32_t len,
+                            bool write);
+
 #endif

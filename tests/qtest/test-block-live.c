@@ -20,10 +20,8 @@
 
 typedef struct Fixture {
     QTest *q;
-    QVirtio v;
-    QVirtQueue vq;
+    QVirtioBlk d;
     const char *dir;
-    uint64_t header, data, status;
     uint8_t *disk; /* what the guest's disk must hold */
     uint32_t seed;
 } Fixture;
@@ -51,20 +49,10 @@ static bool have(const char *program)
     return p != NULL;
 }
 
+/* One request; returns its status byte. */
 static uint8_t request(Fixture *f, uint32_t type, uint64_t sector, uint32_t len, bool write)
 {
-    qtest_writel(f->q, f->header, type);
-    qtest_writel(f->q, f->header + 4, 0);
-    qtest_writeq(f->q, f->header + 8, sector);
-    qtest_writeb(f->q, f->status, 0xee);
-    uint16_t head = qvirtio_add(&f->v, &f->vq, f->header, 16, false, true);
-    if (len) {
-        qvirtio_add(&f->v, &f->vq, f->data, len, write, true);
-    }
-    qvirtio_add(&f->v, &f->vq, f->status, 1, true, false);
-    qvirtio_kick(&f->v, &f->vq, head);
-    g_assert_cmpuint(qvirtio_wait_used(&f->v, &f->vq, NULL), ==, head);
-    return qtest_readb(f->q, f->status);
+    return qvirtio_blk_request(&f->d, type, sector, len, write);
 }
 
 static void traffic(Fixture *f, unsigned n)
@@ -76,7 +64,7 @@ static void traffic(Fixture *f, unsigned n)
         uint8_t fill = (uint8_t)(rnd(f) % 7 ? rnd(f) : 0);
         memset(buf, fill, len);
         buf[0] ^= fill ? 0x55 : 0;
-        qtest_memwrite(f->q, f->data, buf, len);
+        qtest_memwrite(f->q, f->d.data, buf, len);
         g_assert_cmpuint(request(f, T_OUT, sector, len, false), ==, 0);
         memcpy(f->disk + sector * 512ull, buf, len);
     }
@@ -87,7 +75,7 @@ static void verify_guest(Fixture *f)
     uint8_t buf[BURST];
     for (uint64_t off = 0; off < SIZE; off += BURST) {
         g_assert_cmpuint(request(f, T_IN, off / 512, BURST, true), ==, 0);
-        qtest_memread(f->q, f->data, buf, BURST);
+        qtest_memread(f->q, f->d.data, buf, BURST);
         if (memcmp(buf, f->disk + off, BURST)) {
             for (unsigned i = 0; i < BURST; i++) {
                 if (buf[i] != f->disk[off + i]) {
@@ -121,8 +109,13 @@ static void check_image(Fixture *f, const char *name)
 }
 
 /* A chain base <- mid <- top of qcow2 images, all with data; the guest's disk is `disk0`. */
-static void start_on(Fixture *f, const char *device, const char *more)
+/* False: the test is skipped. */
+static bool start_on(Fixture *f, const char *device, const char *more)
 {
+    if (!have("qemu-img") || !have("qemu-io")) {
+        g_test_skip("qemu-img and qemu-io (qemu-utils) are not installed");
+        return false;
+    }
     memset(f, 0, sizeof(*f));
     f->dir = qtest_tmpdir(NULL);
     f->disk = g_malloc0(SIZE);
@@ -143,20 +136,15 @@ static void start_on(Fixture *f, const char *device, const char *more)
                     "-blockdev driver=qcow2,node-name=mid,file=f1,backing=base "
                     "-blockdev driver=file,node-name=f2,filename=%s/top.qcow2 "
                     "-blockdev driver=qcow2,node-name=top,file=f2,backing=mid,discard=unmap "
-                    "-device virtio-blk-pci,drive=top,id=disk0 %s",
-                    f->dir, f->dir, f->dir, more);
-    qvirtio_open(&f->v, f->q, 2);
-    qvirtio_negotiate(&f->v, ~0ull & ~(1ull << 29));
-    qvirtio_queue(&f->v, &f->vq, 0);
-    qvirtio_driver_ok(&f->v);
-    f->header = qvirtio_alloc(&f->v, 4096);
-    f->data = qvirtio_alloc(&f->v, BURST);
-    f->status = f->header + 512;
+                    "-device virtio-blk-pci,drive=top,id=disk0%s %s",
+                    f->dir, f->dir, f->dir, device, more);
+    qvirtio_blk_open(&f->d, f->q, BURST);
+    return true;
 }
 
-static void start(Fixture *f, const char *more)
+static bool start(Fixture *f, const char *more)
 {
-    start_on(f, "", more);
+    return start_on(f, "", more);
 }
 
 static void stop(Fixture *f)
@@ -228,24 +216,14 @@ static bool no_jobs(Fixture *f)
     return json_length(j) == 0;
 }
 
-static bool skip(void)
-{
-    if (!have("qemu-img") || !have("qemu-io")) {
-        g_test_skip("qemu-img and qemu-io (qemu-utils) are not installed");
-        return true;
-    }
-    return false;
-}
-
 /* ---- mirror ---- */
 
 static void mirror(const char *copy_mode, bool pivot)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     add_target(&f, "copy");
     traffic(&f, 20);
     ok(&f, "blockdev-mirror",
@@ -303,10 +281,9 @@ static void test_mirror_no_pivot(void)
 static void test_mirror_cancel(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     add_target(&f, "copy");
     for (int i = 0; i < 3; i++) {
         ok(&f, "blockdev-mirror",
@@ -341,10 +318,9 @@ static void test_mirror_cancel(void)
 static void test_commit_active(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     traffic(&f, 40);
     ok(&f, "block-commit", "{'job-id':'c','device':'top','speed':3000000}");
     traffic(&f, 40);
@@ -367,10 +343,9 @@ static void test_commit_active(void)
 static void test_commit_middle(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     traffic(&f, 40);
     ok(&f, "block-commit",
        "{'job-id':'c','device':'top','top-node':'mid','base-node':'base','auto-dismiss':false,"
@@ -399,10 +374,9 @@ static void test_commit_middle(void)
 static void test_stream(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     traffic(&f, 20);
     refused(&f, "block-stream", "backing chain", "{'job-id':'s','device':'top','base-node':'top'}");
     ok(&f, "block-stream", "{'job-id':'s','device':'top','base-node':'base','speed':1000000}");
@@ -427,10 +401,9 @@ static void test_stream(void)
 static void test_backup(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     add_target(&f, "full");
     traffic(&f, 30);
     g_autofree uint8_t *then = g_memdup2(f.disk, SIZE);
@@ -472,10 +445,9 @@ static void test_backup(void)
 static void test_backup_cancel(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     add_target(&f, "copy");
     ok(&f, "block-dirty-bitmap-add", "{'node':'top','name':'b0','granularity':65536}");
     traffic(&f, 30);
@@ -504,10 +476,9 @@ static void test_backup_cancel(void)
 static void test_snapshot(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     traffic(&f, 20);
     for (int i = 0; i < 3; i++) {
         sh("cd %s && qemu-img create -q -f qcow2 snap%d.qcow2 4M", f.dir, i);
@@ -560,10 +531,9 @@ static void test_snapshot(void)
 static void test_reopen(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "-object throttle-group,id=tg,x-iops-total=100000")) {
         return;
     }
-    start(&f, "-object throttle-group,id=tg,x-iops-total=100000");
     ok(&f, "blockdev-reopen",
        "{'options':[{'driver':'qcow2','node-name':'top','file':'f2','backing':'mid',"
        "'detect-zeroes':'on'}]}");
@@ -602,10 +572,9 @@ static bool concluded(Fixture *f)
 static void test_made_images(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     traffic(&f, 20);
     ok(&f, "blockdev-snapshot-internal-sync", "{'device':'top','name':'s1'}");
     refused(&f, "blockdev-snapshot-internal-sync", "already exists",
@@ -661,10 +630,9 @@ static void test_made_images(void)
 static void test_quit(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start(&f, "")) {
         return;
     }
-    start(&f, "");
     add_target(&f, "copy");
     add_target(&f, "copy2");
     traffic(&f, 20);
@@ -691,10 +659,9 @@ static void test_quit(void)
 static void test_iothread(void)
 {
     Fixture f;
-    if (skip()) {
+    if (!start_on(&f, ",iothread=io0", "-object iothread,id=io0")) {
         return;
     }
-    start_on(&f, ",iothread=io0", "-object iothread,id=io0");
     add_target(&f, "copy");
     traffic(&f, 40);
     ok(&f, "blockdev-mirror",
@@ -738,13 +705,7 @@ static void start_failing(Fixture *f, const char *device, const char *rule)
         "\"inject-error\":[%s],\"file\":{\"driver\":\"file\",\"filename\":\"%s/disk.raw\"}}}' "
         "-device virtio-blk-pci,drive=top,id=disk0%s",
         rule, f->dir, device);
-    qvirtio_open(&f->v, f->q, 2);
-    qvirtio_negotiate(&f->v, ~0ull & ~(1ull << 29));
-    qvirtio_queue(&f->v, &f->vq, 0);
-    qvirtio_driver_ok(&f->v);
-    f->header = qvirtio_alloc(&f->v, 4096);
-    f->data = qvirtio_alloc(&f->v, BURST);
-    f->status = f->header + 512;
+    qvirtio_blk_open(&f->d, f->q, BURST);
 }
 
 static void expect_io_error(Fixture *f, const char *action, bool nospace)
@@ -789,12 +750,12 @@ static void stop_and_go(const char *device, const char *rule, bool read, bool no
     Fixture f;
     start_failing(&f, device, rule);
     ok(&f, "cont", "{}");
-    qtest_writel(f.q, f.header, read ? T_IN : T_OUT);
-    qtest_writeq(f.q, f.header + 8, 8);
-    uint16_t head = qvirtio_add(&f.v, &f.vq, f.header, 16, false, true);
-    qvirtio_add(&f.v, &f.vq, f.data, 512, read, true);
-    qvirtio_add(&f.v, &f.vq, f.status, 1, true, false);
-    qvirtio_kick(&f.v, &f.vq, head);
+    qtest_writel(f.q, f.d.header, read ? T_IN : T_OUT);
+    qtest_writeq(f.q, f.d.header + 8, 8);
+    uint16_t head = qvirtio_add(&f.d.v, &f.d.vq, f.d.header, 16, false, true);
+    qvirtio_add(&f.d.v, &f.d.vq, f.d.data, 512, read, true);
+    qvirtio_add(&f.d.v, &f.d.vq, f.d.status, 1, true, false);
+    qvirtio_kick(&f.d.v, &f.d.vq, head);
     expect_io_error(&f, "stop", nospace);
     wait_event(&f, "STOP");
     g_autoptr(Json) st = qtest_qmp(f.q, "query-status", NULL);
@@ -802,8 +763,8 @@ static void stop_and_go(const char *device, const char *rule, bool read, bool no
     g_autoptr(Json) q = qtest_qmp(f.q, "query-block", NULL);
     g_assert_cmpstr(json_get_str(json_at(q, 0), "io-status"), ==, nospace ? "nospace" : "failed");
     ok(&f, "cont", "{}");
-    g_assert_cmpuint(qvirtio_wait_used(&f.v, &f.vq, NULL), ==, head);
-    g_assert_cmpuint(qtest_readb(f.q, f.status), ==, 0);
+    g_assert_cmpuint(qvirtio_wait_used(&f.d.v, &f.d.vq, NULL), ==, head);
+    g_assert_cmpuint(qtest_readb(f.q, f.d.status), ==, 0);
     stop(&f);
 }
 

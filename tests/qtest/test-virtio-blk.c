@@ -16,10 +16,8 @@
 
 typedef struct Fixture {
     QTest *q;
-    QVirtio v;
-    QVirtQueue vq;
+    QVirtioBlk d;
     char path[64];
-    uint64_t header, data, status;
 } Fixture;
 
 static void setup(Fixture *f, const char *device_options)
@@ -31,13 +29,7 @@ static void setup(Fixture *f, const char *device_options)
     f->q = qtest_start("-machine q35 -m 64 -drive if=none,id=d,format=raw,file=%s "
                        "-device virtio-blk-pci,drive=d,serial=RHEA1%s",
                        f->path, device_options);
-    qvirtio_open(&f->v, f->q, 2);
-    qvirtio_negotiate(&f->v, ~0ull & ~(1ull << 29)); /* all but the event index */
-    qvirtio_queue(&f->v, &f->vq, 0);
-    qvirtio_driver_ok(&f->v);
-    f->header = qvirtio_alloc(&f->v, 4096);
-    f->data = qvirtio_alloc(&f->v, 8192);
-    f->status = f->header + 512;
+    qvirtio_blk_open(&f->d, f->q, 8192);
 }
 
 static void teardown(Fixture *f)
@@ -49,18 +41,7 @@ static void teardown(Fixture *f)
 /* One request; returns its status byte. */
 static uint8_t request(Fixture *f, uint32_t type, uint64_t sector, uint32_t len, bool write)
 {
-    qtest_writel(f->q, f->header, type);
-    qtest_writel(f->q, f->header + 4, 0);
-    qtest_writeq(f->q, f->header + 8, sector);
-    qtest_writeb(f->q, f->status, 0xee);
-    uint16_t head = qvirtio_add(&f->v, &f->vq, f->header, 16, false, true);
-    if (len) {
-        qvirtio_add(&f->v, &f->vq, f->data, len, write, true);
-    }
-    qvirtio_add(&f->v, &f->vq, f->status, 1, true, false);
-    qvirtio_kick(&f->v, &f->vq, head);
-    g_assert_cmpuint(qvirtio_wait_used(&f->v, &f->vq, NULL), ==, head);
-    return qtest_readb(f->q, f->status);
+    return qvirtio_blk_request(&f->d, type, sector, len, write);
 }
 
 static void test_io(void)
@@ -68,19 +49,19 @@ static void test_io(void)
     Fixture f = {0};
     uint8_t out[1024], in[1024];
     setup(&f, "");
-    g_assert_cmpuint(qpci_readq(&f.v.dev, f.v.bar, f.v.config), ==, SECTORS);
+    g_assert_cmpuint(qpci_readq(&f.d.v.dev, f.d.v.bar, f.d.v.config), ==, SECTORS);
     for (unsigned i = 0; i < sizeof(out); i++) {
         out[i] = (uint8_t)(i * 7 + 3);
     }
-    qtest_memwrite(f.q, f.data, out, sizeof(out));
+    qtest_memwrite(f.q, f.d.data, out, sizeof(out));
     g_assert_cmpuint(request(&f, T_OUT, 5, sizeof(out), false), ==, S_OK);
     g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, S_OK);
-    qtest_memset(f.q, f.data, 0, sizeof(out));
+    qtest_memset(f.q, f.d.data, 0, sizeof(out));
     g_assert_cmpuint(request(&f, T_IN, 5, sizeof(in), true), ==, S_OK);
-    qtest_memread(f.q, f.data, in, sizeof(in));
+    qtest_memread(f.q, f.d.data, in, sizeof(in));
     g_assert_cmpmem(in, sizeof(in), out, sizeof(out));
     g_assert_cmpuint(request(&f, T_GET_ID, 0, 20, true), ==, S_OK);
-    qtest_memread(f.q, f.data, in, 20);
+    qtest_memread(f.q, f.d.data, in, 20);
     g_assert_cmpstr((char *)in, ==, "RHEA1");
     teardown(&f);
 }
@@ -102,8 +83,8 @@ static void test_bad_requests(void)
 /* Each kind of broken ring stops the device until it is reset. */
 static void break_ring(Fixture *f, int kind)
 {
-    QVirtQueue *q = &f->vq;
-    uint16_t head = qvirtio_add(&f->v, q, f->header, 16, false, true);
+    QVirtQueue *q = &f->d.vq;
+    uint16_t head = qvirtio_add(&f->d.v, q, f->d.header, 16, false, true);
     switch (kind) {
     case 0: /* a chain that is a loop */
         qtest_writew(f->q, q->desc + 16ull * head + 14, head);
@@ -125,8 +106,8 @@ static void break_ring(Fixture *f, int kind)
         head = q->size;
         break;
     }
-    qvirtio_kick(&f->v, q, head);
-    g_assert_cmpuint(qvirtio_status(&f->v) & 0x40, ==, 0x40);
+    qvirtio_kick(&f->d.v, q, head);
+    g_assert_cmpuint(qvirtio_status(&f->d.v) & 0x40, ==, 0x40);
 }
 
 static void test_broken_rings(void)
@@ -135,9 +116,9 @@ static void test_broken_rings(void)
     setup(&f, "");
     for (int kind = 0; kind < 6; kind++) {
         break_ring(&f, kind);
-        qvirtio_negotiate(&f.v, ~(1ull << 29));
-        qvirtio_queue(&f.v, &f.vq, 0);
-        qvirtio_driver_ok(&f.v);
+        qvirtio_negotiate(&f.d.v, ~(1ull << 29));
+        qvirtio_queue(&f.d.v, &f.d.vq, 0);
+        qvirtio_driver_ok(&f.d.v);
         g_assert_cmpuint(request(&f, T_IN, 0, 512, true), ==, S_OK);
     }
     teardown(&f);
@@ -147,14 +128,14 @@ static void test_features(void)
 {
     Fixture f = {0};
     setup(&f, ",disable-legacy=on");
-    g_assert_cmpuint(qpci_config_readw(&f.v.dev, 2), ==, 0x1042);
+    g_assert_cmpuint(qpci_config_readw(&f.d.v.dev, 2), ==, 0x1042);
     /* Features that were not offered are refused. */
-    qpci_writeb(&f.v.dev, f.v.bar, f.v.common + 0x14, 0);
-    qpci_writeb(&f.v.dev, f.v.bar, f.v.common + 0x14, 3);
-    qpci_writel(&f.v.dev, f.v.bar, f.v.common + 8, 1);
-    qpci_writel(&f.v.dev, f.v.bar, f.v.common + 12, 0x80000001);
-    qpci_writeb(&f.v.dev, f.v.bar, f.v.common + 0x14, 11);
-    g_assert_cmpuint(qvirtio_status(&f.v) & 8, ==, 0);
+    qpci_writeb(&f.d.v.dev, f.d.v.bar, f.d.v.common + 0x14, 0);
+    qpci_writeb(&f.d.v.dev, f.d.v.bar, f.d.v.common + 0x14, 3);
+    qpci_writel(&f.d.v.dev, f.d.v.bar, f.d.v.common + 8, 1);
+    qpci_writel(&f.d.v.dev, f.d.v.bar, f.d.v.common + 12, 0x80000001);
+    qpci_writeb(&f.d.v.dev, f.d.v.bar, f.d.v.common + 0x14, 11);
+    g_assert_cmpuint(qvirtio_status(&f.d.v) & 8, ==, 0);
     teardown(&f);
 }
 
