@@ -119,7 +119,7 @@ struct Vcpu {
     /* guarded by `lock` */
     pthread_mutex_t lock;
     pthread_cond_t wake, stopped_cond;
-    bool created, failed, stop, stopped, quit;
+    bool created, failed, stop, stopped, quit, let_go;
     bool kicked, waiting; /* atomic: something to look at; the thread sleeps (or is about to) */
     Error *create_error;
     GQueue work;

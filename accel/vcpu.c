@@ -211,6 +211,16 @@ static void thread_body(Vcpu *v)
     pthread_mutex_unlock(&v->lock);
 }
 
+/* Whoever frees us may be about to reach for what the engine has for this CPU. */
+static void wait_for_last_kick(Vcpu *v)
+{
+    pthread_mutex_lock(&v->lock);
+    while (!v->let_go) {
+        pthread_cond_wait(&v->wake, &v->lock);
+    }
+    pthread_mutex_unlock(&v->lock);
+}
+
 static void *thread_main(void *opaque)
 {
     Vcpu *v = opaque;
@@ -224,6 +234,7 @@ static void *thread_main(void *opaque)
     pthread_setname_np(pthread_self(), name);
     if (create_on_thread(v)) {
         thread_body(v);
+        wait_for_last_kick(v);
         if (k->vcpu_destroy) {
             k->vcpu_destroy(v);
         }
@@ -327,6 +338,10 @@ void vcpu_free(Vcpu *v)
     v->quit = true;
     pthread_mutex_unlock(&v->lock);
     call_out(v);
+    pthread_mutex_lock(&v->lock);
+    v->let_go = true;
+    pthread_cond_signal(&v->wake);
+    pthread_mutex_unlock(&v->lock);
     pthread_join(v->thread, NULL);
     vcpu_release(v);
 }

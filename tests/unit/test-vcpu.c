@@ -12,7 +12,7 @@ typedef struct CountAccel {
     Accel accel;
     uint64_t runs, kicks, created, destroyed; /* atomic */
     RunExit exit;                             /* atomic */
-    bool fail;
+    bool fail, slow_kick;
 } CountAccel;
 
 static bool count_vcpu_create(Accel *a, Vcpu *v, Error **errp)
@@ -46,8 +46,20 @@ static RunExit count_run(Vcpu *v)
     return exit;
 }
 
+/* Slow, so that a CPU which is being freed has the time to be gone. */
+static void count_kick(Vcpu *v)
+{
+    CountAccel *c = (CountAccel *)v->accel;
+
+    if (c->slow_kick) {
+        g_usleep(20000);
+        g_assert_cmpuint(__atomic_load_n(&c->destroyed, __ATOMIC_SEQ_CST), ==, 0);
+    }
+}
+
 static const AccelClass count_class = {
     .name = "count",
+    .kick = count_kick,
     .vcpu_create = count_vcpu_create,
     .vcpu_destroy = count_vcpu_destroy,
     .run = count_run,
@@ -331,6 +343,19 @@ static void test_clock(void)
     world_close(&w);
 }
 
+/* What the engine has for a CPU stays for as long as it may be kicked. */
+static void test_last_kick(void)
+{
+    CountAccel *c = (CountAccel *)accel_new("count", NULL);
+    Vcpu *v = vcpu_new(&c->accel, 0, NULL, &hooks, NULL, NULL);
+
+    g_assert_nonnull(v);
+    c->slow_kick = true;
+    vcpu_free(v);
+    g_assert_cmpuint(c->destroyed, ==, 1);
+    object_unref(&c->accel.obj);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -338,6 +363,7 @@ int main(int argc, char **argv)
     g_test_add_func("/vcpu/halt", test_halt);
     g_test_add_func("/vcpu/shutdown", test_shutdown);
     g_test_add_func("/vcpu/failure", test_failure);
+    g_test_add_func("/vcpu/last-kick", test_last_kick);
     g_test_add_func("/qtest/protocol", test_protocol);
     g_test_add_func("/qtest/clock", test_clock);
     return g_test_run();
