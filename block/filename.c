@@ -103,6 +103,9 @@ static Json *network_options(const char *name, Error **errp)
     if (g_str_has_prefix(name, "iscsi:") || g_str_has_prefix(name, "iser:")) {
         return iscsi_filename(name, errp);
     }
+    if (g_str_has_prefix(name, "rbd:")) {
+        return rbd_filename(name, errp);
+    }
     if (g_str_has_prefix(name, "nfs:")) {
         return nfs_filename(name, errp);
     }

@@ -238,35 +238,62 @@ int image_make_empty(BlockNode *n, Error **errp)
 }
 
 /* Filters and raw hand down what they do not have. */
+static BlockNode *snapshot_node(BlockNode *n)
+{
+    while (!n->drv->snapshot_list && n->drv->filter && n->file && n->file->length == n->length) {
+        n = n->file;
+    }
+    return n;
+}
+
+/* What lies between the users' node and the one that has the snapshots is as long as that. */
+static int same_length(BlockNode *n, BlockNode *below, int ret)
+{
+    for (; n != below; n = n->file) {
+        n->length = below->length;
+    }
+    return ret;
+}
+
 GPtrArray *image_snapshot_list(BlockNode *n)
 {
+    n = snapshot_node(n);
     GPtrArray *a = n->drv->snapshot_list ? n->drv->snapshot_list(n) : NULL;
     return a ? a : block_snapshot_array();
 }
 
 #define NO_SNAPSHOTS "has no snapshots inside images"
 
+bool image_has_snapshots(BlockNode *n)
+{
+    return snapshot_node(n)->drv->snapshot_create != NULL;
+}
+
 int image_snapshot_create(BlockNode *n, const BlockSnapshot *s, Error **errp)
 {
-    return n->drv->snapshot_create ? n->drv->snapshot_create(n, s, errp)
+    BlockNode *b = snapshot_node(n);
+    return b->drv->snapshot_create ? b->drv->snapshot_create(b, s, errp)
                                    : cannot(n, errp, NO_SNAPSHOTS);
 }
 
 int image_snapshot_apply(BlockNode *n, const char *which, Error **errp)
 {
-    return n->drv->snapshot_apply ? n->drv->snapshot_apply(n, which, errp)
+    BlockNode *b = snapshot_node(n);
+    return b->drv->snapshot_apply ? same_length(n, b, b->drv->snapshot_apply(b, which, errp))
                                   : cannot(n, errp, NO_SNAPSHOTS);
 }
 
 int image_snapshot_delete(BlockNode *n, const char *which, Error **errp)
 {
-    return n->drv->snapshot_delete ? n->drv->snapshot_delete(n, which, errp)
+    BlockNode *b = snapshot_node(n);
+    return b->drv->snapshot_delete ? b->drv->snapshot_delete(b, which, errp)
                                    : cannot(n, errp, NO_SNAPSHOTS);
 }
 
 int image_snapshot_show(BlockNode *n, const char *which, Error **errp)
 {
-    return n->drv->snapshot_show ? n->drv->snapshot_show(n, which, errp)
+    BlockNode *b = snapshot_node(n);
+    return b->drv->snapshot_show ? same_length(n, b, b->drv->snapshot_show(b, which, errp))
                                  : cannot(n, errp, NO_SNAPSHOTS);
 }
 

@@ -79,6 +79,7 @@ int image_amend(BlockNode *n, const Json *options, bool force, const BlockProgre
 int image_change_backing(BlockNode *n, const char *file, const char *format, Error **errp);
 int image_make_empty(BlockNode *n, Error **errp);
 /* Snapshots inside the image; -ENOTSUP and a message where the format has none. */
+bool image_has_snapshots(BlockNode *n); /* its format, or the protocol below it, can have some */
 GPtrArray *image_snapshot_list(BlockNode *n); /* never NULL; free with g_ptr_array_unref() */
 int image_snapshot_create(BlockNode *n, const BlockSnapshot *s, Error **errp);
 int image_snapshot_apply(BlockNode *n, const char *which, Error **errp);

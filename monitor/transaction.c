@@ -247,7 +247,7 @@ static bool internal_prepare(Action *a, const Json *args, Error **errp)
         return false;
     }
     n = node_skip_filters(n);
-    if (!n->drv->snapshot_create || n->flags.read_only) {
+    if (!image_has_snapshots(n) || n->flags.read_only) {
         error_set(errp, "Block format '%s' used by device '%s' does not support internal snapshots",
                   n->drv->name, device);
         return false;

@@ -6,7 +6,7 @@
 BUILD_PACKAGES="gcc libc6-dev binutils meson ninja-build pkg-config python3 libglib2.0-dev \
 libpixman-1-dev zlib1g-dev"
 OPTIONAL_PACKAGES="liburing-dev libslirp-dev libpng-dev libzstd-dev liblzma-dev nettle-dev libcapstone-dev \
-libgnutls28-dev libcurl4-gnutls-dev libiscsi-dev libnfs-dev"
+libgnutls28-dev libcurl4-gnutls-dev libiscsi-dev libnfs-dev librbd-dev"
 # Needed to run: firmware.
 RUN_PACKAGES="seabios"
 # What scripts/demo makes its guest from, besides the kernel.
@@ -15,7 +15,7 @@ DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils libnbd-bin nbdkit gnutls-bin mold gcc-multilib ipxe-qemu git \
 gvncviewer tigervnc-viewer xvfb xdotool gdb qemu-block-extra fuse3"
 # Servers of disks, for tests that skip without them; their services are not started.
-SERVER_PACKAGES="tgt nfs-ganesha nfs-ganesha-vfs rpcbind iproute2"
+SERVER_PACKAGES="tgt nfs-ganesha nfs-ganesha-vfs rpcbind iproute2 ceph-mon ceph-osd ceph-common"
 # Only for the suite "slow".
 SLOW_PACKAGES="linux-source-6.1 make e2fsprogs fdisk stress-ng"
 

@@ -15,7 +15,7 @@ static const struct {
     {"capstone", "libcapstone4"}, {"cipher", "libnettle8"}, {"des", "libnettle8"},
     {"png", "libpng16-16"},       {"slirp", "libslirp0"},   {"tls", "libgnutls30"},
     {"xz", "liblzma5"},           {"zstd", "libzstd1"},     {"curl", "libcurl3-gnutls"},
-    {"iscsi", "libiscsi7"},       {"nfs", "libnfs13"},
+    {"iscsi", "libiscsi7"},       {"nfs", "libnfs13"},      {"rbd", "librbd1"},
 };
 
 /* Of the process, as loaded objects are. */

@@ -135,7 +135,9 @@ typedef struct RbdSnapshot {
 } RbdSnapshot;
 typedef struct RbdModule {
     RemoteModule remote;
-    bool (*create)(const RbdSpec *spec, uint64_t size, unsigned order, bool aes128, char **why);
+    /* `order`: of the objects' size, 0: the cluster's choice. */
+    bool (*create)(const RbdSpec *spec, const char *what, uint64_t size, unsigned order,
+                   bool aes128, char **why);
     /* The rest may block and give 0 or -errno with a text in *why. */
     int (*snapshots)(void *disk, RbdSnapshot **list, unsigned *n, char **why);
     void (*snapshots_free)(RbdSnapshot *list, unsigned n);
@@ -143,7 +145,6 @@ typedef struct RbdModule {
     int (*snapshot_delete)(void *disk, const char *name, char **why);
     int (*snapshot_apply)(void *disk, const char *name, uint64_t *size, char **why);
     int (*snapshot_show)(void *disk, const char *name, uint64_t *size, char **why);
-    int64_t (*allocated)(void *disk); /* bytes, or -1; blocks */
 } RbdModule;
 
 #endif
