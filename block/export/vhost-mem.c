@@ -116,3 +116,16 @@ void *vhost_mem_guest(const VhostMem *m, uint64_t gpa, size_t *len)
     }
     return NULL;
 }
+
+bool vhost_mem_where(const VhostMem *m, const void *p, uint64_t *gpa)
+{
+    for (unsigned i = 0; i < m->n; i++) {
+        const VhostRegion *r = &m->regions[i];
+        uint64_t at = (uintptr_t)p - (uintptr_t)r->map - r->offset;
+        if ((uintptr_t)p >= (uintptr_t)r->map + r->offset && at < r->size) {
+            *gpa = r->gpa + at;
+            return true;
+        }
+    }
+    return false;
+}

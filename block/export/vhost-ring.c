@@ -214,15 +214,21 @@ static bool serve_next(VhostRing *r)
     return serve(r, head, false);
 }
 
+/* A guest that is quicker than its disk does not keep the loop from others. */
 static void serve_all(VhostRing *r)
 {
+    uint32_t left = 2 * r->num;
     do {
-        while (serve_next(r)) {
+        while (left && serve_next(r)) {
+            left--;
         }
         if (r->running) {
             set_avail_event(r);
         }
-    } while (r->running && avail_idx(r) != r->last_avail);
+    } while (left && r->running && avail_idx(r) != r->last_avail);
+    if (!left && r->running) {
+        signal_fd(r->kick); /* to be continued */
+    }
 }
 
 static void on_kick(void *opaque)
@@ -254,6 +260,25 @@ static bool wants_interrupt(VhostRing *r)
     return first || (uint16_t)(now - event - 1) < (uint16_t)(now - old);
 }
 
+static void log_writes(const VhostElement *e, uint64_t slot)
+{
+    VhostRing *r = e->ring;
+    VhostLog *l = &r->conn->log;
+    uint64_t gpa;
+    if (!l->map || !vhost_has(r->conn, VHOST_F_LOG_ALL)) {
+        return;
+    }
+    for (unsigned i = 0; i < e->in.n; i++) {
+        if (vhost_mem_where(&r->conn->mem, e->in.iov[i].iov_base, &gpa)) {
+            vhost_log_mark(l, gpa, e->in.iov[i].iov_len);
+        }
+    }
+    if (r->log_used) {
+        vhost_log_mark(l, r->log_at + slot, 8);
+        vhost_log_mark(l, r->log_at, 4);
+    }
+}
+
 void vhost_ring_push(VhostElement *e, uint32_t len)
 {
     VhostRing *r = e->ring;
@@ -267,6 +292,7 @@ void vhost_ring_push(VhostElement *e, uint32_t len)
         st_le32(slot, e->head);
         st_le32(slot + 4, len);
         store16(r->used + 2, ++r->used_idx);
+        log_writes(e, (uint64_t)(slot - r->used));
         if (f) {
             __atomic_store_n(&f->desc[e->head].inflight, 0, __ATOMIC_RELEASE);
             __atomic_store_n(&f->used_idx, r->used_idx, __ATOMIC_RELEASE);

@@ -27,6 +27,7 @@ TRACE_EVENT(vhost_user_message, "request %u flags %u size %u, %u descriptors")
 /* In the payload of KICK, CALL and ERR */
 #define VRING_INDEX_MASK 0xffu
 #define VRING_NO_FD 0x100u
+#define VRING_LOG 1u /* among the flags of SET_VRING_ADDR */
 
 enum {
     GET_FEATURES = 1,
@@ -34,6 +35,8 @@ enum {
     SET_OWNER = 3,
     RESET_OWNER = 4,
     SET_MEM_TABLE = 5,
+    SET_LOG_BASE = 6,
+    SET_LOG_FD = 7,
     SET_VRING_NUM = 8,
     SET_VRING_ADDR = 9,
     SET_VRING_BASE = 10,
@@ -58,13 +61,14 @@ enum {
 
 /* Protocol features */
 #define PF_MQ 0
+#define PF_LOG_SHMFD 1
 #define PF_REPLY_ACK 3
 #define PF_BACKEND_REQ 5
 #define PF_CONFIG 9
 #define PF_INFLIGHT_SHMFD 12
 #define PF_CONFIGURE_MEM_SLOTS 15
-#define PROTOCOL_FEATURES                                                    \
-    (BIT(PF_MQ) | BIT(PF_REPLY_ACK) | BIT(PF_BACKEND_REQ) | BIT(PF_CONFIG) | \
+#define PROTOCOL_FEATURES                                                                        \
+    (BIT(PF_MQ) | BIT(PF_LOG_SHMFD) | BIT(PF_REPLY_ACK) | BIT(PF_BACKEND_REQ) | BIT(PF_CONFIG) | \
      BIT(PF_INFLIGHT_SHMFD) | BIT(PF_CONFIGURE_MEM_SLOTS))
 
 typedef struct Message {
@@ -205,6 +209,13 @@ static bool send_message(VhostConn *c, int fd, const Message *m)
     }
 }
 
+static Verdict answer_u64(Message *m, uint64_t v)
+{
+    m->size = 8;
+    st_le64(m->data, v);
+    return ANSWER;
+}
+
 /* ---- waiting for requests ---- */
 
 static void stop_all(VhostConn *c)
@@ -240,6 +251,7 @@ static void let_go_of_memory(VhostConn *c)
 {
     stop_all(c);
     wait_idle(c, &c->in_flight);
+    loop_allow_long(c->loop); /* much memory takes long to unmap */
 }
 
 static VhostRegion region_at(const uint8_t *p)
@@ -292,6 +304,22 @@ static Verdict change_region(VhostConn *c, Message *m)
                                                 : REFUSED;
     remap_rings(c);
     return v;
+}
+
+/* The log; a descriptor that would be signalled for it is of no use to us. */
+static Verdict set_log(VhostConn *c, Message *m)
+{
+    if (m->request == SET_LOG_FD) {
+        return DONE;
+    }
+    if (m->size != 16 || m->n_fds != 1) {
+        return REFUSED;
+    }
+    let_go_of_memory(c);
+    bool ok = vhost_log_set(&c->log, m->fds[0], ld_le64(m->data), ld_le64(m->data + 8));
+    remap_rings(c);
+    close_fds(m);
+    return ok ? answer_u64(m, 0) : REFUSED;
 }
 
 /* ---- rings ---- */
@@ -348,14 +376,22 @@ static Verdict set_vring_state(VhostConn *c, Message *m)
 static Verdict set_vring_addr(VhostConn *c, Message *m)
 {
     VhostRing *r = m->size == 40 ? ring_of(c, ld_le32(m->data)) : NULL;
-    if (!r || r->running || ld_le32(m->data + 4)) {
-        return REFUSED; /* its flags would ask for a log, which was not offered */
+    uint32_t flags = ld_le32(m->data + 4);
+    if (!r || (flags & ~VRING_LOG)) {
+        return REFUSED;
     }
+    vhost_ring_stop(r); /* a migration begins or ends while it runs */
     wait_idle(c, &r->in_flight);
+    r->log_used = flags & VRING_LOG;
+    r->log_at = ld_le64(m->data + 32);
     r->desc_at = ld_le64(m->data + 8);
     r->used_at = ld_le64(m->data + 16);
     r->avail_at = ld_le64(m->data + 24);
-    return vhost_ring_map(r) ? DONE : REFUSED;
+    if (!vhost_ring_map(r)) {
+        return REFUSED;
+    }
+    vhost_ring_start(r);
+    return DONE;
 }
 
 /* Anything else that can be read and written could make us wait. */
@@ -469,14 +505,7 @@ static Verdict inflight(VhostConn *c, Message *m)
 static uint64_t offered(VhostConn *c)
 {
     return c->ops->features(c->dev) | BIT(VHOST_F_VERSION_1) | BIT(VHOST_F_RING_INDIRECT_DESC) |
-           BIT(VHOST_F_RING_EVENT_IDX) | BIT(VHOST_F_PROTOCOL_FEATURES);
-}
-
-static Verdict answer_u64(Message *m, uint64_t v)
-{
-    m->size = 8;
-    st_le64(m->data, v);
-    return ANSWER;
+           BIT(VHOST_F_RING_EVENT_IDX) | BIT(VHOST_F_PROTOCOL_FEATURES) | BIT(VHOST_F_LOG_ALL);
 }
 
 static Verdict set_features(VhostConn *c, Message *m)
@@ -556,6 +585,9 @@ static Verdict handle(VhostConn *c, Message *m)
     case ADD_MEM_REG:
     case REM_MEM_REG:
         return change_region(c, m);
+    case SET_LOG_BASE:
+    case SET_LOG_FD:
+        return set_log(c, m);
     case SET_VRING_NUM:
     case SET_VRING_BASE:
     case GET_VRING_BASE:
@@ -629,6 +661,7 @@ static void conn_fiber(void *opaque)
     }
     drop_inflight(c);
     vhost_mem_clear(&c->mem);
+    vhost_log_clear(&c->log);
     replace_fd(&c->back, -1);
     loop_defer(c->control, gone, c);
 }

@@ -27,6 +27,7 @@ typedef struct VhostConn VhostConn;
 #define VHOST_SEGMENTS_MAX 1024 /* pieces of memory of one request */
 
 /* Bits of the features that are not the device's */
+#define VHOST_F_LOG_ALL 26
 #define VHOST_F_RING_INDIRECT_DESC 28
 #define VHOST_F_RING_EVENT_IDX 29
 #define VHOST_F_PROTOCOL_FEATURES 30
@@ -53,6 +54,21 @@ void *vhost_mem_front(const VhostMem *m, uint64_t addr, uint64_t len);
 /* What the guest has at `gpa`; *len is cut to what lies there in one piece. NULL: nothing. */
 void *vhost_mem_guest(const VhostMem *m, uint64_t gpa, size_t *len);
 
+/* Where the guest sees our address `p`; false: it is none of its memory. */
+bool vhost_mem_where(const VhostMem *m, const void *p, uint64_t *gpa);
+
+/* ---- vhost-log.c: which pages of the guest were written, for a migration ---- */
+typedef struct VhostLog {
+    void *map; /* NULL: nobody wants to know */
+    size_t map_len;
+    uint8_t *bits; /* one for each 4 KiB */
+    uint64_t len;  /* bytes of `bits` */
+} VhostLog;
+/* `fd` stays the caller's; the old log is given up, also if this fails. */
+bool vhost_log_set(VhostLog *l, int fd, uint64_t len, uint64_t offset);
+void vhost_log_clear(VhostLog *l);
+void vhost_log_mark(VhostLog *l, uint64_t gpa, uint64_t len);
+
 /* ---- vhost-ring.c: one virtqueue ---- */
 typedef struct VhostInflight VhostInflight;
 typedef struct VhostRing {
@@ -60,6 +76,8 @@ typedef struct VhostRing {
     unsigned index;
     uint32_t num;                        /* entries, a power of two; 0: not told yet */
     uint64_t desc_at, avail_at, used_at; /* the front-end's addresses */
+    bool log_used;                       /* the used ring counts as written, at `log_at` */
+    uint64_t log_at;                     /* in the guest */
     uint8_t *desc, *avail, *used;        /* ours; NULL: not mapped */
     uint16_t last_avail, used_idx, signalled;
     bool signalled_valid;
@@ -113,6 +131,7 @@ struct VhostConn {
     IoChannel *ch;
     uint64_t features, protocol; /* agreed */
     VhostMem mem;
+    VhostLog log;
     unsigned n_rings;
     VhostRing *rings;
     unsigned in_flight;

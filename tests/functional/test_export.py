@@ -266,6 +266,45 @@ class Export(unittest.TestCase):
                 c.close()
             self.assertIsNone(d.p.poll())
 
+    def test_vhost_log(self):
+        """What is written to the guest's memory during a migration is marked, page by page."""
+        with self.vhost():
+            c = v.Client(self.sock).start()
+            r = c.rings[0]
+            self.assertEqual(r.request(v.OUT, 0, b"m" * 8192)[0], 0)
+            log = os.memfd_create("log")
+            os.ftruncate(log, 8192)
+
+            def pages(wanted=()):
+                """What is marked since the last time; marks come after the completion."""
+                for _ in range(500):
+                    bits = os.pread(log, 4096, 4096)
+                    found = {n for n in range(4096 * 8) if bits[n // 8] >> n % 8 & 1}
+                    if found >= set(wanted):
+                        break
+                    time.sleep(0.01)
+                os.pwrite(log, bytes(4096), 4096)
+                return found
+
+            answer, _ = c.ask(v.SET_LOG_BASE, struct.pack("<QQ", 4096, 4096), [log])
+            self.assertEqual(bytes(8), answer)
+            self.assertEqual(r.request(v.IN, 0, read=8192), (0, b"m" * 8192))
+            self.assertEqual(set(), pages())
+            c.send(v.SET_FEATURES, struct.pack("<Q", c.features | 1 << v.LOG_ALL))
+            c.send(v.SET_ADDR, struct.pack("<IIQQQQ", 0, 1, v.UVA + r.desc, v.UVA + r.used,
+                                           v.UVA + r.avail, v.GPA + r.used))
+            self.assertEqual(r.request(v.IN, 0, read=8192), (0, b"m" * 8192))
+            first = (v.GPA + 0x40000) // 4096  # its status lies in the page before
+            wanted = {first - 1, first, first + 1, (v.GPA + r.used) // 4096}
+            self.assertEqual(wanted, pages(wanted))
+            self.assertEqual(r.request(v.OUT, 0, b"n" * 4096)[0], 0)
+            wanted = {first - 1, (v.GPA + r.used) // 4096}
+            self.assertEqual(wanted, pages(wanted))
+            os.ftruncate(log, 0)  # whose file is cut, has none
+            self.assertEqual(r.request(v.IN, 0, read=4096), (0, b"n" * 4096))
+            c.send(v.SET_FEATURES, struct.pack("<Q", c.features))
+            self.assertEqual(r.request(v.IN, 0, read=512)[0], 0)
+
     def broken(self, name, fn):
         """`fn` breaks the ring or the connection; whoever comes next is served."""
         with self.subTest(name=name):
@@ -346,7 +385,9 @@ class Export(unittest.TestCase):
             "answerless": message(0),
             "no payload": message(v.SET_FEATURES),
             "features": message(v.SET_FEATURES, struct.pack("<Q", 1 << 63)),
-            "log": message(v.SET_FEATURES, struct.pack("<Q", 1 << 26)),
+            "log short": message(v.SET_LOG_BASE, struct.pack("<QQ", 1 << 20, 0), [os.memfd_create("log")]),
+            "log wraps": message(v.SET_LOG_BASE, struct.pack("<QQ", 4096, (1 << 64) - 1), [os.memfd_create("l")]),
+            "log none": message(v.SET_LOG_BASE, struct.pack("<QQ", 4096, 0)),
             "ring": message(v.SET_NUM, struct.pack("<II", 1, 64)),
             "num 0": message(v.SET_NUM, struct.pack("<II", 0, 0)),
             "num 3": message(v.SET_NUM, struct.pack("<II", 0, 3)),
@@ -463,6 +504,58 @@ class Export(unittest.TestCase):
                 self.assertIsNone(d.p.poll())
         run(IMG, "check", self.path("a.qcow2"))
 
+    # ---- NBD ----
+
+    def test_nbd_thread(self):
+        """An export in a thread of its own under load: disconnected, removed and made again."""
+        nbd = self.path("nbd")
+
+        def client(k, name="x"):
+            return subprocess.Popen(
+                [IO, "-f", "raw"] + sum((["-c", f"write -P {k} {j * 64}k 64k", "-c", f"read -P {k} {j * 64}k "
+                                          "64k"] for j in range(16 * k, 16 * k + 16)), []) +
+                [f"nbd+unix:///{name}?socket={nbd}"], stdin=subprocess.DEVNULL, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+        with Daemon(self, "--object", "iothread,id=io", "--nbd-server", "addr.type=unix,addr.path=" + nbd,
+                    "--export", "nbd,id=e,node-name=node,name=x,writable=on,iothread=io") as d:
+            for p in [client(k) for k in range(4)]:
+                out, _ = p.communicate(timeout=120)
+                self.assertEqual(0, p.returncode, out)
+                self.assertNotIn("failed", out)
+            for turn in range(5):
+                busy = [client(k) for k in range(3)]
+                time.sleep(0.01 * turn)
+                self.assertEqual({}, d.qmp("block-export-del", id="e", mode="hard"))
+                d.event("BLOCK_EXPORT_DELETED")
+                self.assertEqual([], d.qmp("query-block-exports"))
+                for p in busy:
+                    p.communicate(timeout=120)
+                self.assertEqual({}, d.qmp("block-export-add", id="e", type="nbd", node_name="node", name="x",
+                                           writable=True, iothread="io", fixed_iothread=True))
+            # A client that stays: "safe" refuses, "hard" does not ask
+            s = socket.socket(socket.AF_UNIX)
+            s.settimeout(60)
+            s.connect(nbd)
+            s.recv(18)
+            s.send(struct.pack(">I", 3) + b"IHAVEOPT" + struct.pack(">II", 1, 1) + b"x")
+            self.assertEqual(16 * MIB, struct.unpack(">Q", s.recv(8))[0])
+            self.assertIn("still in use", d.qmp("nbd-server-remove", name="x"))
+            self.assertIn("still in use", d.qmp("block-export-del", id="e", mode="safe"))
+            self.assertEqual({}, d.qmp("nbd-server-remove", name="x", mode="hard"))
+            d.event("BLOCK_EXPORT_DELETED")
+            self.assertIn("not found", d.qmp("nbd-server-remove", name="x"))
+            self.assertIn("not found", d.qmp("block-export-del", id="e"))
+            s.close()
+            self.assertEqual({}, d.qmp("nbd-server-add", device="node", name="y"))
+            self.assertIn("already", d.qmp("nbd-server-add", device="node", name="y"))
+            self.assertEqual(["y"], [e["id"] for e in d.qmp("query-block-exports")])
+            self.assertEqual({}, d.qmp("nbd-server-stop"))
+            self.assertEqual([], d.qmp("query-block-exports"))
+            self.assertIn("not running", d.qmp("block-export-add", id="e", type="nbd", node_name="node"))
+            self.assertEqual({}, d.qmp("object-del", id="io"))
+        run(IMG, "check", self.path("a.qcow2"))
+
     # ---- what is in use stays ----
 
     def test_object_del(self):
@@ -488,6 +581,21 @@ class Export(unittest.TestCase):
             self.assertEqual({}, d.qmp("blockdev-del", node_name="slow"))
             self.assertEqual({}, d.qmp("object-del", id="tg"))
             self.assertIn("not found", d.qmp("object-del", id="tg"))
+            # What the NBD server asks of its clients
+            with open(self.path("keys.psk"), "w", encoding="utf-8") as f:
+                f.write("qemu:" + "0123456789abcdef" * 4 + "\n")
+            self.assertEqual({}, d.qmp("nbd-server-stop"))
+            self.assertEqual({}, d.qmp("object-add", qom_type="authz-simple", id="z", identity="qemu"))
+            r = d.qmp("object-add", qom_type="tls-creds-psk", id="t", dir=self.tmp.name, endpoint="server")
+            if r == {}:  # else there is no gnutls here
+                addr = {"type": "unix", "path": self.path("nbd")}
+                self.assertIn("needs", d.qmp("nbd-server-start", addr=addr, tls_authz="z"))
+                self.assertEqual({}, d.qmp("nbd-server-start", addr=addr, tls_creds="t", tls_authz="z"))
+                for o in ("t", "z"):
+                    self.assertIn("in use", d.qmp("object-del", id=o))
+                self.assertEqual({}, d.qmp("nbd-server-stop"))
+                self.assertEqual({}, d.qmp("object-del", id="t"))
+            self.assertEqual({}, d.qmp("object-del", id="z"))
 
     def test_create(self):
         """blockdev-create reserves space while QMP answers."""

@@ -7,7 +7,7 @@ import select
 import socket
 import struct
 
-GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE = 1, 2, 3, 5
+GET_FEATURES, SET_FEATURES, SET_OWNER, SET_MEM_TABLE, SET_LOG_BASE = 1, 2, 3, 5, 6
 SET_NUM, SET_ADDR, SET_BASE, GET_BASE, SET_KICK, SET_CALL, SET_ERR = range(8, 15)
 GET_PF, SET_PF, QUEUE_NUM, ENABLE, BACK_FD = 15, 16, 17, 18, 21
 GET_CONFIG, SET_CONFIG, GET_INFLIGHT, SET_INFLIGHT = 24, 25, 31, 32
@@ -16,7 +16,7 @@ IN, OUT, FLUSH, GET_ID, DISCARD, ZEROES = 0, 1, 4, 8, 11, 13
 GPA, UVA = 0x100000, 0x7000_0000_0000
 MEM = 1 << 20
 RING = 64
-EVENT_IDX, INDIRECT = 29, 28
+EVENT_IDX, INDIRECT, LOG_ALL = 29, 28, 26
 
 
 class Ring:
@@ -148,7 +148,7 @@ class Client:
 
     def agree(self):
         offered = self.u64(GET_FEATURES)
-        self.features = offered if self.want is None else self.want
+        self.features = offered & ~(1 << LOG_ALL) if self.want is None else self.want
         self.protocol = self.u64(GET_PF)
         self.send(SET_PF, struct.pack("<Q", self.protocol))
         self.send(SET_OWNER)
