@@ -402,6 +402,10 @@ void vhost_ring_start(VhostRing *r)
     if (r->running || r->broken || !r->enabled || !r->used || r->kick < 0) {
         return;
     }
+    if (r->inflight && r->num > r->conn->inflight_num) {
+        ring_broken(r, "a record of requests for a smaller ring");
+        return;
+    }
     r->running = true;
     r->used_idx = load16(r->used + 2);
     r->signalled_valid = false;

@@ -451,6 +451,16 @@ static void drop_inflight(VhostConn *c)
     c->inflight = NULL;
 }
 
+static bool any_running(const VhostConn *c)
+{
+    for (unsigned i = 0; i < c->n_rings; i++) {
+        if (c->rings[i].running) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Maps `len` bytes of it and gives each ring its part. */
 static bool use_inflight(VhostConn *c, int fd, size_t len, unsigned queues, unsigned num)
 {
@@ -475,7 +485,7 @@ static Verdict inflight(VhostConn *c, Message *m)
     struct stat st;
     /* 20 bytes, or 24 where the compiler has filled the structure up. */
     if ((m->size != 20 && m->size != 24) || !queues || queues > c->n_rings || !num ||
-        num > VHOST_RING_MAX || c->in_flight) {
+        num > VHOST_RING_MAX || c->in_flight || any_running(c)) {
         return REFUSED;
     }
     if (m->request == GET_INFLIGHT_FD) {

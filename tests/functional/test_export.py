@@ -364,6 +364,21 @@ class Export(unittest.TestCase):
             os.ftruncate(c.memory, 0)
             c.rings[0].ring()
 
+        def record(late):
+            def fn(c):
+                """A record for fewer requests than the ring has, or one that comes while it runs."""
+                c.agree()
+                c.share()
+                if late:
+                    c.rings[0].start()
+                    c.rings[0].request(v.IN, 0, read=512)
+                answer, fds = c.ask(v.GET_INFLIGHT, struct.pack("<QQHH", 0, 0, 1, 4))
+                c.send(v.SET_INFLIGHT, answer, fds)
+                c.rings[0].start()
+                c.rings[0].offer(0)
+                c.rings[0].ring()
+            return fn
+
         def fd_kind(request, fd):
             return lambda c: (c.agree(), c.share(), c.send(request, struct.pack("<Q", 0), [fd]))
 
@@ -416,6 +431,8 @@ class Export(unittest.TestCase):
             "addr wraps": addr(avail=(1 << 64) - v.UVA - 2),
             "index": index,
             "memory cut": cut,
+            "small record": record(False),
+            "late record": record(True),
             "head": head,
             "loop": chain((g, 16, 1, 1), (g, 16, 1, 0)),
             "next": chain((g, 16, 1, 999)),
@@ -502,6 +519,46 @@ class Export(unittest.TestCase):
                         self.assertIn(digest, out)
                         self.assertIn("line 2", out)
                 self.assertIsNone(d.p.poll())
+        run(IMG, "check", self.path("a.qcow2"))
+
+    # ---- in a machine ----
+
+    def test_machine(self):
+        """Exports on a machine's own loops, while its guest's disk lives there too."""
+        mnt = self.path("mnt")
+        open(mnt, "wb").close()
+        with rhea.Machine(
+                "-machine", "q35", "-accel", "qtest", "-m", "64", "-object", "iothread,id=io", "-blockdev",
+                "driver=file,node-name=file,filename=" + self.path("a.qcow2"), "-blockdev",
+                "driver=qcow2,node-name=node,file=file", "-device",
+                "virtio-blk-pci,drive=node,share-rw=on", "-blockdev",
+                "driver=null-co,node-name=null,size=16M", serial=False) as m:
+            for x in ({"type": "vhost-user-blk", "id": "v", "writable": True,
+                       "addr": {"type": "unix", "path": self.sock}, "node-name": "node"},
+                      {"type": "vhost-user-blk", "id": "w", "iothread": "io", "node-name": "null",
+                       "addr": {"type": "unix", "path": self.path("w")}}):
+                m.qmp("block-export-add", **x)
+            c, w = v.Client(self.sock).start(), v.Client(self.path("w")).start()
+            self.assertEqual(c.rings[0].request(v.OUT, 2048, b"v" * 512)[0], 0)
+            self.assertEqual(w.rings[0].request(v.IN, 0, read=512)[0], 0)
+            if os.path.exists("/dev/fuse"):
+                m.qmp("block-export-add", **{"type": "fuse", "id": "f", "node-name": "node", "mountpoint": mnt,
+                                             "writable": True})
+                with open(mnt, "r+b", buffering=0) as f:
+                    f.seek(MIB)
+                    self.assertEqual(b"v" * 512, f.read(512))
+                    f.seek(0)
+                    f.write(b"f" * 512)
+                    f.truncate(20 * MIB)
+                self.assertEqual(c.rings[0].request(v.IN, 0, read=512), (0, b"f" * 512))
+            self.assertEqual(len(m.qmp("query-block-exports")), 3 if os.path.exists("/dev/fuse") else 2)
+            m.qmp("block_resize", **{"node-name": "node", "size": 24 * MIB})
+            self.assertEqual(struct.unpack_from("<Q", c.config())[0], 24 * MIB // 512)
+            m.qmp("block-export-del", id="w", mode="hard")
+            m.qmp("quit")  # with exports in use
+            self.assertEqual(0, m.wait(60))
+        self.assertNotIn(mnt, open("/proc/mounts", encoding="utf-8").read())
+        self.io(f"read -P 118 {MIB} 512")
         run(IMG, "check", self.path("a.qcow2"))
 
     # ---- NBD ----
