@@ -425,32 +425,15 @@ static void mirror_query(Job *job, Json *info)
                   of(job)->p.write_blocking && job->ready && !of(job)->dirty->count);
 }
 
-static const JobDriver mirror_job = {
-    .type = "mirror",
-    .block = true,
-    .size = sizeof(Mirror),
-    .run = mirror_run,
-    .prepare = mirror_prepare,
-    .commit = mirror_commit,
-    .abort = mirror_abort,
-    .clean = mirror_clean,
-    .complete = mirror_complete,
-    .cancel = mirror_cancel,
-    .change = mirror_change,
-    .query = mirror_query,
-};
-static const JobDriver commit_active_job = {
-    .type = "commit",
-    .block = true,
-    .size = sizeof(Mirror),
-    .run = mirror_run,
-    .prepare = mirror_prepare,
-    .commit = mirror_commit,
-    .abort = mirror_abort,
-    .clean = mirror_clean,
-    .complete = mirror_complete,
-    .cancel = mirror_cancel,
-};
+#define MIRROR_JOB(name, ...)                                                                      \
+    {                                                                                              \
+        .type = name, .block = true, .size = sizeof(Mirror), .run = mirror_run,                    \
+        .prepare = mirror_prepare, .commit = mirror_commit, .abort = mirror_abort,                 \
+        .clean = mirror_clean, .complete = mirror_complete, .cancel = mirror_cancel, ##__VA_ARGS__ \
+    }
+static const JobDriver mirror_job =
+    MIRROR_JOB("mirror", .change = mirror_change, .query = mirror_query);
+static const JobDriver commit_active_job = MIRROR_JOB("commit");
 
 /* ---- the start ---- */
 

@@ -151,6 +151,18 @@ static int reach(FuseExport *x, uint64_t *end)
 
 /* ---- data ---- */
 
+/* The node, while the graph stands still for us; NULL: it has gone. Ends with leave_node(). */
+static BlockNode *enter_node(FuseExport *x)
+{
+    block_enter(x->base.graph, x->base.loop);
+    return blk_node(x->base.blk);
+}
+
+static void leave_node(FuseExport *x)
+{
+    block_leave(x->base.graph);
+}
+
 static int do_read(Request *r)
 {
     FuseExport *x = r->x;
@@ -166,10 +178,9 @@ static int do_read(Request *r)
     if (posix_memalign(&buf, 4096, MAX(size, 1u))) {
         return -ENOMEM;
     }
-    block_enter(x->base.graph, x->base.loop);
-    BlockNode *n = blk_node(x->base.blk);
+    BlockNode *n = enter_node(x);
     int ret = !n ? -EIO : size ? node_pread(n, in.offset, buf, size) : 0;
-    block_leave(x->base.graph);
+    leave_node(x);
     if (ret == 0) {
         answer(r, 0, buf, size);
     }
@@ -197,11 +208,10 @@ static int do_write(Request *r)
         return in.size ? -ENOSPC : 0;
     }
     struct fuse_write_out out = {.size = (uint32_t)(end - in.offset)};
-    block_enter(x->base.graph, x->base.loop);
-    BlockNode *n = blk_node(x->base.blk);
+    BlockNode *n = enter_node(x);
     ret =
         n ? node_pwrite(n, in.offset, r->data, out.size, x->base.writethrough ? BLK_FUA : 0) : -EIO;
-    block_leave(x->base.graph);
+    leave_node(x);
     if (ret < 0) {
         return ret;
     }
@@ -213,19 +223,17 @@ static int do_write(Request *r)
 static int do_flush(Request *r)
 {
     FuseExport *x = r->x;
-    block_enter(x->base.graph, x->base.loop);
-    BlockNode *n = blk_node(x->base.blk);
+    BlockNode *n = enter_node(x);
     int ret = n ? node_flush(n) : -EIO;
-    block_leave(x->base.graph);
+    leave_node(x);
     return ret;
 }
 
 static int zero(FuseExport *x, uint64_t off, uint64_t len, unsigned flags)
 {
-    block_enter(x->base.graph, x->base.loop);
-    BlockNode *n = blk_node(x->base.blk);
+    BlockNode *n = enter_node(x);
     int ret = n ? node_zero(n, off, len, flags) : -EIO;
-    block_leave(x->base.graph);
+    leave_node(x);
     return ret;
 }
 
@@ -287,10 +295,9 @@ static int do_lseek(Request *r)
     }
     while (ret == 0 && at < len && !found) {
         BlockMap m = {0};
-        block_enter(x->base.graph, x->base.loop);
-        BlockNode *n = blk_node(x->base.blk);
+        BlockNode *n = enter_node(x);
         ret = n ? node_map_chain(n, NULL, at, len - at, &m, NULL) : -EIO;
-        block_leave(x->base.graph);
+        leave_node(x);
         found = ret == 0 && !!(m.flags & BLOCK_MAP_ZERO) == want_hole;
         at += found || ret < 0 ? 0 : m.len;
     }
