@@ -490,11 +490,19 @@ class Export(unittest.TestCase):
             self.assertEqual({}, d.qmp("object-del", id="io"))
             self.assertEqual({}, d.qmp("block-export-del", id="f"))
 
-    def test_vhost_stock_qemu(self):
-        """A Linux guest of stock QEMU writes, discards, flushes, and comes back after a restart."""
+    def stock_guest(self, more=""):
+        """A Linux guest of stock QEMU with the export as its disk /dev/vda."""
         qemu = shutil.which("qemu-system-x86_64")
         rhea.skip_unless(qemu, "qemu-system-x86_64 is not installed")
         kernel, initramfs = rhea.linux_guest()
+        return rhea.Machine(
+            "-machine", "q35,memory-backend=m", "-object", "memory-backend-memfd,id=m,size=256M,share=on",
+            "-m", "256", "-smp", "2", "-chardev", f"socket,id=v,path={self.sock}{more}", "-device",
+            "vhost-user-blk-pci,chardev=v,num-queues=2", "-kernel", str(kernel), "-initrd", str(initramfs),
+            "-append", "console=ttyS0 panic=-1", "-no-reboot", binary=qemu)
+
+    def test_vhost_stock_qemu(self):
+        """It writes, discards, flushes, and finds everything after a restart of both."""
         for turn, script in enumerate((
                 "i=0; while [ $i -lt 64 ]; do echo line $i; i=$((i+1)); done > /tmp/x; "
                 "dd if=/tmp/x of=/dev/vda bs=512 seek=100 conv=fsync && "
@@ -503,14 +511,7 @@ class Export(unittest.TestCase):
                 "dd if=/dev/vda bs=64k count=64 skip=64 | md5sum; "
                 "dd if=/dev/vda bs=512 skip=100 count=2 | head -n 3")):
             with self.vhost(options="writable=on,num-queues=2") as d:
-                m = rhea.Machine(
-                    "-machine", "q35,memory-backend=m", "-object",
-                    "memory-backend-memfd,id=m,size=256M,share=on", "-m", "256", "-smp", "2",
-                    "-chardev", "socket,id=v,path=" + self.sock, "-device",
-                    "vhost-user-blk-pci,chardev=v,num-queues=2", "-kernel", str(kernel), "-initrd",
-                    str(initramfs), "-append", "console=ttyS0 panic=-1", "-no-reboot",
-                    "-display", "none", binary=qemu)
-                with m:
+                with self.stock_guest() as m:
                     m.expect("RHEA-READY", 400)
                     out = m.command(script, 200)
                     if turn == 0:
@@ -520,6 +521,42 @@ class Export(unittest.TestCase):
                         self.assertIn("line 2", out)
                 self.assertIsNone(d.p.poll())
         run(IMG, "check", self.path("a.qcow2"))
+
+    def test_vhost_stock_kill(self):
+        """kill -9 of the daemon under the guest's writes: QEMU comes back, the guest sees nothing."""
+        def daemon():
+            for path in (self.sock, self.path("qmp")):
+                if os.path.exists(path):
+                    os.unlink(path)
+            return self.vhost(options="writable=on,num-queues=2")
+
+        d = daemon()
+        try:
+            with self.stock_guest(",reconnect=1") as m:
+                m.expect("RHEA-READY", 400)
+                m.send("for i in 1 2 3 4 5 6 7 8 9 10 11 12; do dd if=/dev/urandom of=/tmp/r bs=64k count=16; "
+                       "dd if=/tmp/r of=/dev/vda bs=4k seek=$((i*256)) conv=fsync || echo B\\AD; "
+                       "md5sum </tmp/r >/tmp/a; sync; echo 3 >/proc/sys/vm/drop_caches; "
+                       "dd if=/dev/vda bs=4k skip=$((i*256)) count=256 | md5sum | cmp - /tmp/a && echo G\\OOD; "
+                       "done 2>/dev/null; echo E\\ND\n")
+                for k in range(4):
+                    m.expect(f"(GOOD[^G]*){{{2 * k + 1}}}", 200)
+                    time.sleep(0.05 * k)
+                    d.p.kill()
+                    d.p.wait()
+                    time.sleep(0.5)
+                    d = daemon()
+                m.expect("END", 300)
+                text = m.text()
+                self.assertNotIn("BAD", text)
+                self.assertEqual(12, text.count("GOOD"), text[-2000:])
+            d.qmp("quit")
+            self.assertEqual(0, d.p.wait(60))
+        finally:
+            d.p.kill()
+            d.p.wait()
+        r = run(IMG, "check", self.path("a.qcow2"), ok=False)
+        self.assertIn(r.returncode, (0, 3), r.stdout + r.stderr)
 
     # ---- in a machine ----
 
