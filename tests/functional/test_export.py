@@ -598,6 +598,62 @@ class Export(unittest.TestCase):
         self.io(f"read -P 118 {MIB} 512")
         run(IMG, "check", self.path("a.qcow2"))
 
+    # ---- with a kernel's own clients, in a guest of ours ----
+
+    def tools_guest(self):
+        """A machine with the tools, what they link, and the modules nbd and fuse in /x."""
+        kernel, _ = rhea.linux_guest()
+        extra = self.path("extra")
+        os.makedirs(extra + "/x")
+        for tool in (os.path.join(BUILD, "rhea-nbd"), IMG, IO, SD):
+            shutil.copy(tool, extra + "/x")
+            for word in run("ldd", tool).stdout.split():
+                if word.startswith("/"):
+                    os.makedirs(extra + os.path.dirname(word), exist_ok=True)
+                    shutil.copy(word, extra + word)
+        for module in ("drivers/block/nbd", "fs/fuse/fuse"):
+            found = kernel.parent / "modules" / "kernel" / (module + ".ko")
+            rhea.skip_unless(found.exists(), f"the guest's kernel has no {module}.ko")
+            shutil.copy(found, extra + "/x")
+        _, initramfs = rhea.linux_guest(extra, f"export-{os.getpid()}")
+        self.addCleanup(initramfs.unlink)
+        return rhea.Machine("-machine", "q35", "-m", "512", "-kernel", str(kernel), "-initrd",
+                            str(initramfs), "-append", "console=ttyS0 panic=-1", "-no-reboot")
+
+    def test_guest_kernel(self):
+        with self.tools_guest() as m:
+            m.expect("RHEA-READY", 400)
+
+            def sh(script, said="", lacks="rror"):
+                out = m.command("(" + script + ") 2>&1; echo status=$?", 200)
+                self.assertIn("status=0", out)
+                self.assertIn(said, out)
+                self.assertNotIn(lacks, out)
+
+            sh("export PATH=/x:/bin; insmod /x/nbd.ko; insmod /x/fuse.ko; cd /tmp; "
+               "rhea-img create -q -f qcow2 a 16M; rhea-img create -q -f raw b 1M; "
+               "dd if=/dev/urandom of=r bs=64k count=16 2>/dev/null; touch mnt")
+            m.command("export PATH=/x:/bin; cd /tmp")
+            # The kernel's NBD client
+            sh("rhea-nbd -c /dev/nbd0 -f qcow2 a && cat /sys/block/nbd0/size", "32768")
+            sh("dd if=r of=/dev/nbd0 bs=64k seek=3 conv=fsync && echo 3 >/proc/sys/vm/drop_caches && "
+               "dd if=/dev/nbd0 bs=64k skip=3 count=16 | cmp - r", "16+0 records")
+            sh("! rhea-nbd -c /dev/nbd0 -f raw b", "somebody else serves it", "\0")
+            sh("rhea-nbd -d /dev/nbd0; while pidof rhea-nbd >/dev/null; do sleep 0.1; done; "
+               "cat /sys/block/nbd0/size", "0")
+            sh("rhea-nbd -r -c /dev/nbd1 -f qcow2 a && cat /sys/block/nbd1/ro && "
+               "dd if=/dev/nbd1 bs=64k skip=3 count=16 | cmp - r && rhea-nbd -d /dev/nbd1; "
+               "while pidof rhea-nbd >/dev/null; do sleep 0.1; done", "1")
+            sh("rhea-img check a", "No errors", "\0")
+            # Its FUSE, some years older than this host's may be
+            sh("rhea-storage-daemon --daemonize --pidfile pid --blockdev driver=file,node-name=f,filename=a "
+               "--blockdev driver=qcow2,node-name=n,file=f --export fuse,id=e,node-name=n,mountpoint=mnt,"
+               "writable=on,growable=on && ls -l mnt", "16777216")
+            sh("dd if=mnt bs=64k skip=3 count=16 | cmp - r; dd if=r of=mnt bs=64k seek=250 conv=notrunc,fsync && "
+               "dd if=mnt bs=64k skip=250 | cmp - r; ls -l mnt", "17432576")
+            sh("kill $(cat pid); while pidof rhea-storage-daemon >/dev/null; do sleep 0.1; done; "
+               "! grep fuse.rhea /proc/mounts; rhea-img check a", "No errors", "\0")
+
     # ---- NBD ----
 
     def test_nbd_thread(self):
