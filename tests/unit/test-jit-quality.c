@@ -61,8 +61,9 @@ static Cost measure(const Block *b, GString *listing)
         x86_decode_print(&in, (uintptr_t)p, text, sizeof(text));
         g_string_append_printf(listing, "#     %s\n", text);
         p += in.length;
-        c.insns++;
         bool one = in.map == MAP_1;
+        bool nop = (one && in.opcode == 0x90) || (in.map == MAP_0F && in.opcode == 0x1f);
+        c.insns += !nop;                     /* they align, depending on addresses */
         c.saves += one && in.opcode == 0x9f; /* LAHF */
         c.calls += one && in.opcode == 0xe8;
         bool jcc = (one && in.opcode >> 4 == 7) || (in.map == MAP_0F && in.opcode >> 4 == 8);
