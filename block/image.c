@@ -116,7 +116,9 @@ static bool create_protocol(BlockGraph *g, Json *where, BlockNode **node, Error 
         if (!proto->create(g, NULL, o, errp)) {
             return false;
         }
-        json_remove(where, "nocow");
+        for (const BlockCreateOption *p = proto->create_options; p && p->name; p++) {
+            json_remove(where, p->name); /* opening does not know them */
+        }
     }
     BlockOpenFlags f = {.discard_unmap = true};
     *node = node_open(g, where, &f, errp);
@@ -137,6 +139,25 @@ static bool is_there(const Json *where)
 {
     const char *path = json_get_str(where, "filename");
     return !path || access(path, F_OK) == 0;
+}
+
+/* What only the protocol knows of the options goes to it; "size" is the format's. */
+static void take_protocol_options(BlockGraph *g, const BlockDriver *drv, Json *where, Json *o)
+{
+    const char *name = json_get_str(where, "driver");
+    const BlockDriver *proto = name ? block_driver_find(g, name) : NULL;
+    const BlockCreateOption *p = proto && proto->create ? proto->create_options : NULL;
+    for (; p && p->name; p++) {
+        const BlockCreateOption *own = drv->create_options;
+        while (own && own->name && strcmp(own->name, p->name)) {
+            own++;
+        }
+        bool taken = own && own->name && strcmp(p->name, "nocow");
+        if (!taken && json_get(o, p->name)) {
+            json_put(where, p->name, json_copy(json_get(o, p->name)));
+            json_remove(o, p->name);
+        }
+    }
 }
 
 bool image_create(BlockGraph *g, const char *filename, const char *format, const Json *options,
@@ -164,10 +185,7 @@ bool image_create(BlockGraph *g, const char *filename, const char *format, const
     if (backing && (!unsafe || !json_get(o, "size")) && !size_from_backing(g, filename, o, errp)) {
         return false;
     }
-    if (json_get(o, "nocow") && !g_strcmp0(json_get_str(where, "driver"), "file")) {
-        json_put(where, "nocow", json_copy(json_get(o, "nocow")));
-        json_remove(o, "nocow");
-    }
+    take_protocol_options(g, drv, where, o);
     bool existed = is_there(where);
     BlockNode *file = NULL;
     bool ok = create_protocol(g, where, &file, errp);

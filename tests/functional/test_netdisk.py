@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Disks of servers: iSCSI on tgt, NFS on nfs-ganesha, each against the distribution's own client; a server that
+"""Disks of servers: iSCSI on tgt, NFS on nfs-ganesha, RBD on
+a Ceph cluster of one node, each against the distribution's own client; a server that
 stops, goes and comes back; servers that mean no good."""
 import ctypes
 import json
@@ -498,6 +499,240 @@ LOG {{ Default_Log_Level = EVENT; }}
             r = run(IMG, "info", self.url + "a", ok=False, timeout=60)
             self.assertEqual(r.returncode, 1, r.stderr)
             self.assertIn("cannot open", r.stderr)
+
+
+class Rbd(Servers):
+    """A cluster of one monitor and one store in memory."""
+
+    def setUp(self):
+        super().setUp()
+        module("rbd")
+        needs("ceph-mon", "ceph-osd", "ceph", "rbd", "monmaptool", "ceph-authtool")
+        self.port = free_port()
+        self.cephx = self._testMethodName == "test_rbd_login"
+        self.conf = self.path("ceph.conf")
+        fsid = "6b1f3a70-5f0e-4b0e-9d8e-0123456789ab"
+        auth = "cephx" if self.cephx else "none"
+        with open(self.conf, "w", encoding="utf-8") as f:
+            f.write(f"""
+[global]
+fsid = {fsid}
+mon host = v2:127.0.0.1:{self.port}
+mon initial members = a
+auth cluster required = {auth}
+auth service required = {auth}
+auth client required = {auth}
+keyring = {self.dir}/keyring
+public addr = 127.0.0.1
+cluster addr = 127.0.0.1
+mon data = {self.dir}/mon
+osd data = {self.dir}/osd
+run dir = {self.dir}
+admin socket = {self.dir}/$name.$pid.asok
+log file = {self.dir}/$name.log
+pid file = {self.dir}/$name.pid
+mon data avail crit = 0
+mon data avail warn = 0
+mon allow pool size one = true
+auth allow insecure global id reclaim = true
+osd pool default size = 1
+osd pool default min size = 1
+osd pool default pg autoscale mode = off
+osd crush chooseleaf type = 0
+osd objectstore = memstore
+memstore device bytes = 1073741824
+osd max object name len = 256
+osd max object namespace len = 64
+rbd concurrent management ops = 4
+""")
+        if self.cephx:
+            run("ceph-authtool", "--create-keyring", self.path("keyring"), "--gen-key", "-n", "mon.",
+                "--cap", "mon", "allow *")
+            run("ceph-authtool", self.path("keyring"), "--gen-key", "-n", "client.admin", "--cap", "mon",
+                "allow *", "--cap", "osd", "allow *")
+        try:
+            self.start(fsid)
+        except (AssertionError, subprocess.TimeoutExpired) as e:
+            if self.mon.poll() is not None or "osd" not in self.__dict__ or self.osd.poll() is not None:
+                raise unittest.SkipTest(f"no cluster runs here: {e}") from e
+            raise
+
+    def ceph(self, *args):
+        return run("ceph", "-c", self.conf, "--connect-timeout", 20, *args, timeout=40)
+
+    def start(self, fsid):
+        run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v2:127.0.0.1:{self.port}]",
+            self.path("monmap"))
+        os.mkdir(self.path("mon"))
+        os.mkdir(self.path("osd"))
+        more = ["--keyring", self.path("keyring")] if self.cephx else []
+        run("ceph-mon", "-c", self.conf, "--mkfs", "-i", "a", "--monmap", self.path("monmap"), *more)
+        self.mon = self.spawn("mon", "ceph-mon", "-c", self.conf, "-i", "a", "-f")
+        uuid = "0a1b2c3d-0000-4000-8000-000000000001"
+        self.ceph("osd", "new", uuid, "0")
+        if self.cephx:
+            key = self.ceph("auth", "get-or-create-key", "osd.0", "mon", "allow profile osd", "osd",
+                            "allow *").stdout.strip()
+            run("ceph-authtool", self.path("keyring"), "-n", "osd.0", "--add-key", key)
+        run("ceph-osd", "-c", self.conf, "-i", "0", "--mkfs", "--osd-uuid", uuid)
+        self.osd = self.spawn("osd", "ceph-osd", "-c", self.conf, "-i", "0", "-f")
+        self.ceph("osd", "pool", "create", "disks", "8")
+        self.rbd("create", "disks/one", "--size", "24M")
+
+    def rbd(self, *args):
+        return run("rbd", "-c", self.conf, *args, timeout=60)
+
+    def url(self, image, more=""):
+        return f"rbd:disks/{image}:conf={self.conf}{more}"
+
+    def stop(self):
+        self.osd.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        self.osd.send_signal(signal.SIGCONT)
+
+    def test_rbd_data(self):
+        self.pattern_image()
+        disk = self.url("two")
+        run(IMG, "convert", "-f", "qcow2", "-O", "raw", self.path("a.qcow2"), disk)
+        self.same(disk)
+        self.rbd("export", "disks/two", self.path("out.raw"))
+        run("cmp", self.path("out.raw"), self.path("a.raw"))
+        out = json.loads(run(IMG, "map", "--output=json", "-f", "raw", disk).stdout)
+        self.assertTrue(any(e["zero"] and not e["data"] for e in out), out)
+        run(IO, "-f", "raw", "-d", "unmap", "-c", "discard 20M 4M", "-c", "read -P 0 20M 4M", "-c",
+            "write -z 9M 64k", "-c", "read -P 0 9M 64k", "-c", "write -f -P 8 100 100001", "-c",
+            "read -P 8 100 100001", "-c", "read -P 17 0 100", "-c", "write -zu 1M 1M", "-c",
+            "read -P 0 1M 1M", disk)
+        # Sizes: both ways, and what a format writes beyond the end.
+        run(IMG, "resize", "-f", "raw", disk, "40M")
+        self.assertIn("40 MiB", self.rbd("info", "disks/two").stdout)
+        run(IMG, "resize", "-f", "raw", "--shrink", disk, "8M")
+        self.assertIn("8 MiB", self.rbd("info", "disks/two").stdout)
+        run(IMG, "create", "-q", "-f", "qcow2", self.url("three"), "100M")
+        run(IO, "-f", "qcow2", "-c", "write -P 5 50M 4M", self.url("three"))
+        run(IMG, "check", "-f", "qcow2", self.url("three"))
+        with rhea.Machine("-accel", "qtest", "-m", "16") as m:
+            where = {"pool": "disks", "image": "four", "conf": self.conf}
+            m.qmp("blockdev-create", job_id="j", options={"driver": "rbd", "location": where, "size": 3 * MIB,
+                                                          "cluster-size": 65536})
+            until("the job's end", 30, lambda: m.qmp("query-jobs")[0]["status"] == "concluded")
+            self.assertNotIn("error", m.qmp("query-jobs")[0])
+            m.qmp("blockdev-add", driver="rbd", node_name="n", **where)
+            m.qmp("block_resize", node_name="n", size=5 * MIB)
+            m.qmp("blockdev-del", node_name="n")
+        self.assertRegex(self.rbd("info", "disks/four").stdout, "5 MiB[^$]*order 16")
+        run(IMG, "create", "-q", "-f", "raw", "-o", "cluster_size=128k", self.url("five"), "1M")
+        self.assertRegex(self.rbd("info", "disks/five").stdout, "1 MiB[^$]*order 17")
+
+    def test_rbd_snapshots(self):
+        disk = self.url("one")
+        run(IO, "-f", "raw", "-c", "write -P 1 0 4M", disk)
+        run(IMG, "snapshot", "-c", "first", disk)
+        run(IO, "-f", "raw", "-c", "write -P 2 0 4M", disk)
+        self.assertIn("first", run(IMG, "snapshot", "-l", disk).stdout)
+        self.assertIn("first", self.rbd("snap", "ls", "disks/one").stdout)
+        run(IO, "-r", "-f", "raw", "-c", "read -P 1 0 4M", self.url("one@first"))
+        r = run(IO, "-f", "raw", "-c", "write 0 512", self.url("one@first"), ok=False)
+        self.assertIn("read-only", r.stderr)
+        run(IMG, "convert", "-l", "first", "-f", "raw", "-O", "raw", disk, self.path("first.raw"))
+        run(IO, "-f", "raw", "-c", "read -P 1 0 4M", self.path("first.raw"))
+        run(IMG, "snapshot", "-a", "first", disk)
+        run(IO, "-f", "raw", "-c", "read -P 1 0 4M", disk)
+        with rhea.Machine("-accel", "qtest", "-m", "16", "-drive",
+                          f"if=none,id=d,format=raw,file={disk}") as m:
+            for command, name in (("sync", "live"), ("delete-internal-sync", "first")):
+                command = command if "delete" in command else "internal-" + command
+                r = m.qmp_raw("blockdev-snapshot-" + command, {"device": "d", "name": name})
+                self.assertNotIn("error", r)
+            # Who does not say goodbye holds the image's lock for 30 seconds more.
+            m.qmp("quit")
+            self.assertEqual(m.wait(60), 0)
+        self.assertIn("live", self.rbd("snap", "ls", "disks/one").stdout)
+        self.rbd("snap", "protect", "disks/one@live")
+        r = run(IMG, "snapshot", "-d", "live", disk, ok=False)
+        self.assertIn("protected", r.stderr)
+        r = run(IMG, "snapshot", "-a", "none", disk, ok=False)
+        self.assertNotEqual(r.returncode, 0)
+
+    def test_rbd_others(self):
+        self.pattern_image()
+        needs("qemu-img")
+        if " rbd" not in run("qemu-img", "--help").stdout.split("formats:")[-1]:
+            raise unittest.SkipTest("qemu-img has no rbd (qemu-block-extra)")
+        disk = self.url("theirs")
+        run("qemu-img", "convert", "-f", "qcow2", "-O", "raw", self.path("a.qcow2"), disk)
+        self.same(disk)
+        run(IMG, "convert", "-f", "raw", "-O", "qcow2", disk, self.url("ours"))
+        run("qemu-img", "compare", "-f", "qcow2", "-F", "raw", self.url("ours"), self.path("a.raw"))
+        run("qemu-img", "check", self.url("ours"))
+
+    def test_rbd_luks(self):
+        """Encryption by the library: made by one, written by the other."""
+        needs("qemu-io")
+        with open(self.path("pass"), "w", encoding="utf-8") as f:
+            f.write("a passphrase")
+        secret = ["--object", f"secret,id=p,file={self.path('pass')}"]
+
+        def crypt(image, fmt):
+            return "json:" + json.dumps({"driver": "raw", "file": {
+                "driver": "rbd", "pool": "disks", "image": image, "conf": self.conf,
+                "encrypt": {"format": fmt, "key-secret": "p"}}})
+        with rhea.Machine("-accel", "qtest", "-m", "16", "-object", secret[1]) as m:
+            m.qmp("blockdev-create", job_id="j", options={
+                "driver": "rbd", "size": 32 * MIB, "encrypt": {"format": "luks", "key-secret": "p"},
+                "location": {"pool": "disks", "image": "mine", "conf": self.conf}})
+            until("the job's end", 90, lambda: m.qmp("query-jobs")[0]["status"] == "concluded")
+            self.assertNotIn("error", m.qmp("query-jobs")[0])
+        run("qemu-io", *secret, "-c", "write -P 7 1M 1M", crypt("mine", "luks"))
+        run(IO, *secret, "-c", "read -P 7 1M 1M", crypt("mine", "luks"))
+        with open(self.path("pass"), "w", encoding="utf-8") as f:
+            f.write("another one")
+        r = run(IMG, "info", *secret, crypt("mine", "luks"), ok=False)
+        self.assertIn("the key does not fit", r.stderr)
+
+    def test_rbd_login(self):
+        """cephx, by keyring and by secret; messages."""
+        key = self.ceph("auth", "get-or-create-key", "client.joe", "mon", "profile rbd", "osd",
+                        "profile rbd").stdout.strip()
+        with open(self.path("key"), "w", encoding="utf-8") as f:
+            f.write(key)
+        with open(self.path("bare.conf"), "w", encoding="utf-8"):
+            pass
+
+        def options(**more):
+            return "json:" + json.dumps({"driver": "raw", "file": {
+                "driver": "rbd", "pool": "disks", "image": "one", "conf": self.path("bare.conf"),
+                "server": [{"host": "127.0.0.1", "port": str(self.port)}], "user": "joe",
+                "auth-client-required": ["cephx"], **{k.replace("_", "-"): v for k, v in more.items()}}})
+        secret = ["--object", f"secret,id=k,file={self.path('key')},format=base64"]
+        run(IMG, "info", self.url("one"))
+        run(IMG, "info", *secret, options(key_secret="k"))
+
+        def refused(message, *args):
+            r = run(IMG, "info", *args, ok=False, timeout=60)
+            self.assertEqual(r.returncode, 1, r.stderr)
+            self.assertRegex(r.stderr, message)
+            self.assertNotIn(key, r.stderr)
+        refused("no connection to the cluster", options())
+        refused("image 'none' cannot be opened: No such", self.url("none"))
+        refused("pool 'none' cannot be opened", self.url("one").replace("disks/", "none/"))
+        refused("expected rbd:pool", "rbd:disks")
+        refused("no-such-option", self.url("one", ":no-such-option=1"))
+        refused("'server' must be a list", options(server="here"))
+        refused("cannot be read", "rbd:disks/one:conf=/nowhere")
+
+    def test_rbd_lost(self):
+        """A store that does not answer for longer than the message takes."""
+        def after():
+            time.sleep(10)
+            self.go_on()
+        out = self.lost_and_back(self.url("one"), self.stop, after)
+        self.assertIn("does not answer", out)
+        self.assertIn("answers again", out)
+
+    def test_rbd_machine(self):
+        self.dies_under_machine(self.url("one"), self.stop, self.go_on)
 
 
 if __name__ == "__main__":
