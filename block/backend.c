@@ -19,6 +19,10 @@ static void blk_finalize(Object *obj)
     node_unref(blk->node);
     g_free(blk->id);
     g_free(blk->dev_name);
+    g_free(blk->dev_path);
+    histogram_set(&blk->rd_times, NULL);
+    histogram_set(&blk->wr_times, NULL);
+    histogram_set(&blk->flush_times, NULL);
 }
 
 OBJECT_TYPE(block_backend_type, .name = TYPE_BLOCK_BACKEND, .parent = "object",

@@ -5,6 +5,7 @@
 #ifndef RHEA_BLOCK_BACKEND_H
 #define RHEA_BLOCK_BACKEND_H
 
+#include "block/histogram.h"
 #include "block/node.h"
 
 typedef enum BlkOnError {
@@ -38,6 +39,7 @@ struct BlockBackend {
     uint64_t rd_bytes, wr_bytes, rd_ops, wr_ops, flush_ops, failed_ops;
     uint64_t unmap_bytes, unmap_ops, failed_rd, failed_wr, failed_flush;
     uint64_t rd_ns, wr_ns, flush_ns;
+    BlkHistogram rd_times, wr_times, flush_times;
     struct ThrottleGroup *throttle; /* limits of the drive, or NULL */
 };
 
@@ -54,6 +56,9 @@ struct ThrottleConfig;
 void blk_set_throttle(BlockBackend *blk, const struct ThrottleConfig *c, const char *group);
 /* Starts what waited while the graph was quiescent. */
 void blk_restart(BlockBackend *blk);
+/* Each a list of boundaries in nanoseconds, empty for none, or NULL: as it is. */
+bool blk_set_histograms(BlockBackend *blk, const Json *rd, const Json *wr, const Json *flush,
+                        Error **errp);
 const char *blk_user(const BlockBackend *blk); /* the device's name, or NULL */
 void blk_set_on_error(BlockBackend *blk, BlkOnError rerror, BlkOnError werror);
 

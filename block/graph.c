@@ -19,9 +19,10 @@ static const BlockDriver *const builtin_drivers[] = {
     &block_driver_nbd,          &block_driver_curl,        &block_driver_iscsi,
     &block_driver_nfs,          &block_driver_rbd,         &block_driver_blkdebug,
     &block_driver_blklogwrites, &block_driver_compress,    &block_driver_preallocate,
-    &block_driver_quorum,       &block_driver_cbw,         &block_driver_cor,
-    &block_driver_luks,         &block_driver_vdi,         &block_driver_vpc,
-    &block_driver_vhdx,         &block_driver_qed,         &block_driver_vmdk,
+    &block_driver_quorum,       &block_driver_cbw,         &block_driver_snapshot_access,
+    &block_driver_cor,          &block_driver_luks,        &block_driver_vdi,
+    &block_driver_vpc,          &block_driver_vhdx,        &block_driver_qed,
+    &block_driver_vmdk,
 };
 
 /* The graph hangs in the composition tree as the container of its backends. */

@@ -376,6 +376,24 @@ int node_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
     return ret;
 }
 
+static void slept(void *opaque)
+{
+    fiber_enter(opaque);
+}
+
+void node_sleep(BlockNode *n, int64_t ns)
+{
+    if (!fiber_in()) {
+        g_usleep((gulong)(ns / 1000));
+        return;
+    }
+    Timer t = {0};
+    timer_init(&t, n->loop, CLOCK_RT, slept, fiber_self());
+    timer_mod(&t, clock_now(loop_clocks(n->loop), CLOCK_RT) + ns);
+    fiber_yield();
+    timer_fini(&t);
+}
+
 const char *const block_prealloc_names[] = {"off", "metadata", "falloc", "full", NULL};
 
 int node_truncate(BlockNode *n, uint64_t size, Error **errp)

@@ -280,6 +280,8 @@ void block_unquiesce(BlockGraph *g);
  * for.  Enter waits while the graph is quiescent. */
 void block_enter(BlockGraph *g, EventLoop *loop);
 void block_leave(BlockGraph *g);
+/* The same for work that a request under way has begun and may not wait for: never waits. */
+void block_enter_within(BlockGraph *g);
 /*
  * Whoever has `from` as a child or root has `to` instead, except nodes below `to` and `keep`
  * (may be NULL).  All or nothing.  Quiescent.
@@ -336,6 +338,8 @@ int node_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out);
  */
 int node_map_chain(BlockNode *n, BlockNode *base, uint64_t off, uint64_t len, BlockMap *out,
                    unsigned *depth);
+/* Lets time pass on the host: a fiber yields, others sleep. */
+void node_sleep(BlockNode *n, int64_t ns);
 /* Runs work(opaque) on a worker thread, or directly outside of a fiber. */
 int node_run_blocking(BlockNode *n, int (*work)(void *opaque), void *opaque);
 /* Only zero bytes? */

@@ -96,12 +96,14 @@ typedef struct BackupParams {
 Job *backup_new(const BackupParams *p, Error **errp);
 
 /* ---- cbw.c: the filter copy-before-write ---- */
-extern const BlockDriver block_driver_cbw, block_driver_cor;
+extern const BlockDriver block_driver_cbw, block_driver_cor, block_driver_snapshot_access;
 typedef struct CbwState {
     BlockNode *target;        /* child */
     struct BlockBitmap *todo; /* what still has to be copied before it may change */
     RangeLock ranges;
-    uint32_t cluster;
+    struct BlockBitmap *access; /* what the snapshot has; NULL: all of the disk */
+    uint32_t cluster, min_cluster;
+    int64_t timeout; /* nanoseconds for copying before a write; 0: as long as it takes */
     bool break_snapshot, compress;
     int broken; /* errno that broke the snapshot */
 } CbwState;

@@ -194,6 +194,15 @@ static Json *stats_of(const BlockBackend *blk, const BlockNode *n)
     json_put(s, "failed_wr_operations", json_uint(b->failed_wr));
     json_put(s, "failed_flush_operations", json_uint(b->failed_flush));
     json_put(s, "wr_highest_offset", json_uint(n ? n->wr_highest : 0));
+    const BlkHistogram *h[] = {&b->rd_times, &b->wr_times, &b->flush_times};
+    static const char *const names[] = {"rd_latency_histogram", "wr_latency_histogram",
+                                        "flush_latency_histogram"};
+    for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+        Json *j = histogram_json(h[i]);
+        if (j) {
+            json_put(s, names[i], j);
+        }
+    }
     return s;
 }
 

@@ -73,6 +73,31 @@ static void account(BlkRequest *r)
         break;
     }
     blk->failed_ops += failed;
+    BlkHistogram *h = r->op == BLK_READ    ? &blk->rd_times
+                      : r->op == BLK_FLUSH ? &blk->flush_times
+                                           : &blk->wr_times;
+    if (h->bins && r->op != BLK_DISCARD) {
+        histogram_add(h, took);
+    }
+}
+
+bool blk_set_histograms(BlockBackend *blk, const Json *rd, const Json *wr, const Json *flush,
+                        Error **errp)
+{
+    if (!histogram_check(rd, "boundaries-read", errp) ||
+        !histogram_check(wr, "boundaries-write", errp) ||
+        !histogram_check(flush, "boundaries-flush", errp)) {
+        return false;
+    }
+    LOOP_LOCK_GUARD(blk->loop);
+    const Json *lists[] = {rd, wr, flush};
+    BlkHistogram *h[] = {&blk->rd_times, &blk->wr_times, &blk->flush_times};
+    for (unsigned i = 0; i < 3; i++) {
+        if (lists[i]) {
+            histogram_set(h[i], lists[i]);
+        }
+    }
+    return true;
 }
 
 /* ---- running ---- */
@@ -435,6 +460,11 @@ void block_enter(BlockGraph *g, EventLoop *loop)
         g_mutex_unlock(&g->idle_lock);
         fiber_yield();
     }
+}
+
+void block_enter_within(BlockGraph *g)
+{
+    __atomic_add_fetch(&g->in_flight, 1, __ATOMIC_SEQ_CST);
 }
 
 void block_leave(BlockGraph *g)

@@ -176,6 +176,20 @@ bool qmp_block_set_write_threshold(Object *root, const char *node_name, uint64_t
     return true;
 }
 
+bool qmp_block_latency_histogram_set(Object *root, const Json *args, Error **errp)
+{
+    BlockBackend *blk = find(root, json_get_str(args, "id"), NULL, errp);
+    const Json *all = json_get(args, "boundaries"), *rd = json_get(args, "boundaries-read"),
+               *wr = json_get(args, "boundaries-write"),
+               *flush = json_get(args, "boundaries-flush");
+    g_autoptr(Json) none = json_array();
+    if (!all && !rd && !wr && !flush) {
+        all = none;
+    }
+    return blk && histogram_check(all, "boundaries", errp) &&
+           blk_set_histograms(blk, rd ? rd : all, wr ? wr : all, flush ? flush : all, errp);
+}
+
 bool qmp_block_set_io_throttle(Object *root, const Json *args, Error **errp)
 {
     BlockBackend *blk = find(root, json_get_str(args, "id"), json_get_str(args, "device"), errp);

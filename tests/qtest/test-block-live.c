@@ -720,6 +720,105 @@ static void expect_io_error(Fixture *f, const char *action, bool nospace)
     g_assert_cmpint(b, ==, nospace);
 }
 
+/* A disk of random bytes on copy-before-write, whose target and options these are. */
+static uint8_t *start_cbw(Fixture *f, const char *target, const char *more)
+{
+    char *start;
+    gsize len;
+    memset(f, 0, sizeof(*f));
+    f->dir = qtest_tmpdir(NULL);
+    f->seed = 99;
+    sh("rm -f %s/*; cd %s && dd if=/dev/urandom of=disk.raw bs=1M count=4 status=none && "
+       "truncate -s 4M old.raw copy.raw",
+       f->dir, f->dir);
+    g_autofree char *path = g_strdup_printf("%s/disk.raw", f->dir);
+    g_assert_true(g_file_get_contents(path, &start, &len, NULL));
+    f->disk = g_memdup2(start, SIZE);
+    f->q =
+        qtest_start("-machine q35 -m 64 -blockdev '{\"driver\":\"file\",\"node-name\":\"old\","
+                    "\"filename\":\"%s/old.raw\"}' "
+                    "-blockdev '{\"driver\":\"copy-before-write\",\"node-name\":\"top\",\"file\":"
+                    "{\"driver\":\"raw\",\"file\":{\"driver\":\"file\",\"filename\":"
+                    "\"%s/disk.raw\"}},\"target\":%s%s}' "
+                    "-device virtio-blk-pci,drive=top,id=disk0",
+                    f->dir, f->dir, target, more);
+    qvirtio_blk_open(&f->d, f->q, BURST);
+    return (uint8_t *)start;
+}
+
+/* The disk as it was is read from while the guest writes. */
+static void test_snapshot_access(void)
+{
+    Fixture f;
+    g_autofree uint8_t *start = start_cbw(&f, "\"old\"", "");
+    traffic(&f, 20);
+    ok(&f, "blockdev-add", "{'driver':'snapshot-access','node-name':'sa','file':'top'}");
+    ok(&f, "blockdev-add",
+       "{'driver':'raw','node-name':'copy','file':{'driver':'file','filename':'%s/copy.raw'}}",
+       f.dir);
+    refused(&f, "blockdev-add", "copy-before-write",
+            "{'driver':'snapshot-access','node-name':'sb','file':'copy'}");
+    ok(&f, "blockdev-backup",
+       "{'job-id':'b','device':'sa','target':'copy','sync':'full','speed':2000000}");
+    traffic(&f, 60);
+    hurry(&f, "b");
+    wait_event_with(&f, "BLOCK_JOB_COMPLETED", "device", "b");
+    qtest_wait_for(f.q, no_jobs(&f));
+    verify_guest(&f);
+    ok(&f, "blockdev-del", "{'node-name':'copy'}");
+    verify_image(&f, "copy.raw", start);
+    stop(&f);
+}
+
+/* A target that takes too long breaks the guest's write, or the snapshot. */
+static void test_cbw_timeout(void)
+{
+    Fixture f;
+    const char *slow = "{\"driver\":\"null-co\",\"size\":4194304,\"latency-ns\":6000000000}";
+    g_free(start_cbw(&f, slow, ",\"cbw-timeout\":1"));
+    g_assert_cmpuint(request(&f, T_OUT, 0, 512, false), ==, 1);
+    stop(&f);
+    g_free(start_cbw(&f, slow, ",\"cbw-timeout\":1,\"on-cbw-error\":\"break-snapshot\""));
+    g_assert_cmpuint(request(&f, T_OUT, 0, 512, false), ==, 0);
+    g_assert_cmpuint(request(&f, T_OUT, 4096, 512, false), ==, 0); /* at once: it is broken */
+    ok(&f, "blockdev-add", "{'driver':'snapshot-access','node-name':'sa','file':'top'}");
+    stop(&f);
+}
+
+static uint64_t sum_of_bins(const Json *stats, const char *name)
+{
+    const Json *bins = json_get(json_get(stats, name), "bins");
+    uint64_t sum = 0, v;
+    for (size_t i = 0; bins && i < json_length(bins); i++) {
+        g_assert_true(json_get_uint(json_at(bins, i), &v));
+        sum += v;
+    }
+    return sum;
+}
+
+static void test_histograms(void)
+{
+    Fixture f;
+    start(&f, "");
+    ok(&f, "block-latency-histogram-set",
+       "{'id':'disk0','boundaries':[1000,1000000,1000000000],'boundaries-flush':[5]}");
+    refused(&f, "block-latency-histogram-set", "larger", "{'id':'disk0','boundaries':[5,5]}");
+    traffic(&f, 7);
+    request(&f, T_FLUSH, 0, 0, false);
+    request(&f, T_IN, 0, 512, true);
+    g_autoptr(Json) all = qtest_qmp(f.q, "query-blockstats", NULL);
+    const Json *stats = json_get(json_at(all, 0), "stats");
+    g_assert_cmpuint(sum_of_bins(stats, "wr_latency_histogram"), ==, 7);
+    g_assert_cmpuint(sum_of_bins(stats, "rd_latency_histogram"), ==, 1);
+    g_assert_cmpuint(sum_of_bins(stats, "flush_latency_histogram"), ==, 1);
+    g_assert_cmpuint(
+        json_length(json_get(json_get(stats, "flush_latency_histogram"), "boundaries")), ==, 1);
+    ok(&f, "block-latency-histogram-set", "{'id':'disk0'}");
+    g_autoptr(Json) none = qtest_qmp(f.q, "query-blockstats", NULL);
+    g_assert_null(json_get(json_get(json_at(none, 0), "stats"), "wr_latency_histogram"));
+    stop(&f);
+}
+
 static void test_error_report(void)
 {
     Fixture f;
@@ -795,5 +894,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block-live/error/report", test_error_report);
     g_test_add_func("/block-live/error/ignore", test_error_ignore);
     g_test_add_func("/block-live/error/stop", test_error_stop);
+    g_test_add_func("/block-live/snapshot-access", test_snapshot_access);
+    g_test_add_func("/block-live/cbw-timeout", test_cbw_timeout);
+    g_test_add_func("/block-live/histograms", test_histograms);
     return g_test_run();
 }

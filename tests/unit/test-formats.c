@@ -25,6 +25,7 @@ static const Kind kinds[] = {
     {"vpc", "vpc", "'force_size': true", ""},
     {"vpc-fixed", "vpc", "'force_size': true, 'subformat': 'fixed'", ""},
     {"vhdx", "vhdx", "'block_size': '1M'", ""},
+    {"vhdx-fixed", "vhdx", "'block_size': '1M', 'subformat': 'fixed'", ""},
     {"vmdk", "vmdk", "", ""},
     {"vmdk-stream", "vmdk", "'subformat': 'streamOptimized'", ""},
     {"qed", "qed", "", ""},
@@ -214,6 +215,12 @@ static void use(BlockNode *n, GRand *rng, bool read_only)
         BlockCheck c;
         Error *err = NULL;
         image_check(n, read_only ? 0 : BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS, NULL, &c, &err);
+        error_free(err);
+    }
+    if (!read_only && n->drv->truncate && g_rand_boolean(rng) && bt->mem.size < 32u << 20) {
+        Error *err = NULL;
+        uint64_t size = (uint64_t)g_rand_int_range(rng, 0, 64) * 131072;
+        node_truncate(n, size, &err);
         error_free(err);
     }
     json_unref(image_info(n));
