@@ -601,7 +601,9 @@ static bool limit_ok(const Segment *s, uint64_t offset, unsigned size)
         uint64_t top = s->attr & SEG_DB ? UINT32_MAX : UINT16_MAX;
         return offset > s->limit && last <= top;
     }
-    return last <= s->limit;
+    /* What goes round the end of 4 GiB may or may not fault (SDM vol. 3, 6.3): with flat segments,
+     * whose operands nobody checks, it does not. */
+    return last <= s->limit || s->limit == UINT32_MAX;
 }
 
 uint64_t seg_linear(CPUX86 *cpu, unsigned seg, uint64_t offset, unsigned size, bool write)
