@@ -137,6 +137,14 @@ void jit_flags_reg_changes(JitCtx *j, unsigned i, unsigned r)
     j->fs.recipe = no_recipe;
 }
 
+void jit_flags_forget(JitCtx *j, unsigned r)
+{
+    const FlagRecipe *f = &j->fs.recipe;
+    if (f->d == r || (!f->is_imm && f->b == r)) {
+        j->fs.recipe = no_recipe;
+    }
+}
+
 bool jit_flags_needs_old(const JitCtx *j, unsigned i, unsigned next)
 {
     const IrOp *op = &j->ops[i];

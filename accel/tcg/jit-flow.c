@@ -46,20 +46,40 @@ static void jump(JitCtx *j, unsigned i)
     direct_exit(j, i, op->sub, (uint64_t)op->imm, NULL);
 }
 
+/* RAX is the target of operation i: on to it, or to jit_cold_target(). */
+static void go_to_target(JitCtx *j, unsigned i)
+{
+    uint8_t *miss[2];
+    jit_asm_lookup_or(&j->a, miss);
+    Cold *c = jit_cold(j, COLD_TARGET, i);
+    c->from = miss[0];
+    c->after = miss[1];
+}
+
 static void jump_register(JitCtx *j, unsigned i)
 {
     jit_flags_to_mem(j);
     asm_load(&j->a, 8, H_RAX, jit_loc(j->ops[i].a));
+    if (i && j->ops[i - 1].op == IR_CHKIP && j->ops[i - 1].a == j->ops[i].a &&
+        (j->b->flags & HF_CS64)) {
+        go_to_target(j, i);
+        return;
+    }
     jit_asm_lookup(&j->a, j->jit->stub[STUB_NO_CODE], !(j->b->flags & HF_CS64));
 }
 
-/* Is RAX canonical?  48 bits: with 57-bit addresses the slow path decides. */
-static void check_canonical(JitCtx *j, unsigned i)
+/* Is RAX canonical (ZF)?  48 bits: with 57-bit addresses the slow path decides. */
+static void compare_canonical(JitCtx *j)
 {
     asm_mov(&j->a, 8, H_RCX, H_RAX);
     asm_shift_imm(&j->a, 4, 8, asm_reg(H_RCX), 16);
     asm_shift_imm(&j->a, 7, 8, asm_reg(H_RCX), 16);
     asm_alu_load(&j->a, 7, 8, H_RCX, asm_reg(H_RAX));
+}
+
+static void check_canonical(JitCtx *j, unsigned i)
+{
+    compare_canonical(j);
     Cold *c = jit_cold(j, COLD_CALL, i);
     c->from = asm_jcc(&j->a, CC_NE);
     c->stub = j->jit->stub[STUB_FAULT];
@@ -76,16 +96,40 @@ static void ret(JitCtx *j, unsigned i)
     asm_mov(&j->a, 8, H_RAX, sp);
     jit_check_load(j, i, jit_info(op, 8, ACC_READ));
     asm_load(&j->a, 8, H_RAX, asm_mem(H_RAX, 0));
-    asm_store(&j->a, 8, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])), H_RAX);
-    check_canonical(j, i);
-    asm_load(&j->a, 8, H_RAX, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])));
     asm_lea(&j->a, 8, sp, asm_mem(sp, 8 + (int32_t)op->imm));
-    jit_asm_lookup(&j->a, j->jit->stub[STUB_NO_CODE], false);
+    go_to_target(j, i);
+}
+
+void jit_cold_target(JitCtx *j, const Cold *c)
+{
+    const IrOp *op = &j->ops[c->index];
+    unsigned sp = jit_loc(R_RSP).base, i = c->index;
+    asm_here(&j->a, c->after);
+    compare_canonical(j);
+    asm_jcc_to(&j->a, CC_E, j->jit->stub[STUB_NO_CODE]);
+    if (op->op == IR_RET) { /* the fault is its own: it has not happened */
+        asm_lea(&j->a, 8, sp, asm_mem(sp, -8 - (int32_t)op->imm));
+    } else {
+        i--; /* IR_CHKIP */
+    }
+    asm_store(&j->a, 8, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])), H_RAX);
+    asm_movi(&j->a, H_RAX, (uintptr_t)jit_block_op(j, i));
+    asm_movi(&j->a, H_RCX, jit_rip(j, op));
+    asm_call_to(&j->a, j->jit->stub[STUB_FAULT]);
+    if (op->op == IR_RET) { /* with 57-bit addresses it may be right after all */
+        asm_lea(&j->a, 8, sp, asm_mem(sp, 8 + (int32_t)op->imm));
+    }
+    asm_load(&j->a, 8, H_RAX, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])));
+    jit_jump_stub(j, STUB_NO_CODE);
 }
 
 static void check_ip(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
+    if ((j->b->flags & HF_CS64) && i + 1 < j->n && j->ops[i + 1].op == IR_JMPR &&
+        j->ops[i + 1].a == op->a && !(op->flags & IRF_IMM)) {
+        return; /* the jump sees to it */
+    }
     jit_flags_clobber(j, i);
     if ((op->flags & IRF_IMM) || !(j->b->flags & HF_CS64)) {
         jit_call_stub(j, STUB_FAULT, i);

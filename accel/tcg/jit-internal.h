@@ -58,6 +58,7 @@ typedef enum ColdKind {
     COLD_LEAVE,   /* rest of the instruction, then leave the block */
     COLD_EXIT,    /* an exit that can be linked */
     COLD_STUB,    /* RAX = guest address, then go to a stub */
+    COLD_TARGET,  /* RAX = guest address to go on at, not looked up successfully */
     COLD_FPU,     /* load the x87 state */
     COLD_VECTORS, /* load the vector registers, at level `slot` */
 } ColdKind;
@@ -68,7 +69,8 @@ typedef struct Cold {
     uint16_t index;          /* of the operation */
     uint16_t rest;           /* first operation after what the store did */
     uint8_t *from;           /* displacement to be patched */
-    uint8_t *resume, *after; /* COLD_STORE: where the operation starts, and what follows it */
+    uint8_t *resume, *after; /* COLD_STORE: where the operation starts, and what follows it;
+                              * COLD_TARGET: `after` is a second `from` */
     const uint8_t *stub;
     MemFn *fn;
     uint32_t info;
@@ -167,6 +169,8 @@ void jit_flags_to_host(JitCtx *j);
 void jit_flags_to_mem(JitCtx *j);
 /* Guest register r is about to change, by operation i. */
 void jit_flags_reg_changes(JitCtx *j, unsigned i, unsigned r);
+/* The same for flags that nobody wants any more. */
+void jit_flags_forget(JitCtx *j, unsigned r);
 /* Does operation i, which defines flags, use or keep some that are live before `next`? */
 bool jit_flags_needs_old(const JitCtx *j, unsigned i, unsigned next);
 /* Operation i is about to define flags; afterwards jit_flags_defined(). */
@@ -199,6 +203,8 @@ void jit_alu_mem(JitCtx *j, const IrOp *op, unsigned size);
 void jit_vec_probe_host(Jit *jit);
 /* `feature`: as decode.h's FEATURE() makes it; 0: none needed. */
 bool jit_host_has(const Jit *jit, unsigned feature);
+/* The code of COLD_TARGET. */
+void jit_cold_target(JitCtx *j, const Cold *c);
 /* A vector instruction, or another in VEX encoding. */
 typedef struct VecInsn {
     unsigned prefix; /* 0, 1: 66, 2: F3, 3: F2 */
@@ -249,6 +255,8 @@ void jit_make_stubs(Jit *jit, Asm *a);
 /* Goes on at the guest address in RAX (at `rip`), or to `miss` with it in RAX. */
 void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base);
 void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip);
+/* For 64-bit mode, with jumps to be patched; an address that is found is a canonical one. */
+void jit_asm_lookup_or(Asm *a, uint8_t *miss[2]);
 typedef struct JitStoreResult {
     void *ptr;
     uint64_t buffered;

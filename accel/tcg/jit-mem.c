@@ -152,6 +152,19 @@ static void modify(JitCtx *j, const IrOp *op)
     jit_alu_mem(j, op, op->size);
 }
 
+/*
+ * Before a load into guest register r, by operation i: are the flags wanted by nobody but its
+ * fault?  Then what they can be made from stays until the register changes.
+ */
+static bool flags_before_load(JitCtx *j, unsigned i, unsigned next, unsigned r)
+{
+    if (!j->live[next]) {
+        return true;
+    }
+    jit_flags_reg_changes(j, i, r);
+    return false;
+}
+
 /* ---- fusion ---- */
 
 static bool same_insn(const JitCtx *j, unsigned i, unsigned k)
@@ -260,13 +273,16 @@ static bool fuse_source(JitCtx *j, unsigned i)
     }
     const IrOp *ld = &j->ops[i], *op = ld + 1;
     uint32_t info = jit_info(ld, ld->size, ACC_READ);
-    bool in_memory = op->d == ld->d;
+    bool in_memory = op->d == ld->d, only_fault = false;
     if (!in_memory && op->op != IR_CMP && op->op != IR_TEST) {
-        jit_flags_reg_changes(j, i, op->d);
+        only_fault = flags_before_load(j, i, i + 2, op->d);
     }
     jit_flags_clobber(j, i);
     jit_linear(j, i, ld, info);
     jit_check_load(j, i, info);
+    if (only_fault) {
+        jit_flags_forget(j, op->d);
+    }
     if (in_memory) {
         jit_alu_mem(j, op, op->size);
     } else {
@@ -286,10 +302,13 @@ static void load(JitCtx *j, unsigned i)
     uint32_t info = jit_info(op, op->size, ACC_READ | (op->flags & IRF_WRITE ? ACC_WRITE : 0));
     Opnd D = jit_loc(op->d), m = asm_mem(H_RAX, 0);
     unsigned d = D.mem ? H_RCX : D.base;
-    jit_flags_reg_changes(j, i, op->d);
+    bool only_fault = flags_before_load(j, i, i + 1, op->d);
     jit_flags_clobber(j, i);
     jit_linear(j, i, op, info);
     jit_check_load(j, i, info);
+    if (only_fault) {
+        jit_flags_forget(j, op->d);
+    }
     if (op->op == IR_LDSX) {
         asm_movsx(&j->a, op->sub < 4 ? 4 : op->sub, op->size, d, m);
     } else {
@@ -327,10 +346,13 @@ static void pop(JitCtx *j, unsigned i)
     unsigned sp = jit_loc(R_RSP).base;
     Opnd D = jit_loc(op->d);
     jit_flags_reg_changes(j, i, R_RSP);
-    jit_flags_reg_changes(j, i, op->d);
+    bool only_fault = flags_before_load(j, i, i + 1, op->d);
     jit_flags_clobber(j, i);
     asm_mov(&j->a, 8, H_RAX, sp);
     jit_check_load(j, i, jit_info(op, 8, ACC_READ));
+    if (only_fault) {
+        jit_flags_forget(j, op->d);
+    }
     asm_lea(&j->a, 8, sp, asm_mem(sp, 8));
     unsigned d = D.mem ? H_RCX : D.base;
     asm_load(&j->a, 8, d, asm_mem(H_RAX, 0));

@@ -203,8 +203,8 @@ static Opnd jump_entry(unsigned index, size_t field)
     return asm_mem_x(H_RBP, index, 0, TC_OFF(jump) + (int)field);
 }
 
-/* RAX: target.  The hash is tcg_jump_index(); on a hit, jumps to the block's code. */
-void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
+/* RAX: target.  The hash is tcg_jump_index(). */
+static void index_jumps(Asm *a)
 {
     _Static_assert(sizeof(JumpEntry) == 32, "the index is scaled by shifts");
     asm_rm(a, 4, 0x69, H_RCX, asm_reg(H_RAX)); /* IMUL */
@@ -212,6 +212,27 @@ void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
     asm_shift_imm(a, 5, 4, asm_reg(H_RCX), 32 - JUMP_BITS - 5);
     asm_load(a, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
     asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (JUMP_SIZE - 1) << 5);
+}
+
+static void jump_to_entry(Asm *a)
+{
+    asm_load(a, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, block)));
+    asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
+}
+
+void jit_asm_lookup_or(Asm *a, uint8_t *miss[2])
+{
+    index_jumps(a);
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(H_RCX, offsetof(JumpEntry, rip)));
+    miss[0] = asm_jcc(a, CC_NE);
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
+    miss[1] = asm_jcc(a, CC_NE);
+    jump_to_entry(a);
+}
+
+void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
+{
+    index_jumps(a);
     asm_alu_load(a, 7, 8, H_RAX, jump_entry(H_RCX, offsetof(JumpEntry, rip)));
     asm_jcc_to(a, CC_NE, miss);
     asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
@@ -221,8 +242,7 @@ void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
         asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, cs_base)));
         asm_jcc_to(a, CC_NE, miss);
     }
-    asm_load(a, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, block)));
-    asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
+    jump_to_entry(a);
 }
 
 /* The same for a target known beforehand, in 64-bit mode. */

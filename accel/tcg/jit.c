@@ -332,6 +332,9 @@ static void emit_cold(JitCtx *j)
         case COLD_EXIT:
             cold_exit(j, &c);
             break;
+        case COLD_TARGET:
+            jit_cold_target(j, &c);
+            break;
         case COLD_FPU:
             jit_reload_units(j, true, c.vec);
             asm_jmp_to(&j->a, c.resume);
