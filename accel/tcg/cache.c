@@ -314,7 +314,7 @@ void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to, uint64_t seq)
     pthread_mutex_lock(&t->lock);
     /* A link is followed unchecked, so it must not depend on another page's mapping. */
     if (t->n_flushes == seq && from->link_ok && to->link_ok && !from->invalid && !to->invalid &&
-        !from->jump[slot] && from->flags == to->flags && from->cs_base == to->cs_base &&
+        !from->jump[slot] && !((from->flags ^ to->flags) & ~BLOCK_NO_STACK) && from->cs_base == to->cs_base &&
         ((from->rip + from->cs_base) & TCG_PAGE_MASK) ==
             ((to->rip + to->cs_base) & TCG_PAGE_MASK) &&
         from->page[0] == to->page[0]) {
@@ -747,6 +747,10 @@ Block *tcg_find_block(CPUX86 *cpu)
     if (tcg_break_at(tc->tcg, linear)) {
         flags |= BLOCK_BREAK;
     }
+    if (tc->no_stack) {
+        flags |= BLOCK_NO_STACK;
+        tc->no_stack = false;
+    }
     RamBlock *ram;
     uint64_t off;
     const uint8_t *code = tcg_code_ptr(cpu, linear, &ram, &off);
@@ -757,10 +761,11 @@ Block *tcg_find_block(CPUX86 *cpu)
     if (!b->temporary && !(flags & BLOCK_STEP)) {
         unsigned bit = tcg_jump_page(linear);
         tc->jump_pages[bit / 64] |= 1ull << (bit % 64);
-        tc->jump[tcg_jump_index(cpu->rip)] = (JumpEntry){.rip = cpu->rip,
-                                                         .key = tcg_jump_key(flags, tc->gen_bits),
-                                                         .block = b,
-                                                         .cs_base = b->cs_base};
+        uint64_t rip = cpu->rip ^ (flags & BLOCK_NO_STACK ? JUMP_NO_STACK : 0);
+        tc->jump[tcg_jump_index(rip)] = (JumpEntry){.rip = rip,
+                                                    .key = tcg_jump_key(flags, tc->gen_bits),
+                                                    .block = b,
+                                                    .cs_base = b->cs_base};
     }
     return b;
 }

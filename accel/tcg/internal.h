@@ -79,6 +79,9 @@ static inline uint64_t block_next_rip(const Block *b, uint64_t rip)
 #define BLOCK_ALONE ((uint64_t)1 << 43)    /* see TcgCpu.debug_flags */
 #define BLOCK_SOFT_FP ((uint64_t)1 << 44)  /* MXCSR unmasks exceptions */
 #define BLOCK_SOFT_X87 ((uint64_t)1 << 45) /* the x87 control word does, or one is pending */
+/* Executed once because a StackPage could not be used: it goes by the TLB. */
+#define BLOCK_NO_STACK ((uint64_t)1 << 46)
+#define JUMP_NO_STACK ((uint64_t)1 << 62)
 /*
  * Such blocks are one instruction long and run one at a time from the run loop: they are
  * never linked to nor in the jump cache.  Whoever has one from tcg_find_block() while
@@ -129,8 +132,22 @@ typedef struct TlbInfo {
     bool global;
 } TlbInfo;
 
+/*
+ * Pages on which translated code finds the stack without looking into the TLB.  Only the
+ * vCPU's own thread changes them, and never while a trace relies on them; another thread
+ * that takes write access away asks for it by `stack_drop`.
+ */
+typedef struct StackPage {
+    uint64_t base;    /* linear; or STACK_NONE: then `addend` leads to TcgCpu.nowhere */
+    uintptr_t addend; /* host = linear + addend */
+    uintptr_t host;   /* of the page, 0: none; atomic */
+    RamBlock *ram;
+    uint64_t ram_offset;
+} StackPage;
+#define STACK_NONE 0x8a5b7c3100000000ull /* not canonical: no stack is there */
+
 typedef struct JumpEntry {
-    uint64_t rip;
+    uint64_t rip; /* ^ JUMP_NO_STACK, for a block with BLOCK_NO_STACK */
     uint64_t key; /* tcg_jump_key() */
     Block *block;
     uint64_t cs_base;
@@ -209,6 +226,10 @@ typedef struct TcgCpu {
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
     JumpEntry jump[JUMP_SIZE];
     uint64_t jump_pages[JUMP_PAGES / 64]; /* linear pages that have entries, by hash */
+    StackPage stack[MMU_MODES][2];        /* for reading, for writing */
+    bool no_stack;                        /* the next block is one with BLOCK_NO_STACK */
+    bool stack_drop;                      /* atomic: forget the stack's pages */
+    uint8_t nowhere[TCG_PAGE_SIZE];
     /* cold */
     TlbInfo info[MMU_MODES][TLB_SIZE];
     int tlb_lock; /* spin lock */
@@ -389,6 +410,14 @@ void tcg_st_slow(CPUX86 *cpu, uint64_t linear, uint64_t v, unsigned size, MmuMod
 void *tcg_plain_ptr(CPUX86 *cpu, uint64_t linear, unsigned size, bool write, MmuMode mode,
                     unsigned seg);
 void tcg_probe_write(CPUX86 *cpu, uint64_t linear, unsigned size, MmuMode mode, unsigned seg);
+/*
+ * Makes the page of [lin, lin + len) the stack's, if it is in the TLB and plain memory.
+ * Raises nothing.
+ */
+bool tcg_stack_page(TcgCpu *tc, uint64_t lin, unsigned len, bool write, MmuMode mode);
+void tcg_stack_forget(TcgCpu *tc);
+/* Forgets the pages on another thread's request; what was written meanwhile counts as dirty. */
+void tcg_stack_drop(TcgCpu *tc);
 /* IRQ_TLB_FLUSH was seen. */
 void tcg_memory_changed(TcgCpu *tc);
 /* Exclusive sections of the run loop: enter and leave guest execution. */

@@ -91,11 +91,10 @@ static void ret(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
     unsigned sp = jit_loc(R_RSP).base;
+    const IrOp top = {.base = R_RSP, .index = IR_ZERO, .seg = SEG_SS};
     jit_flags_to_mem(j);
-    j->fs.host = false;
-    asm_mov(&j->a, 8, H_RAX, sp);
-    jit_check_load(j, i, jit_info(op, 8, ACC_READ));
-    asm_load(&j->a, 8, H_RAX, asm_mem(H_RAX, 0));
+    jit_load_from(j, i, &top, jit_info(&top, 8, ACC_READ));
+    asm_load(&j->a, 8, H_RAX, j->at);
     asm_lea(&j->a, 8, sp, asm_mem(sp, 8 + (int32_t)op->imm));
     go_to_target(j, i);
 }

@@ -158,7 +158,7 @@ static void any_on(JitCtx *j, const IrOp *op, unsigned size, Opnd D)
 
 void jit_alu_mem(JitCtx *j, const IrOp *op, unsigned size)
 {
-    any_on(j, op, size, asm_mem(H_RAX, 0));
+    any_on(j, op, size, j->at);
 }
 
 /* d = d op (b or imm), with flags. */

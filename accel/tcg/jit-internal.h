@@ -46,9 +46,10 @@ typedef struct FlagState {
 #define ACC_WRITE 0x100u /* must be writable */
 #define ACC_READ 0x200u  /* (with ACC_WRITE) is read first */
 #define ACC_SEG_SHIFT 12 /* segment, for the kind of fault */
+#define ACC_WRITE_STACK 0x10000u
 
 typedef struct JitCtx JitCtx;
-/* Emits an operation on memory at [RAX]. */
+/* Emits an operation on memory at JitCtx.at. */
 typedef void MemFn(JitCtx *j, const IrOp *op);
 
 typedef enum ColdKind {
@@ -59,6 +60,7 @@ typedef enum ColdKind {
     COLD_EXIT,    /* an exit that can be linked */
     COLD_STUB,    /* RAX = guest address, then go to a stub */
     COLD_TARGET,  /* RAX = guest address to go on at, not looked up successfully */
+    COLD_STACK,   /* the stack is on another page */
     COLD_FPU,     /* load the x87 state */
     COLD_VECTORS, /* load the vector registers, at level `slot` */
 } ColdKind;
@@ -75,8 +77,9 @@ typedef struct Cold {
     MemFn *fn;
     uint32_t info;
     uint64_t rip;
-    uint8_t vec; /* JitCtx.vec there */
-    bool fpu;    /* JitCtx.fpu there */
+    int32_t from_rsp; /* COLD_STACK */
+    uint8_t vec;      /* JitCtx.vec there */
+    bool fpu;         /* JitCtx.fpu there */
     FlagState before, done;
 } Cold;
 #define COLD_MAX 1024
@@ -90,6 +93,7 @@ typedef enum JitStub {
     STUB_LOAD,    /* RAX linear, EDX info, RCX guest rip -> RAX host address */
     STUB_STORE,   /* the same; RDX = 0 if the address is the memory itself */
     STUB_COMMIT,  /* writes what was stored; keeps the host's flags; RCX != 0: leave */
+    STUB_STACK,   /* RAX linear, EDX length | ACC_WRITE_STACK -> RAX: it is TcgCpu.stack's page now */
     STUB_LINEAR,  /* RAX operation, EDX info, RCX rip -> RAX linear address */
     STUB_CALL,    /* RAX operation, RCX rip -> EAX: 0 go on, 1 leave, 2 exit */
     STUB_VECTOR,  /* likewise: a vector operation in C */
@@ -135,6 +139,9 @@ struct JitCtx {
     const IrOp *source[BLOCK_MAX_OPS]; /* in its block */
     uint8_t part[BLOCK_MAX_OPS];       /* index into blocks */
     FlagState fs;
+    Opnd at;                 /* the memory operand that was checked */
+    unsigned stack_end;      /* accesses of the stack are checked up to this operation … */
+    bool stack_write;        /* … by TcgCpu.stack[][stack_write] */
     unsigned n_cold;
     bool never;                          /* something that is left to the interpreter */
     bool in_cold;                        /* emitting cold code */
@@ -187,9 +194,22 @@ void jit_check_load(JitCtx *j, unsigned i, uint32_t info);
 /* For a store (or read-modify-write) that `fn` emits for `op`; `rest`: what comes after it. */
 void jit_check_store(JitCtx *j, unsigned i, uint32_t info, MemFn *fn, const IrOp *op,
                      unsigned rest);
+/* Both with the address of `mem`, and all that is done to flags; JitCtx.at is the operand. */
+void jit_load_from(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info);
+void jit_store_to(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info, MemFn *fn, const IrOp *op,
+                  unsigned rest);
 uint32_t jit_info(const IrOp *op, unsigned size, uint32_t rights);
 /* Same memory operand? */
 bool jit_same_mem(const IrOp *x, const IrOp *y);
+/* ---- the stack (jit-stack.c) ---- */
+/*
+ * Before operation i: if accesses of the stack begin here, one check for all that follow
+ * until RSP becomes unknown.
+ */
+void jit_stack_begin(JitCtx *j, unsigned i);
+/* Is operation i's operand `mem` checked already?  Then JitCtx.at is it, by RAX. */
+bool jit_stack_operand(JitCtx *j, unsigned i, const IrOp *mem);
+void jit_cold_stack(JitCtx *j, const Cold *c);
 /* Operations that access memory, fused with their neighbours; 0: not mine. */
 unsigned jit_memory_op(JitCtx *j, unsigned i);
 
@@ -255,6 +275,8 @@ void jit_make_stubs(Jit *jit, Asm *a);
 /* Goes on at the guest address in RAX (at `rip`), or to `miss` with it in RAX. */
 void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base);
 void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip);
+/* The same for a block with BLOCK_NO_STACK. */
+void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss, uint64_t rip);
 /* For 64-bit mode, with jumps to be patched; an address that is found is a canonical one. */
 void jit_asm_lookup_or(Asm *a, uint8_t *miss[2]);
 typedef struct JitStoreResult {
@@ -265,6 +287,7 @@ void jit_rt_fpu_load(CPUX86 *cpu);
 /* Takes the image apart that was saved last, if it has not been done. */
 void jit_rt_fpu_sync(CPUX86 *cpu);
 void *jit_rt_load(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
+uint64_t jit_rt_stack(CPUX86 *cpu, uint64_t linear, uint32_t info);
 JitStoreResult jit_rt_store(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
 uint64_t jit_rt_commit(CPUX86 *cpu, uintptr_t ret);
 uint64_t jit_rt_linear(CPUX86 *cpu, const IrOp *op, uint32_t info, uint64_t rip);

@@ -108,6 +108,7 @@ void jit_check_load(JitCtx *j, unsigned i, uint32_t info)
     c->before = j->fs;
     c->from = lookup(j, info);
     c->resume = j->a.p;
+    j->at = asm_mem(H_RAX, 0);
 }
 
 void jit_check_store(JitCtx *j, unsigned i, uint32_t info, MemFn *fn, const IrOp *op, unsigned rest)
@@ -121,15 +122,38 @@ void jit_check_store(JitCtx *j, unsigned i, uint32_t info, MemFn *fn, const IrOp
     c->fn = fn;
     c->slot = (uint8_t)(op - &j->ops[i]);
     c->rest = (uint16_t)rest;
+    j->at = asm_mem(H_RAX, 0);
     fn(j, op);
     j->cold[n].after = j->a.p;
+}
+
+void jit_load_from(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info)
+{
+    if (!jit_stack_operand(j, i, mem)) {
+        jit_flags_clobber(j, i);
+        jit_linear(j, i, mem, info);
+        jit_check_load(j, i, info);
+    }
+}
+
+void jit_store_to(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info, MemFn *fn, const IrOp *op,
+                  unsigned rest)
+{
+    if (jit_stack_operand(j, i, mem)) {
+        fn(j, op);
+        return;
+    }
+    jit_flags_clobber(j, i);
+    jit_linear(j, i, mem, info);
+    jit_check_store(j, i, info, fn, op, rest);
+    j->cold[j->n_cold - 1].done = j->fs;
 }
 
 /* ---- operations on [RAX] ---- */
 
 static void store_value(JitCtx *j, const IrOp *op)
 {
-    Opnd m = asm_mem(H_RAX, 0);
+    Opnd m = j->at;
     if (!(op->flags & IRF_IMM)) {
         asm_store(&j->a, op->size, m, jit_get(j, op->a, H_RCX));
     } else if (op->size < 8 || asm_is_imm32(op->imm)) {
@@ -200,14 +224,14 @@ static bool fuse_modify(JitCtx *j, unsigned i)
         return false;
     }
     uint32_t info = jit_info(ld, ld->size, ACC_WRITE | ACC_READ);
-    jit_flags_clobber(j, i);
-    jit_linear(j, i, ld, info);
-    jit_check_store(j, i, info, modify, op, i + 3);
-    Cold *c = &j->cold[j->n_cold - 1];
+    unsigned n = j->n_cold;
+    jit_store_to(j, i, ld, info, modify, op, i + 3);
     if (op->op != IR_NOT) {
         jit_flags_defined(j, op, false);
     }
-    c->done = j->fs;
+    if (j->n_cold > n) {
+        j->cold[j->n_cold - 1].done = j->fs;
+    }
     return true;
 }
 
@@ -247,7 +271,7 @@ static bool can_fuse_source(JitCtx *j, unsigned i)
 /* d op= [RAX] */
 static void op_from_memory(JitCtx *j, const IrOp *op)
 {
-    Opnd D = jit_loc(op->d), m = asm_mem(H_RAX, 0);
+    Opnd D = jit_loc(op->d), m = j->at;
     unsigned d = D.mem ? H_RCX : D.base;
     if (D.mem) {
         asm_load(&j->a, 8, d, D);
@@ -277,9 +301,7 @@ static bool fuse_source(JitCtx *j, unsigned i)
     if (!in_memory && op->op != IR_CMP && op->op != IR_TEST) {
         only_fault = flags_before_load(j, i, i + 2, op->d);
     }
-    jit_flags_clobber(j, i);
-    jit_linear(j, i, ld, info);
-    jit_check_load(j, i, info);
+    jit_load_from(j, i, ld, info);
     if (only_fault) {
         jit_flags_forget(j, op->d);
     }
@@ -300,19 +322,17 @@ static void load(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
     uint32_t info = jit_info(op, op->size, ACC_READ | (op->flags & IRF_WRITE ? ACC_WRITE : 0));
-    Opnd D = jit_loc(op->d), m = asm_mem(H_RAX, 0);
+    Opnd D = jit_loc(op->d);
     unsigned d = D.mem ? H_RCX : D.base;
     bool only_fault = flags_before_load(j, i, i + 1, op->d);
-    jit_flags_clobber(j, i);
-    jit_linear(j, i, op, info);
-    jit_check_load(j, i, info);
+    jit_load_from(j, i, op, info);
     if (only_fault) {
         jit_flags_forget(j, op->d);
     }
     if (op->op == IR_LDSX) {
-        asm_movsx(&j->a, op->sub < 4 ? 4 : op->sub, op->size, d, m);
+        asm_movsx(&j->a, op->sub < 4 ? 4 : op->sub, op->size, d, j->at);
     } else {
-        asm_movzx(&j->a, op->size, d, m);
+        asm_movzx(&j->a, op->size, d, j->at);
     }
     if (D.mem) {
         asm_store(&j->a, 8, D, d);
@@ -323,39 +343,34 @@ static void store(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
     uint32_t info = jit_info(op, op->size, ACC_WRITE);
-    jit_flags_clobber(j, i);
-    jit_linear(j, i, op, info);
-    jit_check_store(j, i, info, store_value, op, i + 1);
-    j->cold[j->n_cold - 1].done = j->fs;
+    jit_store_to(j, i, op, info, store_value, op, i + 1);
 }
 
 static void push(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
-    uint32_t info = jit_info(op, 8, ACC_WRITE);
+    const IrOp below = {.base = R_RSP, .index = IR_ZERO, .disp = -8, .seg = SEG_SS};
+    uint32_t info = jit_info(&below, 8, ACC_WRITE);
     jit_flags_reg_changes(j, i, R_RSP);
-    jit_flags_clobber(j, i);
-    asm_lea(&j->a, 8, H_RAX, asm_mem(jit_loc(R_RSP).base, -8));
-    jit_check_store(j, i, info, push_value, op, i + 1);
-    j->cold[j->n_cold - 1].done = j->fs;
+    jit_store_to(j, i, &below, info, push_value, op, i + 1);
 }
 
 static void pop(JitCtx *j, unsigned i)
 {
-    const IrOp *op = &j->ops[i];
+    const IrOp *op = &j->ops[i], top = {.base = R_RSP, .index = IR_ZERO, .seg = SEG_SS};
     unsigned sp = jit_loc(R_RSP).base;
     Opnd D = jit_loc(op->d);
     jit_flags_reg_changes(j, i, R_RSP);
     bool only_fault = flags_before_load(j, i, i + 1, op->d);
-    jit_flags_clobber(j, i);
-    asm_mov(&j->a, 8, H_RAX, sp);
-    jit_check_load(j, i, jit_info(op, 8, ACC_READ));
+    jit_load_from(j, i, &top, jit_info(&top, 8, ACC_READ));
     if (only_fault) {
         jit_flags_forget(j, op->d);
     }
-    asm_lea(&j->a, 8, sp, asm_mem(sp, 8));
     unsigned d = D.mem ? H_RCX : D.base;
-    asm_load(&j->a, 8, d, asm_mem(H_RAX, 0));
+    asm_load(&j->a, 8, d, j->at);
+    if (D.mem || D.base != sp) {
+        asm_lea(&j->a, 8, sp, asm_mem(sp, 8));
+    }
     if (D.mem) {
         asm_store(&j->a, 8, D, d);
     }
@@ -487,6 +502,7 @@ static void atomic(JitCtx *j, unsigned i)
     c->before = j->fs;
     c->stub = j->jit->stub[STUB_ATOMIC];
     c->from = lookup(j, info);
+    j->at = asm_mem(H_RAX, 0);
     atomic_on(j, op);
     if (op->fdef) {
         jit_flags_defined(j, op, false);

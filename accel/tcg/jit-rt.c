@@ -27,6 +27,7 @@ static uint32_t leave(TcgCpu *tc)
     tc->fl = fl_from_rflags(cpu->rflags);
     tc->jump_key = tcg_jump_key(tcg_block_flags(cpu), tc->gen_bits);
     tc->jit_ret = 0;
+    tcg_stack_drop(tc);
     if (tc->leave) {
         tc->leave = false;
         return 1;
@@ -167,6 +168,14 @@ uint64_t jit_rt_linear(CPUX86 *cpu, const IrOp *op, uint32_t info, uint64_t rip)
 {
     (void)enter(cpu, rip);
     return tcg_op_linear(cpu, op, info & ACC_SIZE_MASK, (info & ACC_WRITE) != 0);
+}
+
+uint64_t jit_rt_stack(CPUX86 *cpu, uint64_t linear, uint32_t info)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    jit_rt_fpu_sync(cpu);
+    return tcg_stack_page(tc, linear, info & ~ACC_WRITE_STACK, info & ACC_WRITE_STACK,
+                          mmu_mode(cpu));
 }
 
 /* ---- operations ---- */

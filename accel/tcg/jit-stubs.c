@@ -245,6 +245,22 @@ void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
     jump_to_entry(a);
 }
 
+void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss, uint64_t rip)
+{
+    uint64_t marked = rip ^ JUMP_NO_STACK;
+    int32_t at = TC_OFF(jump) + (int)(tcg_jump_index(marked) * sizeof(JumpEntry));
+    asm_movi(a, H_RAX, rip);
+    asm_movi(a, H_RCX, marked);
+    asm_movi(a, H_RDX, tcg_jump_key(BLOCK_NO_STACK, 0));
+    asm_alu_load(a, 1, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
+    asm_alu_load(a, 7, 8, H_RCX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, rip)));
+    asm_jcc_to(a, CC_NE, miss);
+    asm_alu_load(a, 7, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, key)));
+    asm_jcc_to(a, CC_NE, miss);
+    asm_load(a, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, block)));
+    asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
+}
+
 /* The same for a target known beforehand, in 64-bit mode. */
 void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip)
 {
@@ -296,6 +312,8 @@ static void make_calls(Jit *jit, Asm *a)
     make_call3(a, jit->avx, (uintptr_t)jit_rt_load);
     begin(jit, a, STUB_STORE);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_store);
+    begin(jit, a, STUB_STACK);
+    make_call3(a, jit->avx, (uintptr_t)jit_rt_stack);
     begin(jit, a, STUB_LINEAR);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_linear);
     begin(jit, a, STUB_COMMIT);

@@ -194,7 +194,7 @@ static void store_vector(JitCtx *j, const IrOp *op)
 {
     VecInsn v;
     (void)move_insn(op->size, true, op->size == 32 || j->vec == 2, &v);
-    jit_asm_vector(&j->a, &v, op->a, asm_mem(H_RAX, 0));
+    jit_asm_vector(&j->a, &v, op->a, j->at);
 }
 
 static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
@@ -205,20 +205,15 @@ static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
         move_insn(s->load->size, false, s->zero || s->load->size == 32, &v)) {
         uint32_t info = jit_info(s->load, s->load->size, ACC_READ);
         need_vectors(j, i, level);
-        jit_flags_clobber(j, i);
-        jit_linear(j, i, s->load, info);
-        jit_check_load(j, i, info);
-        jit_asm_vector(&j->a, &v, s->load->d, asm_mem(H_RAX, 0));
+        jit_load_from(j, i, s->load, info);
+        jit_asm_vector(&j->a, &v, s->load->d, j->at);
         return true;
     }
     if (s->store && !s->load && !s->from && !s->to && !s->move && !is_temp(s->store->a) &&
         move_insn(s->store->size, true, false, &v)) {
         uint32_t info = jit_info(s->store, s->store->size, ACC_WRITE);
         need_vectors(j, i, level);
-        jit_flags_clobber(j, i);
-        jit_linear(j, i, s->store, info);
-        jit_check_store(j, i, info, store_vector, s->store, s->next);
-        j->cold[j->n_cold - 1].done = j->fs;
+        jit_store_to(j, i, s->store, info, store_vector, s->store, s->next);
         return true;
     }
     if (s->move && !s->load && !s->from && !s->to && !s->store && !is_temp(s->move->d) &&
@@ -326,26 +321,22 @@ static void immediate(JitCtx *j, const IrOp *op)
 static void store_result(JitCtx *j, const IrOp *op)
 {
     VecInsn v = encoding(op);
-    jit_asm_vector(&j->a, &v, op->b, asm_mem(H_RAX, 0));
+    jit_asm_vector(&j->a, &v, op->b, j->at);
     immediate(j, op);
 }
 
 static void to_memory(JitCtx *j, unsigned i, const VecSeq *s)
 {
     uint32_t info = jit_info(s->store, s->store->size, ACC_WRITE);
-    jit_flags_clobber(j, i);
-    jit_linear(j, i, s->store, info);
-    jit_check_store(j, i, info, store_result, s->simd, s->next);
-    j->cold[j->n_cold - 1].done = j->fs;
+    jit_store_to(j, i, s->store, info, store_result, s->simd, s->next);
 }
 
 static Opnd source(JitCtx *j, unsigned i, const VecSeq *s)
 {
     if (s->load) {
         uint32_t info = jit_info(s->load, s->load->size, ACC_READ);
-        jit_linear(j, i, s->load, info);
-        jit_check_load(j, i, info);
-        return asm_mem(H_RAX, 0);
+        jit_load_from(j, i, s->load, info);
+        return j->at;
     }
     return asm_reg(s->from ? jit_get(j, s->from->a, H_RCX) : s->simd->b);
 }
@@ -373,7 +364,7 @@ static bool simd(JitCtx *j, unsigned i, const VecSeq *s)
     if (s->to) {
         jit_flags_reg_changes(j, i, s->to->d);
     }
-    if (s->load || op->fdef) {
+    if (op->fdef) {
         jit_flags_clobber(j, i);
     }
     VecInsn v = encoding(op);

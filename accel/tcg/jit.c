@@ -218,6 +218,7 @@ static void cold_miss(JitCtx *j, const Cold *c)
     j->fs = c->before;
     j->vec = c->vec;
     j->fpu = c->fpu;
+    j->at = asm_mem(H_RAX, 0);
     c->fn(j, op + c->slot);
     asm_call_to(&j->a, j->jit->stub[STUB_COMMIT]);
     asm_8(&j->a, 0xe3); /* JRCXZ over the next jump */
@@ -335,6 +336,9 @@ static void emit_cold(JitCtx *j)
         case COLD_TARGET:
             jit_cold_target(j, &c);
             break;
+        case COLD_STACK:
+            jit_cold_stack(j, &c);
+            break;
         case COLD_FPU:
             jit_reload_units(j, true, c.vec);
             asm_jmp_to(&j->a, c.resume);
@@ -377,6 +381,9 @@ static void emit_entry(JitCtx *j)
     Asm *a = &j->a;
     asm_alu_imm(a, 7, 4, asm_mem(H_RBP, CPU_OFF(attention)), 0);
     refuse_entry(j, CC_NE);
+    if (j->b->flags & BLOCK_NO_STACK) {
+        asm_store_imm(a, 1, asm_mem(H_RBP, TC_OFF(no_stack)), 0);
+    }
     if (j->jit->icount) {
         asm_load(a, 8, H_RAX, asm_mem(H_RBP, TC_OFF(icount_left)));
         asm_store(a, 8, asm_mem(H_RBP, TC_OFF(icount_entry)), H_RAX);
@@ -425,9 +432,11 @@ bool jit_compile(Jit *jit, Block *b)
     j->fpu = false;
     memset(j->join, 0, sizeof(j->join[0]) * (j->n + 1));
     find_live(j);
+    j->stack_end = 0;
     uint8_t *start = j->a.p;
     emit_entry(j);
     for (unsigned i = 0; i < j->n && !j->never;) {
+        jit_stack_begin(j, i);
         i = jit_emit(j, i);
     }
     emit_cold(j);

@@ -650,9 +650,74 @@ static void protect_all(TcgCpu *tc, uintptr_t first, uintptr_t last)
     }
 }
 
+/* ---- the stack's pages ---- */
+
+void tcg_stack_forget(TcgCpu *tc)
+{
+    for (unsigned m = 0; m < MMU_MODES; m++) {
+        for (unsigned w = 0; w < 2; w++) {
+            StackPage *s = &tc->stack[m][w];
+            s->base = STACK_NONE;
+            s->addend = (uintptr_t)tc->nowhere - (uintptr_t)STACK_NONE;
+            __atomic_store_n(&s->host, 0, __ATOMIC_RELAXED);
+        }
+    }
+}
+
+bool tcg_stack_page(TcgCpu *tc, uint64_t lin, unsigned len, bool write, MmuMode mode)
+{
+    const TlbEntry *e = &tc->tlb[mode][TLB_INDEX(lin)];
+    const TlbInfo *info = &tc->info[mode][TLB_INDEX(lin)];
+    StackPage *s = &tc->stack[mode][write];
+    if (crosses(lin, len)) {
+        return false;
+    }
+    /* The lock, for protect(): it sees this page here, or this sees its tag. */
+    spin_lock(&tc->tlb_lock);
+    bool ok = tlb_hit(write ? e->tag_w : e->tag_r, lin, 1, tc->gen_bits);
+    if (ok) {
+        s->base = PAGE_OF(lin);
+        s->addend = e->addend;
+        s->ram = info->ram;
+        s->ram_offset = info->ram_offset;
+        __atomic_store_n(&s->host, (uintptr_t)s->base + s->addend, __ATOMIC_RELAXED);
+    }
+    spin_unlock(&tc->tlb_lock);
+    return ok;
+}
+
+void tcg_stack_drop(TcgCpu *tc)
+{
+    if (!__atomic_load_n(&tc->stack_drop, __ATOMIC_RELAXED)) {
+        return;
+    }
+    __atomic_store_n(&tc->stack_drop, false, __ATOMIC_SEQ_CST);
+    for (unsigned m = 0; m < MMU_MODES; m++) {
+        const StackPage *s = &tc->stack[m][1];
+        for (unsigned c = 0; s->host && c < DIRTY_CLIENTS; c++) {
+            if (c != DIRTY_CODE) {
+                ram_set_dirty(s->ram, (DirtyClient)c, s->ram_offset, TCG_PAGE_SIZE);
+            }
+        }
+    }
+    tcg_stack_forget(tc);
+}
+
+static void protect_stack(TcgCpu *tc, uintptr_t first, uintptr_t last)
+{
+    for (unsigned m = 0; m < MMU_MODES; m++) {
+        uintptr_t host = __atomic_load_n(&tc->stack[m][1].host, __ATOMIC_RELAXED);
+        if (host && host >= first && host <= last) {
+            __atomic_store_n(&tc->stack_drop, true, __ATOMIC_SEQ_CST);
+            __atomic_store_n(&tc->cpu->attention, 1, __ATOMIC_SEQ_CST);
+        }
+    }
+}
+
 static void protect(TcgCpu *tc, uintptr_t first, uintptr_t last)
 {
     spin_lock(&tc->tlb_lock);
+    protect_stack(tc, first, last);
     const WriterNote *n = &tc->writers[writer_hash(first)];
     if (last - first >= TCG_PAGE_SIZE || n->many) {
         protect_all(tc, first, last);

@@ -271,6 +271,7 @@ static bool wanted(CPUX86 *cpu)
 {
     /* First forget, then look: a request in between sets it again. */
     __atomic_store_n(&cpu->attention, 0, __ATOMIC_SEQ_CST);
+    tcg_stack_drop(tcg_cpu(cpu));
     return (__atomic_load_n(&cpu->irq_pending, __ATOMIC_SEQ_CST) & tcg_irq_mask(cpu)) ||
            cpu->halted || cpu->wait_for_sipi;
 }
@@ -330,6 +331,7 @@ static RunExit run_loop(TcgCpu *tc)
             }
             continue;
         }
+        tc->no_stack = false;
         Block *b = tcg_find_block(cpu);
         if (tc->icount_on && tc->icount_left < b->n_insns) {
             tc->debug_flags |= BLOCK_ALONE; /* up to the end of the budget one by one */
@@ -366,6 +368,7 @@ static RunExit tcg_run(Vcpu *v)
         r = run_loop(tc);
         tcg_cpu_leave(tc);
     }
+    tcg_stack_drop(tc);
     v->cpu.unwind = NULL;
     tc->run_cr3 = v->cpu.cr3;
     return r;

@@ -33,6 +33,7 @@ static void clear_entries(TcgCpu *tc)
     tc->modes_used = 0;
     memset(tc->writers, 0, sizeof(tc->writers));
     __atomic_store_n(&tc->tlb_lock, 0, __ATOMIC_RELEASE);
+    tcg_stack_forget(tc);
     clear_jumps(tc);
     memset(tc->large_bloom, 0, sizeof(tc->large_bloom));
     memset(tc->huge_bloom, 0, sizeof(tc->huge_bloom));
@@ -77,6 +78,7 @@ static void select_generation(TcgCpu *tc)
     }
     tc->gen_bits = (uint64_t)s->gen << TLB_GEN_SHIFT;
     tc->space = tcg_context(tc, tcg_asid(tc->cpu))->space;
+    tcg_stack_forget(tc);
 }
 
 static void forget_pcid(TcgCpu *tc, uint16_t pcid)
@@ -169,6 +171,7 @@ void mmu_flush_page(CPUX86 *cpu, uint64_t linear)
         return;
     }
     uint64_t page = linear & TCG_PAGE_MASK;
+    tcg_stack_forget(tc);
     for (unsigned m = 0; m < MMU_MODES; m++) {
         TlbEntry *e = &tc->tlb[m][TLB_INDEX(linear)];
         if ((e->tag_r & TCG_PAGE_MASK) == page || (e->tag_w & TCG_PAGE_MASK) == page ||

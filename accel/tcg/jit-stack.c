@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Accesses of the stack: in a trace, one check for all that are a constant away from RSP.
+ *
+ * Nearly half of a program's accesses are of this kind, and nearly all of them are on the
+ * page of the one before.  TcgCpu.stack has that page; where the check fails for good, as
+ * where the stack crosses into another page, execution goes on in a block that does without.
+ */
+#include "accel/tcg/jit-internal.h"
+
+/* Accesses further apart have checks of their own. */
+#define STACK_SPAN 512
+
+typedef struct StackSpan {
+    int lo, hi; /* from RSP at the beginning */
+    int rsp;    /* RSP's change so far */
+    bool any, write;
+} StackSpan;
+
+static bool plain_stack(const IrOp *op)
+{
+    return op->base == R_RSP && op->index == IR_ZERO &&
+           !(op->flags & (IRF_A32 | IRF_A16 | IRF_SEG | IRF_BASE));
+}
+
+/* Adds an access; false: it would make the span too long. */
+static bool add(StackSpan *s, int at, unsigned size, bool write)
+{
+    int lo = s->any ? MIN(s->lo, at) : at, hi = s->any ? MAX(s->hi, at + (int)size) : at + (int)size;
+    if (hi - lo > STACK_SPAN || at < -65536 || at > 65536) {
+        return false;
+    }
+    s->lo = lo;
+    s->hi = hi;
+    s->any = true;
+    s->write |= write;
+    return true;
+}
+
+/* The accesses of operations that have a memory operand. */
+static bool add_operand(StackSpan *s, const IrOp *op)
+{
+    switch (op->op) {
+    case IR_LD:
+    case IR_LDSX:
+    case IR_VLD:
+        return !plain_stack(op) || add(s, s->rsp + op->disp, op->size, op->flags & IRF_WRITE);
+    case IR_ST:
+    case IR_VST:
+        return !plain_stack(op) || add(s, s->rsp + op->disp, op->size, true);
+    default:
+        return true;
+    }
+}
+
+static bool is_vector(const IrOp *op)
+{
+    return op->op >= IR_VLD && op->op != IR_GFROMV &&
+           (op->op != IR_SIMD || !(op->index & IR_ENC_GDST));
+}
+
+/* RSP after `op`: false if it is not known. */
+static bool follow_rsp(StackSpan *s, const IrOp *op)
+{
+    switch (op->op) {
+    case IR_PUSH:
+        s->rsp -= 8;
+        return true;
+    case IR_POP:
+        s->rsp += 8;
+        return op->d != R_RSP;
+    case IR_CMP:
+    case IR_TEST:
+    case IR_NOP:
+    case IR_JCC:
+    case IR_ST:
+        return true;
+    case IR_ADD:
+    case IR_SUB:
+        if (op->d == R_RSP && op->size == 8 && (op->flags & IRF_IMM) &&
+            op->imm == (int16_t)op->imm) {
+            s->rsp += op->op == IR_ADD ? (int)op->imm : -(int)op->imm;
+            return true;
+        }
+        break;
+    case IR_LEA:
+        if (op->d == R_RSP && op->size == 8 && plain_stack(op) && op->disp == (int16_t)op->disp) {
+            s->rsp += op->disp;
+            return true;
+        }
+        break;
+    default:
+        break;
+    }
+    return is_vector(op) || (op->d != R_RSP && !(op->op == IR_MULX && op->a == R_RSP));
+}
+
+/* One operation; false: the span ends before (or, with `rsp` unknown, after) it. */
+static bool extend(StackSpan *s, const IrOp *op, bool *known)
+{
+    *known = true;
+    switch (op->op) {
+    case IR_PUSH:
+        if (!add(s, s->rsp - 8, 8, true)) {
+            return false;
+        }
+        break;
+    case IR_POP:
+    case IR_RET:
+        if (!add(s, s->rsp, 8, false)) {
+            return false;
+        }
+        break;
+    case IR_CALL: /* which may change anything */
+    case IR_CALLX:
+    case IR_SKIP:
+    case IR_SKIPZ:
+    case IR_EXIT:
+        return false;
+    default:
+        if (!add_operand(s, op)) {
+            return false;
+        }
+        break;
+    }
+    *known = follow_rsp(s, op);
+    return true;
+}
+
+/* Does the instruction that begins with operation i access the stack? */
+static bool begins(const JitCtx *j, unsigned i)
+{
+    if (i && j->ops[i - 1].pc == j->ops[i].pc) {
+        return false;
+    }
+    for (unsigned k = i; k < j->n && j->ops[k].pc == j->ops[i].pc; k++) {
+        StackSpan s = {0};
+        bool known;
+        if (!extend(&s, &j->ops[k], &known)) {
+            return false;
+        }
+        if (s.any) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static Opnd page_field(const JitCtx *j, size_t field)
+{
+    size_t entry = (size_t)j->b->mmu_mode * 2 + j->stack_write;
+    return asm_mem(H_RBP, TC_OFF(stack) + (int32_t)(entry * sizeof(StackPage) + field));
+}
+
+void jit_stack_begin(JitCtx *j, unsigned i)
+{
+    if (i < j->stack_end || j->jit->icount || !(j->b->flags & HF_CS64) ||
+        (j->b->flags & BLOCK_NO_STACK) || j->join[i][0] || !begins(j, i)) {
+        return;
+    }
+    StackSpan s = {0};
+    bool known = true;
+    unsigned end = i;
+    while (end < j->n && known && extend(&s, &j->ops[end], &known)) {
+        end++;
+    }
+    j->stack_end = end;
+    j->stack_write = s.write;
+    jit_flags_clobber(j, i);
+    asm_lea(&j->a, 8, H_RDX, asm_mem(jit_loc(R_RSP).base, s.lo));
+    asm_alu_load(&j->a, 5, 8, H_RDX, page_field(j, offsetof(StackPage, base)));
+    asm_alu_imm(&j->a, 7, 8, asm_reg(H_RDX), (int)TCG_PAGE_SIZE - (s.hi - s.lo));
+    Cold *c = jit_cold(j, COLD_STACK, i);
+    c->from = asm_jcc(&j->a, CC_A);
+    c->from_rsp = s.lo;
+    c->info = (uint32_t)(s.hi - s.lo) | (s.write ? ACC_WRITE_STACK : 0);
+    c->resume = j->a.p;
+}
+
+bool jit_stack_operand(JitCtx *j, unsigned i, const IrOp *mem)
+{
+    if (i >= j->stack_end || j->in_cold || !plain_stack(mem)) {
+        return false;
+    }
+    asm_load(&j->a, 8, H_RAX, page_field(j, offsetof(StackPage, addend)));
+    j->at = asm_mem_x(jit_loc(R_RSP).base, H_RAX, 0, mem->disp);
+    return true;
+}
+
+void jit_cold_stack(JitCtx *j, const Cold *c)
+{
+    jit_flags_rescue(j, &c->before);
+    asm_lea(&j->a, 8, H_RAX, asm_mem(jit_loc(R_RSP).base, c->from_rsp));
+    asm_movi(&j->a, H_RDX, c->info);
+    asm_call_to(&j->a, j->jit->stub[STUB_STACK]);
+    jit_reload_units(j, c->fpu, c->vec);
+    asm_rm(&j->a, 1, 0x84, H_RAX, asm_reg(H_RAX));
+    asm_jcc_to(&j->a, CC_NE, c->resume);
+    asm_store_imm(&j->a, 1, asm_mem(H_RBP, TC_OFF(no_stack)), 1);
+    jit_asm_lookup_no_stack(&j->a, j->jit->stub[STUB_NO_CODE], jit_rip(j, &j->ops[c->index]));
+}
