@@ -528,19 +528,40 @@ static void check_fetch(CPUX86 *cpu)
     }
 }
 
+/*
+ * Shall code at the CPU's rip be position-independent, so that all processes that map it share
+ * its blocks?  Not near the ends of canonical addresses, where a direct jump may fault, nor
+ * with breakpoints, which are at linear addresses.
+ */
+static bool wants_pic(const CPUX86 *cpu)
+{
+    const uint64_t reach = 3ull << 30;
+    int64_t lowest = (int64_t)(cpu->rip - reach) >> 47, highest = (int64_t)(cpu->rip + reach) >> 47;
+    return (cpu->hflags & HF_CS64) && lowest == highest && (lowest == 0 || lowest == -1) &&
+           !tcg_cpu(cpu)->tcg->n_exec;
+}
+
+static uint64_t relative_rip(const CPUX86 *cpu, bool pic)
+{
+    return pic ? cpu->rip & (TCG_PAGE_SIZE - 1) : cpu->rip;
+}
+
 static Block *hash_find(CPUX86 *cpu, const uint8_t *code, uint64_t flags)
 {
     Tcg *t = tcg_cpu(cpu)->tcg;
-    Block *b = __atomic_load_n(&t->hash[hash_of(t, code, cpu->rip, flags)], __ATOMIC_ACQUIRE);
+    bool pic = wants_pic(cpu);
+    uint64_t rip = relative_rip(cpu, pic);
+    Block *b = __atomic_load_n(&t->hash[hash_of(t, code, rip, flags)], __ATOMIC_ACQUIRE);
     for (; b; b = __atomic_load_n(&b->hash_next, __ATOMIC_ACQUIRE)) {
-        if (b->code[0] != code || b->rip != cpu->rip || b->flags != flags ||
+        if (b->code[0] != code || b->rip != rip || b->flags != flags || b->pic != pic ||
             b->cs_base != block_cs_base(cpu)) {
             continue;
         }
         if (b->code[1]) {
             RamBlock *ram;
             uint64_t off;
-            if (tcg_code_ptr(cpu, b->rip2_page, &ram, &off) != b->code[1]) {
+            uint64_t next = ((cpu->rip + b->cs_base) & TCG_PAGE_MASK) + TCG_PAGE_SIZE;
+            if (tcg_code_ptr(cpu, next, &ram, &off) != b->code[1]) {
                 continue;
             }
         }
@@ -565,7 +586,9 @@ static Block *allocate(Tcg *t, unsigned n_ops, unsigned n_insns)
 static void fill_block(CPUX86 *cpu, Block *b, const CodeReader *r, uint64_t flags, const IrOp *ops,
                        const TranslateResult *res)
 {
-    b->rip = cpu->rip;
+    b->pic = !r->uncached && wants_pic(cpu);
+    b->rip = relative_rip(cpu, b->pic);
+    b->linear = r->linear;
     b->cs_base = block_cs_base(cpu);
     b->page_off = (uint16_t)(r->linear & (TCG_PAGE_SIZE - 1));
     b->flags = flags;
@@ -577,7 +600,6 @@ static void fill_block(CPUX86 *cpu, Block *b, const CodeReader *r, uint64_t flag
     if (!r->uncached) {
         b->code[0] = r->page[0] + (r->linear & (TCG_PAGE_SIZE - 1));
         b->code[1] = r->page[1];
-        b->rip2_page = (r->linear & TCG_PAGE_MASK) + TCG_PAGE_SIZE;
         b->link_ok = !r->page[1] && !(flags & (HF_INHIBIT | BLOCK_STEP));
     }
     if (tcg_cpu(cpu)->tcg->jit) {
@@ -671,7 +693,8 @@ static Block *translate(CPUX86 *cpu, uint64_t linear, uint64_t flags)
         uint8_t byte;
         tcg_read_code(&r, linear, true, &byte);
         one |= r.uncached;
-        x86_translate(cpu, &r, flags, one ? 1 : BLOCK_MAX_INSNS, tc->scratch, &res);
+        uint64_t rip = relative_rip(cpu, !r.uncached && wants_pic(cpu));
+        x86_translate(cpu, &r, flags, rip, one ? 1 : BLOCK_MAX_INSNS, tc->scratch, &res);
         bool log = (log_mask & (LOG_IN_ASM | LOG_OP | LOG_OP_OPT)) && log_wants_address(linear);
         if (log && log_enabled(LOG_IN_ASM)) {
             log_code(cpu, &r, &res, flags);
@@ -686,7 +709,11 @@ static Block *translate(CPUX86 *cpu, uint64_t linear, uint64_t flags)
         }
         /* Two linear pages on one page of RAM: a block cannot be in its list twice. */
         if (r.uncached || r.code_page[0] == r.code_page[1]) {
+            bool again = !r.uncached && wants_pic(cpu);
             r.uncached = true;
+            if (again) {
+                x86_translate(cpu, &r, flags, cpu->rip, 1, tc->scratch, &res);
+            }
             tcg_cancel_translation(tc);
             return make_uncached(cpu, &r, flags, tc->scratch, &res);
         }
@@ -718,7 +745,7 @@ bool tcg_heat_block(CPUX86 *cpu, Block *b)
         made = b->host_size != 0;
     }
     if (made) {
-        perfmap_add(t->perfmap, b->host_start, b->host_size, b->rip + b->cs_base, NULL);
+        perfmap_add(t->perfmap, b->host_start, b->host_size, b->linear, NULL);
         for (uintptr_t p = b->incoming; p;) {
             Block *from = (Block *)(p & ~(uintptr_t)1);
             jit_link(t->jit, from, p & 1, b);
@@ -758,6 +785,8 @@ Block *tcg_find_block(CPUX86 *cpu)
     if (!b) {
         b = translate(cpu, linear, flags);
     }
+    uint64_t base = tcg_pc_base(b, linear);
+    *ir_reg(cpu, IR_PC) = base;
     if (!b->temporary && !(flags & BLOCK_STEP)) {
         unsigned bit = tcg_jump_page(linear);
         tc->jump_pages[bit / 64] |= 1ull << (bit % 64);
@@ -765,7 +794,7 @@ Block *tcg_find_block(CPUX86 *cpu)
         tc->jump[tcg_jump_index(rip)] = (JumpEntry){.rip = rip,
                                                     .key = tcg_jump_key(flags, tc->gen_bits),
                                                     .block = b,
-                                                    .cs_base = b->cs_base};
+                                                    .base = flags & HF_CS64 ? base : b->cs_base};
     }
     return b;
 }

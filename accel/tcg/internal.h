@@ -25,7 +25,7 @@
 /* ---- blocks ---- */
 typedef struct Block Block;
 struct Block {
-    uint64_t rip;      /* as in the CPU state */
+    uint64_t rip;      /* as in the CPU state, or its offset in the page (pic) */
     uint64_t cs_base;  /* 0 in 64-bit mode */
     uint16_t page_off; /* of the first byte in its page */
     uint64_t flags;    /* hflags and BLOCK_* */
@@ -36,9 +36,10 @@ struct Block {
     bool invalid;   /* atomic */
     bool link_ok;   /* may be the target and source of links */
     bool temporary; /* never entered in the hash: code outside RAM */
+    bool pic;       /* may be executed at any linear page that is mapped to its memory */
     uint8_t mmu_mode;
     const uint8_t *code[2]; /* host address of the first byte, and of the second page's */
-    uint64_t rip2_page;     /* linear page of code[1] */
+    uint64_t linear;        /* where it was when it was translated: for people */
     /*
      * The JIT's (jit.h): where to go on (atomic), the code itself; all places where its two
      * exits were translated, and the traces that it is a part of.
@@ -81,7 +82,7 @@ static inline uint64_t block_next_rip(const Block *b, uint64_t rip)
 #define BLOCK_SOFT_X87 ((uint64_t)1 << 45) /* the x87 control word does, or one is pending */
 /* Executed once because a StackPage could not be used: it goes by the TLB. */
 #define BLOCK_NO_STACK ((uint64_t)1 << 46)
-#define JUMP_NO_STACK ((uint64_t)1 << 62)
+#define JUMP_NO_STACK ((uint64_t)1 << 62 | 0x6d5)
 /*
  * Such blocks are one instruction long and run one at a time from the run loop: they are
  * never linked to nor in the jump cache.  Whoever has one from tcg_find_block() while
@@ -150,7 +151,7 @@ typedef struct JumpEntry {
     uint64_t rip; /* ^ JUMP_NO_STACK, for a block with BLOCK_NO_STACK */
     uint64_t key; /* tcg_jump_key() */
     Block *block;
-    uint64_t cs_base;
+    uint64_t base; /* of CS; in 64-bit mode what IR_PC is to be */
 } JumpEntry;
 #define JUMP_BITS 12
 #define JUMP_SIZE (1u << JUMP_BITS)
@@ -444,9 +445,12 @@ typedef struct TranslateResult {
     unsigned n_ops, n_insns, size;
     uint16_t starts[BLOCK_MAX_INSNS]; /* of the instructions, from the block's start */
 } TranslateResult;
-/* Translates from the CPU's rip into ops (room for BLOCK_MAX_OPS); may raise. */
-void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insns, IrOp *ops,
-                   TranslateResult *res);
+/*
+ * Translates from the CPU's rip into ops (room for BLOCK_MAX_OPS); may raise. `rip`: the
+ * same, or its offset in the page for code that is to be position-independent.
+ */
+void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, uint64_t rip, unsigned max_insns,
+                   IrOp *ops, TranslateResult *res);
 
 /* Hashed, so that pages a power of two apart do not meet in one entry. */
 static inline unsigned tlb_index(uint64_t lin)
@@ -455,6 +459,11 @@ static inline unsigned tlb_index(uint64_t lin)
     return (l >> TCG_PAGE_BITS ^ l >> (TCG_PAGE_BITS + TLB_BITS)) & (TLB_SIZE - 1);
 }
 #define TLB_INDEX(lin) tlb_index(lin)
+/* What IR_PC must be for a block at linear address `linear`. */
+static inline uint64_t tcg_pc_base(const Block *b, uint64_t linear)
+{
+    return b->pic ? linear & TCG_PAGE_MASK : 0;
+}
 /* Does a tag allow an access of `size` at lin that stays within its page? */
 static inline bool tlb_hit(uint64_t tag, uint64_t lin, unsigned size, uint64_t gen_bits)
 {

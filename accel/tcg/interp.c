@@ -224,12 +224,13 @@ void interp_fault(CPUX86 *cpu, const IrOp *op)
 
 static void log_block(CPUX86 *cpu, const Block *b)
 {
-    if (!log_wants_address(b->cs_base + b->rip)) {
+    uint64_t rip = b->rip + *ir_reg(cpu, IR_PC);
+    if (!log_wants_address(b->cs_base + rip)) {
         return;
     }
     if (log_enabled(LOG_EXEC)) {
         log_printf("Trace %u: %p [%08" PRIx64 "/%016" PRIx64 "/%08x]\n", cpu->index,
-                   (const void *)b, b->cs_base, b->rip, (unsigned)b->flags);
+                   (const void *)b, b->cs_base, rip, (unsigned)b->flags);
     }
     if (log_enabled(LOG_CPU)) {
         GString *s = g_string_new(NULL);
@@ -239,7 +240,7 @@ static void log_block(CPUX86 *cpu, const Block *b)
     }
 }
 
-#define GUEST_IP (b->rip + op->pc)
+#define GUEST_IP (R[IR_PC] + b->rip + op->pc)
 #define SYNC()                                       \
     do {                                             \
         cpu->rip = GUEST_IP;                         \
@@ -278,13 +279,13 @@ static void log_block(CPUX86 *cpu, const Block *b)
             op = to_->ops;                                                                    \
             if (unlikely((__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask) || \
                          (++b->heat >= heat_limit && !b->jit_never))) {                       \
-                cpu->rip = b->rip;                                                            \
+                cpu->rip = R[IR_PC] + b->rip;                                                 \
                 goto out;                                                                     \
             }                                                                                 \
             COUNT();                                                                          \
             DISPATCH();                                                                       \
         }                                                                                     \
-        cpu->rip = (uint64_t)(o)->imm;                                                        \
+        cpu->rip = R[IR_PC] + (uint64_t)(o)->imm;                                             \
         slot = slot_;                                                                         \
         goto lookup_link;                                                                     \
     } while (0)
@@ -674,7 +675,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     OP(push_i)
     {
         uint64_t lin = R[R_RSP] - 8;
-        STORE(op->imm, 64, lin, R[R_RSP] = lin);
+        STORE(R[op->base] + (uint64_t)op->imm, 64, lin, R[R_RSP] = lin);
         R[R_RSP] = lin;
         NEXT();
     }
@@ -776,7 +777,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
     }
     OP(setip)
     {
-        cpu->rip = (uint64_t)op->imm;
+        cpu->rip = R[IR_PC] + (uint64_t)op->imm;
         NEXT();
     }
     OP(trap)
@@ -802,7 +803,7 @@ static const void *const *run(CPUX86 *cpu, Block *b)
         gen = tc->gen_bits;
         if (!go_on) {
             if (unlikely(tc->icount_on)) { /* an instruction to be continued is not counted yet */
-                unsigned n = icount_insns_before(b, GUEST_IP);
+                unsigned n = icount_insns_before(b, b->rip + op->pc);
                 icount_leave(tc, n + (cpu->rip != GUEST_IP));
             }
             goto lookup;
@@ -909,7 +910,8 @@ leave_block:
 
 lookup_link:
     /* The state is complete but for the flags; the target's rip is set. */
-    if (b->link_ok && !(((cpu->rip + b->cs_base) ^ (b->rip + b->cs_base)) & TCG_PAGE_MASK)) {
+    if (b->link_ok &&
+        !(((cpu->rip + b->cs_base) ^ (R[IR_PC] + b->rip + b->cs_base)) & TCG_PAGE_MASK)) {
         cpu->rflags = fl_to_rflags(cpu->rflags, fl);
         irq_mask = tcg_irq_mask(cpu);
         if (unlikely(__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask)) {
@@ -937,6 +939,7 @@ lookup : {
                to->cs_base == cpu->segs[SEG_CS].base &&
                !__atomic_load_n(&to->invalid, __ATOMIC_RELAXED))) {
         b = to;
+        R[IR_PC] = tcg_pc_base(b, rip);
     } else {
         cpu->rflags = fl_to_rflags(cpu->rflags, fl);
         b = tcg_find_block(cpu);

@@ -10,8 +10,9 @@
  *
  * A block is an array of IrOp, executed in order; the only branches lead out of the
  * block, or forward within one guest instruction (IR_SKIP).  Register numbers
- * index CPUX86 from its first member: 0-15 guest registers, 16-30 temporaries that
- * live within one guest instruction, 31 is always zero.
+ * index CPUX86 from its first member: 0-15 guest registers, 16-29 temporaries that
+ * live within one guest instruction, 30 is what addresses of code are relative to, 31 is
+ * always zero.
  */
 #ifndef RHEA_ACCEL_TCG_IR_H
 #define RHEA_ACCEL_TCG_IR_H
@@ -27,6 +28,11 @@
 #define IR_T3 19u
 #define IR_T4 20u
 #define IR_T5 21u
+/*
+ * What the code's addresses are relative to: the linear page in a block that is position-
+ * independent (Block.pic), else zero.  Targets of jumps, IR_SETIP and return addresses too.
+ */
+#define IR_PC 30u
 #define IR_ZERO 31u
 /* Vector registers: 0-31 are XMM (YMM, ZMM), these are temporaries. */
 #define IR_VT0 48u
@@ -59,7 +65,7 @@ typedef enum IrOpcode {
     IR_LD,   /* d (64 bits) = memory, zero-extended */
     IR_LDSX, /* d (size `sub`) = memory of `size`, sign-extended */
     IR_ST,   /* memory = a or imm */
-    IR_PUSH, /* flat stack of 8 bytes (64-bit mode): a or imm */
+    IR_PUSH, /* flat stack of 8 bytes (64-bit mode): a, or imm + base */
     IR_POP,
     IR_RET,      /* pop 8 bytes, then RSP += imm, jump */
     IR_ALIGN,    /* #AC check of the memory operand (size in `size`) */

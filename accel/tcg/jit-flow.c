@@ -4,10 +4,10 @@
 
 static void set_rip(JitCtx *j, uint64_t rip)
 {
-    if (asm_is_imm32((int64_t)rip)) {
+    if (!j->b->pic && asm_is_imm32((int64_t)rip)) {
         asm_store_imm(&j->a, 8, asm_mem(H_RBP, CPU_OFF(rip)), (int64_t)rip);
     } else {
-        asm_movi(&j->a, H_RCX, rip);
+        jit_asm_rip(j, H_RCX, rip);
         asm_store(&j->a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RCX);
     }
 }
@@ -113,7 +113,7 @@ void jit_cold_target(JitCtx *j, const Cold *c)
     }
     asm_store(&j->a, 8, asm_mem(H_RBP, CPU_OFF(engine_tmp[0])), H_RAX);
     asm_movi(&j->a, H_RAX, (uintptr_t)jit_block_op(j, i));
-    asm_movi(&j->a, H_RCX, jit_rip(j, op));
+    jit_asm_rip(j, H_RCX, jit_rip(j, op));
     asm_call_to(&j->a, j->jit->stub[STUB_FAULT]);
     if (op->op == IR_RET) { /* with 57-bit addresses it may be right after all */
         asm_lea(&j->a, 8, sp, asm_mem(sp, 8 + (int32_t)op->imm));

@@ -244,7 +244,9 @@ Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i);
 unsigned jit_emit(JitCtx *j, unsigned i);
 /* Emits the rest of i's instruction from `rest` on, then an exit to the next one. */
 void jit_emit_rest(JitCtx *j, unsigned i, unsigned rest);
+/* Its instruction's address, relative to IR_PC; jit_asm_rip() puts the address into a register. */
 uint64_t jit_rip(const JitCtx *j, const IrOp *op);
+void jit_asm_rip(JitCtx *j, unsigned reg, uint64_t rip);
 /* Calls a stub that takes the operation; in the straight path or in cold code. */
 void jit_call_stub(JitCtx *j, JitStub s, unsigned i);
 /* After a call of C: x87 and vector registers (at level `vec`) as before; keeps RAX, RDX, flags. */
@@ -275,8 +277,8 @@ void jit_make_stubs(Jit *jit, Asm *a);
 /* Goes on at the guest address in RAX (at `rip`), or to `miss` with it in RAX. */
 void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base);
 void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip);
-/* The same for a block with BLOCK_NO_STACK. */
-void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss, uint64_t rip);
+/* The address in RAX, for a block with BLOCK_NO_STACK. */
+void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss);
 /* For 64-bit mode, with jumps to be patched; an address that is found is a canonical one. */
 void jit_asm_lookup_or(Asm *a, uint8_t *miss[2]);
 typedef struct JitStoreResult {

@@ -54,7 +54,7 @@ void jit_linear(JitCtx *j, unsigned i, const IrOp *op, uint32_t info)
         j->fs.host = false;
         asm_movi(&j->a, H_RAX, (uintptr_t)jit_block_op(j, (unsigned)(op - j->ops)));
         asm_movi(&j->a, H_RDX, info);
-        asm_movi(&j->a, H_RCX, jit_rip(j, op));
+        jit_asm_rip(j, H_RCX, jit_rip(j, op));
         asm_call_to(&j->a, j->jit->stub[STUB_LINEAR]);
         jit_reload_units(j, j->fpu, j->vec);
         if (j->vec) { /* C has sent the vector registers home */
@@ -166,7 +166,12 @@ static void store_value(JitCtx *j, const IrOp *op)
 
 static void push_value(JitCtx *j, const IrOp *op)
 {
-    store_value(j, op);
+    if ((op->flags & IRF_IMM) && op->base == IR_PC) {
+        jit_asm_rip(j, H_RCX, (uint64_t)op->imm);
+        asm_store(&j->a, 8, j->at, H_RCX);
+    } else {
+        store_value(j, op);
+    }
     unsigned sp = jit_loc(R_RSP).base;
     asm_lea(&j->a, 8, sp, asm_mem(sp, -8));
 }

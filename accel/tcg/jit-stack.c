@@ -197,5 +197,6 @@ void jit_cold_stack(JitCtx *j, const Cold *c)
     asm_rm(&j->a, 1, 0x84, H_RAX, asm_reg(H_RAX));
     asm_jcc_to(&j->a, CC_NE, c->resume);
     asm_store_imm(&j->a, 1, asm_mem(H_RBP, TC_OFF(no_stack)), 1);
-    jit_asm_lookup_no_stack(&j->a, j->jit->stub[STUB_NO_CODE], jit_rip(j, &j->ops[c->index]));
+    jit_asm_rip(j, H_RAX, jit_rip(j, &j->ops[c->index]));
+    jit_asm_lookup_no_stack(&j->a, j->jit->stub[STUB_NO_CODE]);
 }

@@ -214,9 +214,17 @@ static void index_jumps(Asm *a)
     asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (JUMP_SIZE - 1) << 5);
 }
 
-static void jump_to_entry(Asm *a)
+/* RCX is the entry's offset. */
+static void jump_to_entry(Asm *a, bool long_mode)
 {
+    Opnd pc = asm_mem(H_RBP, CPU_OFF(engine_tmp[IR_PC - 16]));
     asm_load(a, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, block)));
+    if (long_mode) {
+        asm_load(a, 8, H_RCX, jump_entry(H_RCX, offsetof(JumpEntry, base)));
+        asm_store(a, 8, pc, H_RCX);
+    } else {
+        asm_store_imm(a, 8, pc, 0);
+    }
     asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
 }
 
@@ -227,7 +235,7 @@ void jit_asm_lookup_or(Asm *a, uint8_t *miss[2])
     miss[0] = asm_jcc(a, CC_NE);
     asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
     miss[1] = asm_jcc(a, CC_NE);
-    jump_to_entry(a);
+    jump_to_entry(a, true);
 }
 
 void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
@@ -239,39 +247,51 @@ void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
     asm_jcc_to(a, CC_NE, miss);
     if (cs_base) {
         asm_load(a, 8, H_RDX, asm_mem(H_RBP, CPU_OFF(segs[SEG_CS].base)));
-        asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, cs_base)));
+        asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, base)));
         asm_jcc_to(a, CC_NE, miss);
     }
-    jump_to_entry(a);
+    jump_to_entry(a, !cs_base);
 }
 
-void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss, uint64_t rip)
+static void mark(Asm *a)
 {
-    uint64_t marked = rip ^ JUMP_NO_STACK;
-    int32_t at = TC_OFF(jump) + (int)(tcg_jump_index(marked) * sizeof(JumpEntry));
-    asm_movi(a, H_RAX, rip);
-    asm_movi(a, H_RCX, marked);
-    asm_movi(a, H_RDX, tcg_jump_key(BLOCK_NO_STACK, 0));
-    asm_alu_load(a, 1, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
-    asm_alu_load(a, 7, 8, H_RCX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, rip)));
-    asm_jcc_to(a, CC_NE, miss);
-    asm_alu_load(a, 7, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, key)));
-    asm_jcc_to(a, CC_NE, miss);
-    asm_load(a, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, block)));
-    asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
+    asm_movi(a, H_RDX, JUMP_NO_STACK);
+    asm_alu_load(a, 6, 8, H_RAX, asm_reg(H_RDX));
+}
+
+void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss)
+{
+    _Static_assert(BLOCK_NO_STACK == (uint64_t)1 << 46, "bit 54 of tcg_jump_key()");
+    mark(a);
+    index_jumps(a);
+    asm_ext(a, 8, OP_0F | 0xba, 5, asm_reg(H_RDX)); /* BTS */
+    asm_8(a, 54);
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(H_RCX, offsetof(JumpEntry, rip)));
+    uint8_t *other = asm_jcc(a, CC_NE);
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
+    uint8_t *other_key = asm_jcc(a, CC_NE);
+    mark(a);
+    jump_to_entry(a, true);
+    asm_here(a, other);
+    asm_here(a, other_key);
+    mark(a);
+    asm_jmp_to(a, miss);
 }
 
 /* The same for a target known beforehand, in 64-bit mode. */
 void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip)
 {
     int32_t at = TC_OFF(jump) + (int)(tcg_jump_index(rip) * sizeof(JumpEntry));
+    Opnd pc = asm_mem(H_RBP, CPU_OFF(engine_tmp[IR_PC - 16]));
     asm_movi(a, H_RAX, rip);
     asm_load(a, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
     asm_alu_load(a, 7, 8, H_RAX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, rip)));
     asm_jcc_to(a, CC_NE, miss);
     asm_alu_load(a, 7, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, key)));
     asm_jcc_to(a, CC_NE, miss);
+    asm_load(a, 8, H_RCX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, base)));
     asm_load(a, 8, H_RDX, asm_mem(H_RBP, at + (int)offsetof(JumpEntry, block)));
+    asm_store(a, 8, pc, H_RCX);
     asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
 }
 

@@ -86,7 +86,7 @@ static bool is_control(const IrOp *op)
 static void note_instruction(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
-    asm_movi(&j->a, H_RCX, jit_rip(j, op));
+    jit_asm_rip(j, H_RCX, jit_rip(j, op));
     asm_store(&j->a, 8, asm_mem(H_RBP, CPU_OFF(x87.fip)), H_RCX);
     asm_store_imm(&j->a, 2, asm_mem(H_RBP, CPU_OFF(x87.fop)), op->b << 8 | op->a);
     asm_load(&j->a, 2, H_RCX, asm_mem(H_RBP, CPU_OFF(segs[SEG_CS].selector)));

@@ -123,6 +123,20 @@ uint64_t jit_rip(const JitCtx *j, const IrOp *op)
     return j->b->rip + (uint64_t)(int64_t)(int16_t)op->pc;
 }
 
+void jit_asm_rip(JitCtx *j, unsigned reg, uint64_t rip)
+{
+    if (!j->b->pic) {
+        asm_movi(&j->a, reg, rip);
+        return;
+    }
+    asm_load(&j->a, 8, reg, jit_loc(IR_PC));
+    int64_t rest = (int64_t)rip;
+    for (; !asm_is_imm32(rest); rest -= 0x40000000 * (rest < 0 ? -1 : 1)) {
+        asm_lea(&j->a, 8, reg, asm_mem(reg, rest < 0 ? -0x40000000 : 0x40000000));
+    }
+    asm_lea(&j->a, 8, reg, asm_mem(reg, (int32_t)rest));
+}
+
 Cold *jit_cold(JitCtx *j, ColdKind kind, unsigned i)
 {
     /* Room for all that one operation may note; a fuller block is not compiled. */
@@ -144,7 +158,7 @@ void jit_jump_stub(JitCtx *j, JitStub s)
 static void stub_arguments(JitCtx *j, unsigned i)
 {
     asm_movi(&j->a, H_RAX, (uintptr_t)jit_block_op(j, i));
-    asm_movi(&j->a, H_RCX, jit_rip(j, &j->ops[i]));
+    jit_asm_rip(j, H_RCX, jit_rip(j, &j->ops[i]));
 }
 
 void jit_call_stub(JitCtx *j, JitStub s, unsigned i)
@@ -205,7 +219,7 @@ static void cold_miss(JitCtx *j, const Cold *c)
 {
     const IrOp *op = &j->ops[c->index];
     jit_flags_rescue(j, &c->before);
-    asm_movi(&j->a, H_RCX, jit_rip(j, op));
+    jit_asm_rip(j, H_RCX, jit_rip(j, op));
     asm_movi(&j->a, H_RDX, c->info);
     asm_call_to(&j->a, j->jit->stub[c->kind == COLD_LOAD ? STUB_LOAD : STUB_STORE]);
     jit_reload_units(j, c->fpu, c->vec);
@@ -298,18 +312,22 @@ static void cold_exit(JitCtx *j, const Cold *c)
                    .cold = (uint32_t)(j->a.p - j->jit->rw)};
     b->exits[c->slot] = e;
     asm_movi(&j->a, H_RAX, (uintptr_t)b | c->slot);
-    asm_movi(&j->a, H_RCX, c->rip);
+    jit_asm_rip(j, H_RCX, c->rip);
     jit_jump_stub(j, STUB_EXIT_AT);
 }
 
 static void cold_stub(JitCtx *j, const Cold *c)
 {
     (void)save_flags(j, c);
-    if (c->stub == j->jit->stub[STUB_LOOKUP]) {
+    if (c->stub == j->jit->stub[STUB_LOOKUP] && !j->b->pic) {
         jit_asm_lookup_known(&j->a, j->jit->stub[STUB_NO_CODE], c->rip);
     } else {
-        asm_movi(&j->a, H_RAX, c->rip);
-        asm_jmp_to(&j->a, c->stub);
+        jit_asm_rip(j, H_RAX, c->rip);
+        if (c->stub == j->jit->stub[STUB_LOOKUP]) {
+            jit_asm_lookup(&j->a, j->jit->stub[STUB_NO_CODE], false);
+        } else {
+            asm_jmp_to(&j->a, c->stub);
+        }
     }
 }
 
@@ -408,7 +426,7 @@ static void log_code(const Jit *jit, const Block *b, const uint8_t *start, size_
 {
     FILE *out = log_begin();
     uint64_t at = (uint64_t)(uintptr_t)executable(jit, start);
-    fprintf(out, "OUT: [size=%zu] for %016" PRIx64 "\n", size, b->rip);
+    fprintf(out, "OUT: [size=%zu] for %016" PRIx64 "\n", size, b->linear);
     tcg_disassemble(out, start, size, at, 64);
     fputc('\n', out);
     log_end(out);
@@ -447,7 +465,7 @@ bool jit_compile(Jit *jit, Block *b)
     jit->next = j->a.p;
     b->host_start = executable(jit, start);
     b->host_size = (uint32_t)(j->a.p - start);
-    if (log_enabled(LOG_OUT_ASM) && log_wants_address(b->cs_base + b->rip)) {
+    if (log_enabled(LOG_OUT_ASM) && log_wants_address(b->linear)) {
         log_code(jit, b, start, b->host_size);
     }
     for (unsigned k = 0; k < j->n_blocks; k++) {

@@ -200,7 +200,7 @@ static void step(CPUX86 *cpu, Block *b)
     TcgCpu *tc = tcg_cpu(cpu);
     bool trap = cpu->rflags & FLAG_TF, resumed = cpu->rflags & FLAG_RF;
     if (b->flags & HF_CODE_BP) {
-        x86_check_code_bp(cpu, b->cs_base + b->rip);
+        x86_check_code_bp(cpu, b->cs_base + cpu->rip);
     }
     tc->no_step = false;
     uint64_t before = cpu->rip;
@@ -223,7 +223,7 @@ static bool stop_at(TcgCpu *tc, const Block *b)
     if (!(b->flags & BLOCK_BREAK) || tc->stepping) {
         return false;
     }
-    uint64_t linear = b->cs_base + b->rip;
+    uint64_t linear = b->cs_base + tc->cpu->rip;
     DebugPoint p = {.kind = DEBUG_EXEC, .addr = linear, .len = 1};
     tcg_note_stop(tc, DEBUG_STOP_POINT, &p, linear);
     return true;
@@ -240,7 +240,7 @@ static bool take_exception(TcgCpu *tc)
     if (tc->icount_on) {
         /* An exception is worth an instruction: nobody lives on exceptions outside of time. */
         if (tc->current) {
-            icount_leave(tc, icount_insns_before(tc->current, cpu->rip));
+            icount_leave(tc, icount_insns_before(tc->current, cpu->rip - *ir_reg(cpu, IR_PC)));
         }
         tc->icount_left -= cpu->exception_vector != TCG_RETRY;
     }

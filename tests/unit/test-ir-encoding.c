@@ -146,7 +146,7 @@ static void check_row(Harness *h, const InsnRow *row, unsigned map, unsigned opc
     CodeReader r = {.cpu = h->cpu, .linear = CODE};
     harness_write(h, CODE, p.b, p.n);
     h->cpu->rip = CODE;
-    x86_translate(h->cpu, &r, h->cpu->hflags, 1, ops, &res);
+    x86_translate(h->cpu, &r, h->cpu->hflags, h->cpu->rip, 1, ops, &res);
     for (unsigned k = 0; k < res.n_ops; k++) {
         if (ops[k].op != IR_SIMD) {
             continue;

@@ -17,7 +17,8 @@ static uint64_t branch_target(const Translator *t)
 /* Raises #GP at the branch itself if its target cannot be executed. */
 static void check_target(Translator *t, uint64_t target)
 {
-    bool bad = tr_is64(t) ? (uint64_t)((int64_t)(target << 16) >> 16) != target
+    bool bad = t->pic        ? false
+               : tr_is64(t) ? (uint64_t)((int64_t)(target << 16) >> 16) != target
                           : target > t->cpu->segs[SEG_CS].limit;
     if (bad) {
         IrOp *o = tr_emit(t, IR_CHKIP, 8);
@@ -108,11 +109,27 @@ static void push(Translator *t, unsigned size, unsigned reg, bool use_imm, uint6
     }
 }
 
+/* The return address. */
+static void push_next(Translator *t)
+{
+    unsigned size = t->in->opsize;
+    if (t->pic && (size != 8 || (t->flags & HF_ALIGN_CHECK))) {
+        MemRef m = {.base = IR_PC, .index = IR_ZERO, .disp = (int32_t)t->next};
+        tr_lea(t, 8, IR_T1, &m);
+        push(t, size, IR_T1, false, 0);
+        return;
+    }
+    push(t, size, IR_ZERO, true, t->next);
+    if (t->pic) {
+        t->ops[t->n - 1].base = IR_PC;
+    }
+}
+
 static void call_near(Translator *t)
 {
     uint64_t target = branch_target(t);
     check_target(t, target);
-    push(t, t->in->opsize, IR_ZERO, true, t->next);
+    push_next(t);
     tr_jump(t, 0, target);
 }
 
@@ -177,7 +194,7 @@ bool tr_flow(Translator *t)
         return true;
     case OP_CALL_IND:
         indirect_target(t);
-        push(t, t->in->opsize, IR_ZERO, true, t->next);
+        push_next(t);
         jump_reg(t, IR_T0);
         return true;
     case OP_RET:

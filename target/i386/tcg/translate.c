@@ -96,8 +96,12 @@ MemRef tr_mem(Translator *t)
     if (in->addrsize == 4) {
         disp = (int32_t)disp; /* the sum is truncated anyway */
     }
+    if (in->rip_relative && t->pic) {
+        m.base = IR_PC;
+    }
     if (disp != (int32_t)disp) {
         tr_movi(t, 8, IR_T5, (uint64_t)disp);
+        m.index = m.base; /* IR_PC or none */
         m.base = IR_T5; /* only absolute and RIP-relative operands have such displacements */
         disp = 0;
     }
@@ -310,8 +314,8 @@ static bool next_insn(Translator *t, const DecodeMode *mode, uint64_t linear)
     }
     if (log_enabled(LOG_OP)) {
         char text[160];
-        x86_decode_print(&in, t->rip, text, sizeof(text));
-        log_printf("%016" PRIx64 "  %s\n", t->rip, r == DECODE_OK ? text : "(bad)");
+        x86_decode_print(&in, linear, text, sizeof(text));
+        log_printf("%016" PRIx64 "  %s\n", linear, r == DECODE_OK ? text : "(bad)");
     }
     t->in = &in;
     t->next = t->rip + in.length;
@@ -333,11 +337,16 @@ static bool next_insn(Translator *t, const DecodeMode *mode, uint64_t linear)
     return true;
 }
 
-void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, unsigned max_insns, IrOp *ops,
-                   TranslateResult *res)
+void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, uint64_t rip, unsigned max_insns,
+                   IrOp *ops, TranslateResult *res)
 {
-    Translator t = {
-        .cpu = cpu, .reader = r, .flags = flags, .ops = ops, .rip = cpu->rip, .first = true};
+    Translator t = {.cpu = cpu,
+                    .reader = r,
+                    .flags = flags,
+                    .ops = ops,
+                    .rip = rip,
+                    .pic = rip != cpu->rip,
+                    .first = true};
     DecodeMode mode = {.bits = flags & HF_CS64   ? 64
                                : flags & HF_CS32 ? 32
                                                  : 16,

@@ -18,7 +18,8 @@ typedef struct Translator {
     unsigned n;
     /* the present instruction */
     const DecodedInsn *in;
-    uint64_t rip, next; /* its address, and the following one's */
+    uint64_t rip, next; /* its address, and the following one's: relative to IR_PC */
+    bool pic;           /* IR_PC is not zero */
     unsigned pc;        /* rip relative to the block */
     bool first;         /* of the block */
     bool done;          /* it ended the block */
