@@ -312,15 +312,17 @@ void tcg_link(Tcg *t, Block *from, unsigned slot, Block *to, uint64_t seq)
         return;
     }
     pthread_mutex_lock(&t->lock);
+    bool valid = t->n_flushes == seq && from->link_ok && !from->invalid && !to->invalid &&
+                 !from->jump[slot] && from->cs_base == to->cs_base &&
+                 !((from->flags ^ to->flags) & ~BLOCK_NO_STACK);
     /* A link is followed unchecked, so it must not depend on another page's mapping. */
-    if (t->n_flushes == seq && from->link_ok && to->link_ok && !from->invalid && !to->invalid &&
-        !from->jump[slot] && !((from->flags ^ to->flags) & ~BLOCK_NO_STACK) && from->cs_base == to->cs_base &&
-        ((from->rip + from->cs_base) & TCG_PAGE_MASK) ==
-            ((to->rip + to->cs_base) & TCG_PAGE_MASK) &&
-        from->page[0] == to->page[0]) {
+    if (valid && to->link_ok && from->pic == to->pic && from->page[0] == to->page[0] &&
+        !(((from->rip + from->cs_base) ^ (to->rip + to->cs_base)) & TCG_PAGE_MASK)) {
         from->link_next[slot] = to->incoming;
         to->incoming = (uintptr_t)from | slot;
         set_link(t, from, slot, to);
+    } else if (valid && t->jit) {
+        jit_link_lookup(t->jit, from, slot);
     }
     pthread_mutex_unlock(&t->lock);
 }
@@ -791,10 +793,14 @@ Block *tcg_find_block(CPUX86 *cpu)
         unsigned bit = tcg_jump_page(linear);
         tc->jump_pages[bit / 64] |= 1ull << (bit % 64);
         uint64_t rip = cpu->rip ^ (flags & BLOCK_NO_STACK ? JUMP_NO_STACK : 0);
-        tc->jump[tcg_jump_index(rip)] = (JumpEntry){.rip = rip,
-                                                    .key = tcg_jump_key(flags, tc->gen_bits),
-                                                    .block = b,
-                                                    .base = flags & HF_CS64 ? base : b->cs_base};
+        unsigned n = tcg_jump_index(rip);
+        if (tc->jump[0][n].rip != rip) {
+            tc->jump[1][n] = tc->jump[0][n];
+        }
+        tc->jump[0][n] = (JumpEntry){.rip = rip,
+                                     .key = tcg_jump_key(flags, tc->gen_bits),
+                                     .block = b,
+                                     .base = flags & HF_CS64 ? base : b->cs_base};
     }
     return b;
 }

@@ -25,32 +25,35 @@
 /* ---- blocks ---- */
 typedef struct Block Block;
 struct Block {
-    uint64_t rip;      /* as in the CPU state, or its offset in the page (pic) */
-    uint64_t cs_base;  /* 0 in 64-bit mode */
+    /* What a lookup compares: one cache line. */
+    Block *hash_next;       /* atomic */
+    const uint8_t *code[2]; /* host address of the first byte, and of the second page's */
+    uint64_t rip;           /* as in the CPU state, or its offset in the page (pic) */
+    uint64_t cs_base;       /* 0 in 64-bit mode */
+    uint64_t flags;         /* hflags and BLOCK_* */
+    const void *host_code;  /* where to go on (atomic) */
+    bool pic;               /* may be executed at any linear page that is mapped to its memory */
+    bool invalid;           /* atomic */
+    bool link_ok;           /* may be the target and source of links */
+    bool temporary;         /* never entered in the hash: code outside RAM */
+    bool jit_never;         /* left to the interpreter */
+    uint8_t mmu_mode;
     uint16_t page_off; /* of the first byte in its page */
-    uint64_t flags;    /* hflags and BLOCK_* */
-    Block *jump[2];    /* direct links (atomic), taken only on the block's first page */
+    /* direct links (atomic), taken only on the block's first page */
+    Block *jump[2];
     uint32_t n_ops;
+    uint32_t heat; /* times entered by the interpreter */
     uint16_t size; /* guest bytes */
     uint16_t n_insns;
-    bool invalid;   /* atomic */
-    bool link_ok;   /* may be the target and source of links */
-    bool temporary; /* never entered in the hash: code outside RAM */
-    bool pic;       /* may be executed at any linear page that is mapped to its memory */
-    uint8_t mmu_mode;
-    const uint8_t *code[2]; /* host address of the first byte, and of the second page's */
-    uint64_t linear;        /* where it was when it was translated: for people */
     /*
-     * The JIT's (jit.h): where to go on (atomic), the code itself; all places where its two
-     * exits were translated, and the traces that it is a part of.
+     * The JIT's (jit.h): the code itself; all places where its two exits were translated, and
+     * the traces that it is a part of.
      */
-    const void *host_code, *host_start;
     uint32_t host_size;
+    const void *host_start;
     struct JitExit *exits[2];
     struct JitMember *traces;
-    uint32_t heat;       /* times entered by the interpreter */
-    bool jit_never;      /* left to the interpreter */
-    Block *hash_next;    /* atomic */
+    uint64_t linear;     /* where it was when it was translated: for people */
     Block *page_next[2]; /* list of the blocks of a code page */
     uintptr_t incoming;  /* blocks whose jump[n] leads here: pointer | n, list by link_next */
     uintptr_t link_next[2];
@@ -153,7 +156,7 @@ typedef struct JumpEntry {
     Block *block;
     uint64_t base; /* of CS; in 64-bit mode what IR_PC is to be */
 } JumpEntry;
-#define JUMP_BITS 12
+#define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
 #define JUMP_PAGES 4096u
 
@@ -225,7 +228,7 @@ typedef struct TcgCpu {
     uint32_t host_mxcsr;    /* C's */
     alignas(64) uint8_t buffer[64];
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
-    JumpEntry jump[JUMP_SIZE];
+    JumpEntry jump[2][JUMP_SIZE];         /* the second: what was displaced in the first */
     uint64_t jump_pages[JUMP_PAGES / 64]; /* linear pages that have entries, by hash */
     StackPage stack[MMU_MODES][2];        /* for reading, for writing */
     bool no_stack;                        /* the next block is one with BLOCK_NO_STACK */

@@ -105,7 +105,7 @@ void jit_cold_target(JitCtx *j, const Cold *c)
     unsigned sp = jit_loc(R_RSP).base, i = c->index;
     asm_here(&j->a, c->after);
     compare_canonical(j);
-    asm_jcc_to(&j->a, CC_E, j->jit->stub[STUB_NO_CODE]);
+    asm_jcc_to(&j->a, CC_E, j->jit->stub[STUB_SECOND]);
     if (op->op == IR_RET) { /* the fault is its own: it has not happened */
         asm_lea(&j->a, 8, sp, asm_mem(sp, -8 - (int32_t)op->imm));
     } else {

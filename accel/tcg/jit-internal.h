@@ -90,10 +90,10 @@ typedef struct Cold {
 
 /* Stubs: short pieces of code made once. */
 typedef enum JitStub {
-    STUB_LOAD,    /* RAX linear, EDX info, RCX guest rip -> RAX host address */
-    STUB_STORE,   /* the same; RDX = 0 if the address is the memory itself */
-    STUB_COMMIT,  /* writes what was stored; keeps the host's flags; RCX != 0: leave */
-    STUB_STACK,   /* RAX linear, EDX length | ACC_WRITE_STACK -> RAX: it is TcgCpu.stack's page now */
+    STUB_LOAD,   /* RAX linear, EDX info, RCX guest rip -> RAX host address */
+    STUB_STORE,  /* the same; RDX = 0 if the address is the memory itself */
+    STUB_COMMIT, /* writes what was stored; keeps the host's flags; RCX != 0: leave */
+    STUB_STACK, /* RAX linear, EDX length | ACC_WRITE_STACK -> RAX: it is TcgCpu.stack's page now */
     STUB_LINEAR,  /* RAX operation, EDX info, RCX rip -> RAX linear address */
     STUB_CALL,    /* RAX operation, RCX rip -> EAX: 0 go on, 1 leave, 2 exit */
     STUB_VECTOR,  /* likewise: a vector operation in C */
@@ -102,6 +102,7 @@ typedef enum JitStub {
     STUB_FAULT,   /* likewise: raises what the operation found wrong */
     STUB_EXIT,    /* RAX: what jit_run() returns */
     STUB_EXIT_AT, /* RAX as above, RCX: guest address */
+    STUB_SECOND,  /* RAX: guest address that is not in TcgCpu.jump[0], in 64-bit mode */
     STUB_LOOKUP,  /* RAX: guest address to go on at, in 64-bit mode */
     STUB_LOOKUP32,
     STUB_NO_CODE, /* RAX: guest address; leaves */
@@ -139,9 +140,9 @@ struct JitCtx {
     const IrOp *source[BLOCK_MAX_OPS]; /* in its block */
     uint8_t part[BLOCK_MAX_OPS];       /* index into blocks */
     FlagState fs;
-    Opnd at;                 /* the memory operand that was checked */
-    unsigned stack_end;      /* accesses of the stack are checked up to this operation … */
-    bool stack_write;        /* … by TcgCpu.stack[][stack_write] */
+    Opnd at;            /* the memory operand that was checked */
+    unsigned stack_end; /* accesses of the stack are checked up to this operation … */
+    bool stack_write;   /* … by TcgCpu.stack[][stack_write] */
     unsigned n_cold;
     bool never;                          /* something that is left to the interpreter */
     bool in_cold;                        /* emitting cold code */

@@ -36,6 +36,10 @@ void jit_link(Jit *j, Block *from, unsigned slot, const Block *to)
 {
 }
 
+void jit_link_lookup(Jit *jit, Block *from, unsigned slot)
+{
+}
+
 Block *jit_run(Jit *j, CPUX86 *cpu, const Block *b, unsigned *slot)
 {
     return NULL;

@@ -190,7 +190,8 @@ uint32_t jit_rt_call(CPUX86 *cpu, const IrOp *op, uint64_t rip, uintptr_t ret)
         return l;
     }
     if (tc->icount_on) { /* an instruction to be continued is not counted yet */
-        icount_leave(tc, icount_insns_before(tc->current, rip - *ir_reg(cpu, IR_PC)) + (cpu->rip != rip));
+        icount_leave(tc, icount_insns_before(tc->current, rip - *ir_reg(cpu, IR_PC)) +
+                             (cpu->rip != rip));
     }
     return 2;
 }

@@ -26,7 +26,8 @@ static bool plain_stack(const IrOp *op)
 /* Adds an access; false: it would make the span too long. */
 static bool add(StackSpan *s, int at, unsigned size, bool write)
 {
-    int lo = s->any ? MIN(s->lo, at) : at, hi = s->any ? MAX(s->hi, at + (int)size) : at + (int)size;
+    int lo = s->any ? MIN(s->lo, at) : at,
+        hi = s->any ? MAX(s->hi, at + (int)size) : at + (int)size;
     if (hi - lo > STACK_SPAN || at < -65536 || at > 65536) {
         return false;
     }

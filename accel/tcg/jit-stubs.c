@@ -198,9 +198,9 @@ static void make_fpu_load(Asm *a, bool avx)
     asm_8(a, 0xc3);
 }
 
-static Opnd jump_entry(unsigned index, size_t field)
+static Opnd jump_entry(unsigned way, size_t field)
 {
-    return asm_mem_x(H_RBP, index, 0, TC_OFF(jump) + (int)field);
+    return asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump[way]) + (int)field);
 }
 
 /* RAX: target.  The hash is tcg_jump_index(). */
@@ -215,12 +215,12 @@ static void index_jumps(Asm *a)
 }
 
 /* RCX is the entry's offset. */
-static void jump_to_entry(Asm *a, bool long_mode)
+static void jump_to_entry(Asm *a, unsigned way, bool long_mode)
 {
     Opnd pc = asm_mem(H_RBP, CPU_OFF(engine_tmp[IR_PC - 16]));
-    asm_load(a, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, block)));
+    asm_load(a, 8, H_RDX, jump_entry(way, offsetof(JumpEntry, block)));
     if (long_mode) {
-        asm_load(a, 8, H_RCX, jump_entry(H_RCX, offsetof(JumpEntry, base)));
+        asm_load(a, 8, H_RCX, jump_entry(way, offsetof(JumpEntry, base)));
         asm_store(a, 8, pc, H_RCX);
     } else {
         asm_store_imm(a, 8, pc, 0);
@@ -231,26 +231,26 @@ static void jump_to_entry(Asm *a, bool long_mode)
 void jit_asm_lookup_or(Asm *a, uint8_t *miss[2])
 {
     index_jumps(a);
-    asm_alu_load(a, 7, 8, H_RAX, jump_entry(H_RCX, offsetof(JumpEntry, rip)));
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(0, offsetof(JumpEntry, rip)));
     miss[0] = asm_jcc(a, CC_NE);
-    asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, key)));
     miss[1] = asm_jcc(a, CC_NE);
-    jump_to_entry(a, true);
+    jump_to_entry(a, 0, true);
 }
 
 void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
 {
     index_jumps(a);
-    asm_alu_load(a, 7, 8, H_RAX, jump_entry(H_RCX, offsetof(JumpEntry, rip)));
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(0, offsetof(JumpEntry, rip)));
     asm_jcc_to(a, CC_NE, miss);
-    asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, key)));
     asm_jcc_to(a, CC_NE, miss);
     if (cs_base) {
         asm_load(a, 8, H_RDX, asm_mem(H_RBP, CPU_OFF(segs[SEG_CS].base)));
-        asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, base)));
+        asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, base)));
         asm_jcc_to(a, CC_NE, miss);
     }
-    jump_to_entry(a, !cs_base);
+    jump_to_entry(a, 0, !cs_base);
 }
 
 static void mark(Asm *a)
@@ -266,12 +266,12 @@ void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss)
     index_jumps(a);
     asm_ext(a, 8, OP_0F | 0xba, 5, asm_reg(H_RDX)); /* BTS */
     asm_8(a, 54);
-    asm_alu_load(a, 7, 8, H_RAX, jump_entry(H_RCX, offsetof(JumpEntry, rip)));
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(0, offsetof(JumpEntry, rip)));
     uint8_t *other = asm_jcc(a, CC_NE);
-    asm_alu_load(a, 7, 8, H_RDX, jump_entry(H_RCX, offsetof(JumpEntry, key)));
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, key)));
     uint8_t *other_key = asm_jcc(a, CC_NE);
     mark(a);
-    jump_to_entry(a, true);
+    jump_to_entry(a, 0, true);
     asm_here(a, other);
     asm_here(a, other_key);
     mark(a);
@@ -301,6 +301,19 @@ static void begin(Jit *jit, Asm *a, JitStub s)
         asm_8(a, 0xcc);
     }
     jit->stub[s] = a->p;
+}
+
+/* RAX: target in 64-bit mode, that the first table does not have. */
+static void make_second(Jit *jit, Asm *a)
+{
+    const uint8_t *miss = jit->stub[STUB_NO_CODE];
+    begin(jit, a, STUB_SECOND);
+    index_jumps(a);
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(1, offsetof(JumpEntry, rip)));
+    asm_jcc_to(a, CC_NE, miss);
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(1, offsetof(JumpEntry, key)));
+    asm_jcc_to(a, CC_NE, miss);
+    jump_to_entry(a, 1, true);
 }
 
 /* An interrupt or another request may wait: only the run loop can tell. */
@@ -357,8 +370,9 @@ void jit_make_stubs(Jit *jit, Asm *a)
     asm_store(a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RAX);
     asm_rm(a, 4, 0x31, H_RAX, asm_reg(H_RAX));
     asm_jmp_to(a, jit->stub[STUB_EXIT]);
+    make_second(jit, a);
     begin(jit, a, STUB_LOOKUP);
-    jit_asm_lookup(a, jit->stub[STUB_NO_CODE], false);
+    jit_asm_lookup(a, jit->stub[STUB_SECOND], false);
     begin(jit, a, STUB_LOOKUP32);
     jit_asm_lookup(a, jit->stub[STUB_NO_CODE], true);
     make_dynamic(jit, a);

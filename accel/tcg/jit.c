@@ -314,17 +314,20 @@ static void cold_exit(JitCtx *j, const Cold *c)
     asm_movi(&j->a, H_RAX, (uintptr_t)b | c->slot);
     jit_asm_rip(j, H_RCX, c->rip);
     jit_jump_stub(j, STUB_EXIT_AT);
+    e->lookup = (uint32_t)(j->a.p - j->jit->rw);
+    jit_asm_rip(j, H_RAX, c->rip);
+    asm_jmp_to(&j->a, c->stub);
 }
 
 static void cold_stub(JitCtx *j, const Cold *c)
 {
     (void)save_flags(j, c);
     if (c->stub == j->jit->stub[STUB_LOOKUP] && !j->b->pic) {
-        jit_asm_lookup_known(&j->a, j->jit->stub[STUB_NO_CODE], c->rip);
+        jit_asm_lookup_known(&j->a, j->jit->stub[STUB_SECOND], c->rip);
     } else {
         jit_asm_rip(j, H_RAX, c->rip);
         if (c->stub == j->jit->stub[STUB_LOOKUP]) {
-            jit_asm_lookup(&j->a, j->jit->stub[STUB_NO_CODE], false);
+            jit_asm_lookup(&j->a, j->jit->stub[STUB_SECOND], false);
         } else {
             asm_jmp_to(&j->a, c->stub);
         }
@@ -482,22 +485,40 @@ bool jit_compile(Jit *jit, Block *b)
     return true;
 }
 
+/* The exit's places that still count. */
+static JitExit *live_exits(Block *from, unsigned slot)
+{
+    for (JitExit **p = &from->exits[slot]; *p;) {
+        if ((*p)->head->invalid) { /* nobody comes there any more */
+            *p = (*p)->next;
+        } else {
+            p = &(*p)->next;
+        }
+    }
+    return from->exits[slot];
+}
+
+static void redirect(Jit *jit, const JitExit *e, const uint8_t *target)
+{
+    uint8_t *at = jit->rw + e->at;
+    __atomic_store_n((int32_t *)(void *)at, (int32_t)(target - (at + 4)), __ATOMIC_RELEASE);
+}
+
 void jit_link(Jit *jit, Block *from, unsigned slot, const Block *to)
 {
     if (to && !to->host_size) {
         return;
     }
-    for (JitExit **p = &from->exits[slot]; *p;) {
-        const JitExit *e = *p;
-        if (e->head->invalid) { /* nobody comes there any more */
-            *p = e->next;
-            continue;
-        }
-        const uint8_t *target =
-            to ? jit->rw + ((const uint8_t *)to->host_start - jit->rx) : jit->rw + e->cold;
-        uint8_t *at = jit->rw + e->at;
-        __atomic_store_n((int32_t *)(void *)at, (int32_t)(target - (at + 4)), __ATOMIC_RELEASE);
-        p = &(*p)->next;
+    for (const JitExit *e = live_exits(from, slot); e; e = e->next) {
+        redirect(jit, e,
+                 to ? jit->rw + ((const uint8_t *)to->host_start - jit->rx) : jit->rw + e->cold);
+    }
+}
+
+void jit_link_lookup(Jit *jit, Block *from, unsigned slot)
+{
+    for (const JitExit *e = live_exits(from, slot); e; e = e->next) {
+        redirect(jit, e, jit->rw + e->lookup);
     }
 }
 

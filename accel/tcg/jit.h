@@ -18,7 +18,8 @@ typedef struct Jit Jit;
 typedef struct JitExit {
     struct JitExit *next;
     const Block *head; /* whose host code it is */
-    uint32_t at, cold; /* in the code region: displacement of the jump, default target */
+    uint32_t at, cold; /* in the code region: displacement of the jump, default target, */
+    uint32_t lookup;   /* and one that looks into the jump cache */
 } JitExit;
 /* A trace that a block is part of, but not the first: Block.traces. */
 typedef struct JitMember {
@@ -46,6 +47,8 @@ bool jit_compile(Jit *j, Block *b);
 const void *jit_no_code(const Jit *j);
 /* Directs the exit `slot` of `from` to `to`, or (NULL) to the run loop. Tcg.lock held. */
 void jit_link(Jit *j, Block *from, unsigned slot, const Block *to);
+/* Directs it to the jump cache, because the target cannot be linked to. Tcg.lock held. */
+void jit_link_lookup(Jit *jit, Block *from, unsigned slot);
 /*
  * Executes host code from `b` on.  Returns the block whose exit was taken and, in *slot,
  * which one; NULL when the exit cannot be linked.  All state is in `cpu`.

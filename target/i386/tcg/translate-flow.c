@@ -17,9 +17,9 @@ static uint64_t branch_target(const Translator *t)
 /* Raises #GP at the branch itself if its target cannot be executed. */
 static void check_target(Translator *t, uint64_t target)
 {
-    bool bad = t->pic        ? false
+    bool bad = t->pic       ? false
                : tr_is64(t) ? (uint64_t)((int64_t)(target << 16) >> 16) != target
-                          : target > t->cpu->segs[SEG_CS].limit;
+                            : target > t->cpu->segs[SEG_CS].limit;
     if (bad) {
         IrOp *o = tr_emit(t, IR_CHKIP, 8);
         o->imm = (int64_t)target;

@@ -102,7 +102,7 @@ MemRef tr_mem(Translator *t)
     if (disp != (int32_t)disp) {
         tr_movi(t, 8, IR_T5, (uint64_t)disp);
         m.index = m.base; /* IR_PC or none */
-        m.base = IR_T5; /* only absolute and RIP-relative operands have such displacements */
+        m.base = IR_T5;   /* only absolute and RIP-relative operands have such displacements */
         disp = 0;
     }
     m.disp = (int32_t)disp;
