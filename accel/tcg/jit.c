@@ -485,11 +485,18 @@ bool jit_compile(Jit *jit, Block *b)
     return true;
 }
 
-/* The exit's places that still count. */
-static JitExit *live_exits(Block *from, unsigned slot)
+static void redirect(Jit *jit, const JitExit *e, const uint8_t *target)
+{
+    uint8_t *at = jit->rw + e->at;
+    __atomic_store_n((int32_t *)(void *)at, (int32_t)(target - (at + 4)), __ATOMIC_RELEASE);
+}
+
+/* The exit's places that still count; somebody may be on the way to one that does not. */
+static JitExit *live_exits(Jit *jit, Block *from, unsigned slot)
 {
     for (JitExit **p = &from->exits[slot]; *p;) {
-        if ((*p)->head->invalid) { /* nobody comes there any more */
+        if ((*p)->head->invalid) {
+            redirect(jit, *p, jit->rw + (*p)->cold);
             *p = (*p)->next;
         } else {
             p = &(*p)->next;
@@ -498,18 +505,12 @@ static JitExit *live_exits(Block *from, unsigned slot)
     return from->exits[slot];
 }
 
-static void redirect(Jit *jit, const JitExit *e, const uint8_t *target)
-{
-    uint8_t *at = jit->rw + e->at;
-    __atomic_store_n((int32_t *)(void *)at, (int32_t)(target - (at + 4)), __ATOMIC_RELEASE);
-}
-
 void jit_link(Jit *jit, Block *from, unsigned slot, const Block *to)
 {
     if (to && !to->host_size) {
         return;
     }
-    for (const JitExit *e = live_exits(from, slot); e; e = e->next) {
+    for (const JitExit *e = to ? live_exits(jit, from, slot) : from->exits[slot]; e; e = e->next) {
         redirect(jit, e,
                  to ? jit->rw + ((const uint8_t *)to->host_start - jit->rx) : jit->rw + e->cold);
     }
@@ -517,7 +518,7 @@ void jit_link(Jit *jit, Block *from, unsigned slot, const Block *to)
 
 void jit_link_lookup(Jit *jit, Block *from, unsigned slot)
 {
-    for (const JitExit *e = live_exits(from, slot); e; e = e->next) {
+    for (const JitExit *e = live_exits(jit, from, slot); e; e = e->next) {
         redirect(jit, e, jit->rw + e->lookup);
     }
 }
