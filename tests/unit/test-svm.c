@@ -360,6 +360,23 @@ static void test_physical(void)
     guest_free(g);
 }
 
+/* The first 2 MiB one to one, but one page of the guest's lies elsewhere and one nowhere. */
+static void nested_tables(Guest *g)
+{
+    guest_st(g, NPT, (NPT + 0x1000) | 7, 8);
+    guest_st(g, NPT + 0x1000, (NPT + 0x2000) | 7, 8);
+    guest_st(g, NPT + 0x2000, (NPT + 0x3000) | 7, 8);
+    for (unsigned i = 0; i < 512; i++) {
+        guest_st(g, NPT + 0x3000 + i * 8, i * 0x1000ull | 7, 8);
+    }
+    guest_st(g, NPT + 0x3000 + 0x61 * 8, 0x70000 | 7, 8);
+    guest_st(g, NPT + 0x3000 + 0x62 * 8, 0, 8);
+    guest_st(g, NPT + 0x3000 + 0x63 * 8, 0x63000 | 5, 8); /* read only */
+    set(g, 0x90, 1);
+    set(g, 0xb0, NPT);
+    set(g, 0x668, 0x0007040600070406ull);
+}
+
 /* ---- validity ---- */
 
 static void test_invalid(void)
@@ -385,6 +402,18 @@ static void test_invalid(void)
     set(g, 0x48, (1ull << 40) - 0x1000);
     intercept(g, MISC(SVM_EXIT_MSR));
     g_assert_cmphex(go(g), ==, SVM_EXIT_INVALID);
+    PREPARE(g, 0xf4);
+    nested_tables(g);
+    set(g, 0x668, 0x0007040600070402ull); /* no memory type */
+    g_assert_cmphex(go(g), ==, SVM_EXIT_INVALID);
+    set(g, 0x90, 0);
+    /* Long mode without EFER.LMA, or with RFLAGS.VM, is long mode. */
+    PREPARE(g, 0xf4);
+    set(g, 0x4d0, vmcb(g, 0x4d0) & ~(uint64_t)EFER_LMA);
+    set(g, 0x570, FLAG_VM | 2);
+    g_assert_cmphex(go(g), ==, SVM_EXIT_HLT);
+    g_assert_true(vmcb(g, 0x4d0) & EFER_LMA);
+    g_assert_false(vmcb(g, 0x570) & FLAG_VM);
     /* Without SVME, and of what is no page. */
     guest_enter(g, GUEST_LONG);
     GUEST_EXEC(g, 0x0f, 0x01, 0xd8);
@@ -401,23 +430,6 @@ static void test_invalid(void)
 }
 
 /* ---- nested paging ---- */
-
-/* The first 2 MiB one to one, but one page of the guest's lies elsewhere and one nowhere. */
-static void nested_tables(Guest *g)
-{
-    guest_st(g, NPT, (NPT + 0x1000) | 7, 8);
-    guest_st(g, NPT + 0x1000, (NPT + 0x2000) | 7, 8);
-    guest_st(g, NPT + 0x2000, (NPT + 0x3000) | 7, 8);
-    for (unsigned i = 0; i < 512; i++) {
-        guest_st(g, NPT + 0x3000 + i * 8, i * 0x1000ull | 7, 8);
-    }
-    guest_st(g, NPT + 0x3000 + 0x61 * 8, 0x70000 | 7, 8);
-    guest_st(g, NPT + 0x3000 + 0x62 * 8, 0, 8);
-    guest_st(g, NPT + 0x3000 + 0x63 * 8, 0x63000 | 5, 8); /* read only */
-    set(g, 0x90, 1);
-    set(g, 0xb0, NPT);
-    set(g, 0x668, 0x0007040600070406ull);
-}
 
 static void test_nested_paging(void)
 {

@@ -11,5 +11,7 @@ bool x86_write_xcr0(CPUX86 *cpu, uint64_t v);
 /* The bits of EFER and CR4 that the configured features bring. */
 uint64_t x86_efer_known(const CPUX86 *cpu);
 uint64_t x86_cr4_known(const CPUX86 *cpu);
+/* Is each of the eight bytes a memory type? */
+bool x86_pat_valid(uint64_t v);
 
 #endif

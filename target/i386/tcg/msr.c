@@ -146,6 +146,11 @@ static bool valid_types(uint64_t v, bool pat)
     return true;
 }
 
+bool x86_pat_valid(uint64_t v)
+{
+    return valid_types(v, true);
+}
+
 static uint64_t *mtrr_slot(CPUX86 *cpu, uint32_t index)
 {
     if (!cpu_has(cpu, FEAT_1_EDX, F1_EDX_MTRR)) {
@@ -413,7 +418,7 @@ static bool obeys_rule(const CPUX86 *cpu, MsrRule rule, uint64_t v)
     case RULE_LOW32:
         return !(v >> 32);
     case RULE_PAT:
-        return valid_types(v, true);
+        return x86_pat_valid(v);
     default:
         return true;
     }

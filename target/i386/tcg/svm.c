@@ -178,6 +178,12 @@ static void load_guest(CPUX86 *cpu, const uint8_t *v)
     cpu->cr3 = get(v, S_CR3);
     cpu->cr4 = get(v, S_CR4);
     cpu->rflags = (get(v, S_RFLAGS) & 0x3f7fd5) | FLAG_ONE;
+    /* Long mode is what it follows from, whatever EFER.LMA says; it has no virtual-8086 mode. */
+    cpu->efer &= ~(uint64_t)EFER_LMA;
+    if ((cpu->efer & EFER_LME) && (cpu->cr0 & CR0_PG)) {
+        cpu->efer |= EFER_LMA;
+        cpu->rflags &= ~(uint64_t)FLAG_VM;
+    }
     cpu->rip = get(v, S_RIP);
     cpu->regs[R_RSP] = get(v, S_RSP);
     cpu->regs[R_RAX] = get(v, S_RAX);
@@ -210,7 +216,7 @@ static bool controls_consistent(const CPUX86 *cpu, const uint8_t *v)
     }
     if ((svm_wants(cpu, SVM_EXIT_MSR) && s->msrpm + MSRPM_SIZE > limit) ||
         (svm_wants(cpu, SVM_EXIT_IOIO) && s->iopm + IOPM_SIZE > limit) ||
-        (s->nested_paging && s->nested_cr3 >= limit)) {
+        (s->nested_paging && (s->nested_cr3 >= limit || !x86_pat_valid(get(v, S_PAT))))) {
         return false;
     }
     if (!(inj & EVENT_VALID)) {

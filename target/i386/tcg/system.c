@@ -204,6 +204,7 @@ void helper_mwait(CPUX86 *cpu, uint64_t next_rip)
         gp0(cpu);
     }
     svm_check(cpu, SVM_EXIT_MWAIT);
+    svm_check(cpu, SVM_EXIT_MWAIT_ARMED); /* as it is after any MONITOR */
     /* It may wake at any time; who watches memory that another CPU writes must not sleep. */
     sched_yield();
     cpu->rip = next_rip;
