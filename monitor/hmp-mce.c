@@ -7,7 +7,14 @@
 
 static void inject(Vcpu *v, void *opaque)
 {
-    if (cpu_mce_inject(&v->cpu, opaque)) {
+    bool interrupts;
+
+    if (!vcpu_sync_out(v, NULL)) {
+        return; /* the engine cannot go on with this CPU, and will say so */
+    }
+    interrupts = cpu_mce_inject(&v->cpu, opaque);
+    vcpu_sync_in(v, NULL);
+    if (interrupts) {
         vcpu_interrupt(v, IRQ_MCE);
     }
 }
@@ -39,10 +46,6 @@ bool hmp_mce(Hmp *h, Error **errp)
         return false;
     }
     Vcpu *target = h->machine->cpus->pdata[v[0]];
-    if (strcmp(accel_class(target->accel)->name, "tcg")) {
-        error_set(errp, "machine checks can be injected with -accel tcg only");
-        return false;
-    }
     MceError e = {v[1] > UINT32_MAX ? UINT32_MAX : (unsigned)v[1], v[2], v[3], v[4], v[5]};
     if (!cpu_mce_check(&target->cpu, &e, errp)) {
         return false;

@@ -42,6 +42,14 @@ static uint64_t dr7_bits(const DebugPoint *p, unsigned i)
     return 2ull << (i * 2) | (type | len << 2) << (16 + i * 4);
 }
 
+/* A step leaves the place where it begins, though CPUs stop there. */
+static bool stepped_over(const KvmCpu *kc, const DebugPoint *p)
+{
+    const CPUX86 *cpu = &kc->vcpu->cpu;
+
+    return kc->vcpu->step && p->kind == DEBUG_EXEC && p->addr == cpu->segs[SEG_CS].base + cpu->rip;
+}
+
 void kvm_debug_update(KvmCpu *kc)
 {
     const GArray *points = kc->kvm->accel->debug_points;
@@ -49,12 +57,15 @@ void kvm_debug_update(KvmCpu *kc)
     guint n = points ? MIN(points->len, POINTS) : 0;
 
     kc->debug_stale = false;
+    if (kc->vcpu->step) {
+        kvm_get_state(kc, NULL);
+    }
     d.arch.debugreg[7] = DR7_FIXED;
     for (guint i = 0; i < n; i++) {
         const DebugPoint *p = &g_array_index(points, DebugPoint, i);
 
         d.arch.debugreg[i] = p->addr;
-        d.arch.debugreg[7] |= dr7_bits(p, i);
+        d.arch.debugreg[7] |= stepped_over(kc, p) ? 0 : dr7_bits(p, i);
     }
     if (n) {
         d.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;

@@ -197,14 +197,25 @@ static void on_begin(MemoryListener *l)
 
 /* ---- writes that may be put off ---- */
 
-static void coalesce(Kvm *k, const MemSection *sec, bool on)
+static void coalesce(Kvm *k, const MemSection *sec, bool pio, bool on)
 {
-    struct kvm_coalesced_mmio_zone z = {.addr = sec->addr,
-                                        .size = (uint32_t)(sec->last - sec->addr + 1)};
+    struct kvm_coalesced_mmio_zone z = {
+        .addr = sec->addr, .size = (uint32_t)(sec->last - sec->addr + 1), .pio = pio};
 
-    if (sec->region->coalesced && sec->region->kind == REGION_IO && k->coalesced_page) {
+    if (sec->region->coalesced && sec->region->kind == REGION_IO && k->coalesced_page &&
+        (!pio || k->coalesced_pio)) {
         kvm_ioctl(k->vm, on ? KVM_REGISTER_COALESCED_MMIO : KVM_UNREGISTER_COALESCED_MMIO, &z);
     }
+}
+
+static void on_io_add(MemoryListener *l, const MemSection *sec)
+{
+    coalesce(container_of(l, Kvm, io_listener), sec, true, true);
+}
+
+static void on_io_del(MemoryListener *l, const MemSection *sec)
+{
+    coalesce(container_of(l, Kvm, io_listener), sec, true, false);
 }
 
 static void on_add(MemoryListener *l, const MemSection *sec)
@@ -212,7 +223,7 @@ static void on_add(MemoryListener *l, const MemSection *sec)
     KvmSlot s;
 
     if (space_of(l)->id == 0) {
-        coalesce(space_of(l)->kvm, sec, true);
+        coalesce(space_of(l)->kvm, sec, false, true);
     }
     if (slot_of(space_of(l), sec, &s)) {
         g_array_append_val(space_of(l)->wanted, s);
@@ -225,7 +236,7 @@ static void on_del(MemoryListener *l, const MemSection *sec)
     hwaddr start = ALIGN_UP(sec->addr, PAGE);
 
     if (space_of(l)->id == 0) {
-        coalesce(space_of(l)->kvm, sec, false);
+        coalesce(space_of(l)->kvm, sec, false, false);
     }
     for (guint i = 0; i < w->len; i++) {
         if (g_array_index(w, KvmSlot, i).gpa == start) {
@@ -453,7 +464,8 @@ void kvm_memory_init(Kvm *k)
                                         .priority = 10};
     }
     kvm_eventfds(&k->spaces[0].listener, false);
-    k->io_listener = (MemoryListener){.name = "kvm-io", .priority = 10};
+    k->io_listener =
+        (MemoryListener){.name = "kvm-io", .add = on_io_add, .del = on_io_del, .priority = 10};
     kvm_eventfds(&k->io_listener, true);
 }
 

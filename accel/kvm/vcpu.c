@@ -224,9 +224,10 @@ static bool take_init(KvmCpu *kc, uint32_t irq)
 }
 
 /* The banks of the machine check have been set in CPUX86 by whoever injects it. */
-static bool take_mce(KvmCpu *kc)
+static bool take_mce(KvmCpu *kc, RunExit *exit)
 {
     CPUX86 *cpu = &kc->vcpu->cpu;
+    bool again = cpu->mce_again;
     Error *err = NULL;
 
     cpu_interrupt_clear(cpu, IRQ_MCE);
@@ -235,6 +236,11 @@ static bool take_mce(KvmCpu *kc)
         return false;
     }
     kc->dirty = true;
+    cpu->mce_again = false;
+    if (again || !(cpu->cr4 & CR4_MCE)) {
+        *exit = RUN_EXIT_SHUTDOWN; /* one during another, or to a guest that takes none */
+        return false;
+    }
     cpu->exception_vector = EXC_MC;
     cpu->exception_has_error = false;
     cpu->halted = false;
@@ -253,7 +259,7 @@ static bool serve_requests(KvmCpu *kc, uint32_t irq, RunExit *exit)
         return false;
     }
     if (irq & IRQ_MCE) {
-        if (!take_mce(kc)) {
+        if (!take_mce(kc, exit)) {
             return false;
         }
     }

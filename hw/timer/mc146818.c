@@ -59,7 +59,7 @@ static const char *const policy_names[] = {"discard", "delay", "merge", "slew", 
 
 struct Mc146818 {
     IsaDevice isa;
-    Region io;
+    Region index_io, data_io;
     IrqLine irq, alarm;
     /* properties */
     uint8_t irq_number;
@@ -522,23 +522,30 @@ static uint8_t reg_read(Mc146818 *s)
     }
 }
 
-static uint64_t io_read(void *opaque, hwaddr off, unsigned size)
+static uint64_t index_read(void *opaque, hwaddr off, unsigned size)
 {
-    return off & 1 ? reg_read(opaque) : 0xff; /* the index register is write-only */
+    return 0xff; /* it is write-only */
 }
 
-static void io_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
+static void index_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
 {
-    Mc146818 *s = opaque;
-
-    if (off & 1) {
-        reg_write(s, (uint8_t)v);
-    } else {
-        s->index = v & 0x7f;
-    }
+    ((Mc146818 *)opaque)->index = v & 0x7f;
 }
 
-static const RegionOps io_ops = {.read = io_read, .write = io_write, .impl_min = 1, .impl_max = 1};
+static uint64_t data_read(void *opaque, hwaddr off, unsigned size)
+{
+    return reg_read(opaque);
+}
+
+static void data_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
+{
+    reg_write(opaque, (uint8_t)v);
+}
+
+static const RegionOps index_ops = {
+    .read = index_read, .write = index_write, .impl_min = 1, .impl_max = 1};
+static const RegionOps data_ops = {
+    .read = data_read, .write = data_write, .impl_min = 1, .impl_max = 1};
 
 void mc146818_set(Mc146818 *s, unsigned index, uint8_t value)
 {
@@ -601,8 +608,11 @@ static bool mc146818_realize(Device *dev, Error **errp)
     start_divider(s);
     timer_init(&s->periodic_timer, dev->owner.loop, CLOCK_VIRTUAL, periodic_fired, s);
     timer_init(&s->second_timer, dev->owner.loop, m->rtc_clock, second_fired, s);
-    region_init_io(&s->io, &dev->owner, &io_ops, s, "rtc", 2);
-    isa_register_io(&s->isa, &s->io, s->iobase);
+    region_init_io(&s->index_io, &dev->owner, &index_ops, s, "rtc-index", 1);
+    s->index_io.coalesced = true; /* it means nothing before the data register is accessed */
+    isa_register_io(&s->isa, &s->index_io, s->iobase);
+    region_init_io(&s->data_io, &dev->owner, &data_ops, s, "rtc", 1);
+    isa_register_io(&s->isa, &s->data_io, (uint16_t)(s->iobase + 1));
     refresh(s);
     return true;
 }
@@ -613,7 +623,8 @@ static void mc146818_unrealize(Device *dev)
 
     timer_fini(&s->periodic_timer);
     timer_fini(&s->second_timer);
-    region_fini(&s->io);
+    region_fini(&s->index_io);
+    region_fini(&s->data_io);
 }
 
 static void mc146818_loaded(void *obj)

@@ -79,7 +79,7 @@ static const FeatureWord feature_words[FEATURE_WORDS] = {
         "v-vmsave-vmload", "vgif", "gmet", [25] = "vnmi", [28] = "svme-addr-chk"}},
     [FEAT_KVM] = {"CPUID.40000001H:EAX", {
         "kvmclock", "kvm-nopiodelay", "kvm-mmu", NULL, "kvm-asyncpf", "kvm-steal-time",
-        "kvm-pv-eoi", "kvm-pv-unhalt", NULL, "kvm-pv-tlb-flush", NULL, "kvm-pv-ipi",
+        "kvm-pv-eoi", "kvm-pv-unhalt", NULL, "kvm-pv-tlb-flush", "kvm-asyncpf-vmexit", "kvm-pv-ipi",
         "kvm-poll-control", "kvm-pv-sched-yield", "kvm-asyncpf-int", "kvm-msi-ext-dest-id",
         [24] = "kvmclock-stable-bit"}},
     [FEAT_ARCH_CAPABILITIES] = {"MSR(10AH)", {

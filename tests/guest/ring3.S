@@ -58,6 +58,9 @@ _start:
         movl    $PAGES, %eax
         movl    %eax, %cr3
         movl    %cr4, %eax
+#ifdef C_MAIN
+        orl     $0x40, %eax             /* machine checks */
+#endif
         orl     $0x20, %eax
         movl    %eax, %cr4
         movl    $0xc0000080, %ecx
@@ -72,6 +75,12 @@ _start:
 
         .code64
 long_mode:
+#ifdef BROKEN
+        /* Nothing that emulates instructions has this one, whose operand is no memory. */
+        .global broken
+        movl    $HPET, %ebx
+broken: fldt    (%rbx)
+#endif
         movl    $0x10, %eax
         movl    %eax, %ds
         movl    %eax, %es
@@ -103,6 +112,12 @@ long_mode:
         movl    $256, %eax
         subl    %ecx, %eax
         leal    entries - 0x21 * 8(, %rax, 8), %eax
+0:      cmpl    $256 - 2, %ecx          /* NMI and machine check */
+        jne     0f
+        movl    $entry_nmi, %eax
+0:      cmpl    $256 - 18, %ecx
+        jne     0f
+        movl    $entry_mc, %eax
 0:
 #endif
         movw    %ax, (%rdi)
@@ -167,6 +182,11 @@ entries:
         jmp     entry
         .set    vector, vector + 1
         .endr
+entry_nmi:
+        pushq   $(2 - 128)
+        jmp     entry
+entry_mc:
+        pushq   $(18 - 128)
 entry:  pushq   %rax
         pushq   %rcx
         pushq   %rdx

@@ -361,6 +361,69 @@ static void test_run(void)
     rig_free(r);
 }
 
+/* MOV AL,11h; OUT 20h,AL; INC AX; OUT 20h,AL; OUT 10h,AL; HLT. */
+static const uint8_t coalesced_code[] = {0xb0, 0x11, 0xe6, 0x20, 0x40,
+                                         0xe6, 0x20, 0xe6, 0x10, 0xf4};
+
+typedef struct Late {
+    Rig *rig;
+    unsigned count;
+    uint64_t values[4];
+    bool late; /* each came with the exit of another port */
+} Late;
+
+static void late_write(void *opaque, hwaddr off, uint64_t v, unsigned size)
+{
+    Late *l = opaque;
+    const struct kvm_run *run = kvm_cpu(l->rig->v)->run;
+
+    l->late = l->late && run->exit_reason == KVM_EXIT_IO && run->io.port == 0x10;
+    l->values[l->count++ & 3] = v;
+}
+
+static const RegionOps late_ops = {.write = late_write, .valid_max = 1};
+
+/* Writes to a port that may be put off come with the next exit, in order, and cost none. */
+static void test_coalesced(void)
+{
+    MemOwner owner = {.name = "port"};
+    g_autoptr(GPtrArray) cpus = g_ptr_array_new();
+    Late late = {.late = true};
+    Region port, lazy;
+    Rig *r;
+
+    if (!have_kvm() || !(r = rig_new())) {
+        return;
+    }
+    late.rig = r;
+    port_value = 0;
+    region_init_io(&lazy, &owner, &late_ops, &late, "lazy", 1);
+    lazy.coalesced = true;
+    region_add(&r->io, 0x20, &lazy);
+    region_init_io(&port, &owner, &port_ops, &port_value, "port", 1);
+    region_add(&r->io, 0x10, &port);
+    memcpy(r->ram->host + 0x1000, coalesced_code, sizeof(coalesced_code));
+    g_ptr_array_add(cpus, r->v);
+    vcpu_run_on(r->v, start_code, NULL);
+    vcpus_resume(cpus);
+    for (int i = 0; i < 500 && !port_value; i++) {
+        g_usleep(10000);
+    }
+    vcpus_pause(cpus);
+    g_assert_cmphex(port_value, ==, 0x12);
+    g_assert_cmpuint(late.count, ==, 2);
+    g_assert_cmphex(late.values[0], ==, 0x11);
+    g_assert_cmphex(late.values[1], ==, 0x12);
+    if (kvm_check(r->accel->data, KVM_CAP_COALESCED_PIO) > 0) {
+        g_assert_true(late.late);
+    }
+    region_del(&r->io, &port);
+    region_del(&r->io, &lazy);
+    region_fini(&port);
+    region_fini(&lazy);
+    rig_free(r);
+}
+
 /* Messages by eventfd: routes are made, changed, connected and given back. */
 static void test_irqfd(void)
 {
@@ -441,5 +504,6 @@ int main(int argc, char **argv)
     g_test_add_func("/kvm/run", test_run);
     g_test_add_func("/kvm/irqfd", test_irqfd);
     g_test_add_func("/kvm/capabilities", test_capabilities);
+    g_test_add_func("/kvm/coalesced", test_coalesced);
     return g_test_run();
 }

@@ -294,7 +294,10 @@ static void setup_mce(KvmCpu *kc)
     CPUX86 *cpu = &kc->vcpu->cpu;
     uint64_t able = 0, cap;
 
-    if (!kc->kvm->mce || !cpu->mcg_cap ||
+    if (!kc->kvm->mce) {
+        cpu->mcg_cap = 0;
+    }
+    if (!cpu->mcg_cap ||
         kvm_ioctl(kc->kvm->fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &able) < 0) {
         return;
     }
