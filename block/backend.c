@@ -167,6 +167,25 @@ static const char *user_name(const BlockBackend *blk)
     return blk->dev_name ? blk->dev_name : blk_name(blk);
 }
 
+/*
+ * Is `n`, or a node below it, held in another loop than `loop` by somebody else than `me` and the
+ * nodes below `top`?
+ */
+static bool is_held(BlockNode *top, BlockNode *n, const void *me, const EventLoop *loop)
+{
+    const char *role;
+    BlockNode **c;
+    bool held = n->loop != loop && n->busy;
+    for (guint i = 0; !held && n->loop != loop && i < n->users->len; i++) {
+        const void *user = g_array_index(n->users, NodeUser, i).user;
+        held = user != me && !node_contains(top, user);
+    }
+    for (unsigned i = 0; !held && (c = node_child(n, i, &role)); i++) {
+        held = *c && is_held(top, *c, me, loop);
+    }
+    return held;
+}
+
 static bool claim_node(BlockBackend *blk, Error **errp)
 {
     BlockNode *n = blk->node;
@@ -174,7 +193,7 @@ static bool claim_node(BlockBackend *blk, Error **errp)
                    errp)) {
         return false;
     }
-    if (n->loop != blk->loop && (n->users->len > 1 || n->busy)) {
+    if (is_held(n, n, blk, blk->loop)) {
         node_release(n, blk);
         error_set(errp, "block node '%s' is used by devices of another I/O thread", n->name);
         return false;
@@ -228,7 +247,7 @@ void blk_detach(BlockBackend *blk)
         blk_drain_end(blk);
         node_release(blk->node, blk);
         /* The device's thread may go; whoever comes next brings its own. */
-        if (!blk->node->users->len && !blk->node->busy && blk->graph) {
+        if (blk->graph && !is_held(blk->node, blk->node, blk, blk->graph->loop)) {
             node_set_loop(blk->node, blk->graph->loop);
         }
     }

@@ -2,7 +2,8 @@
 /* -object iothread: a device loop with a thread of its own. */
 #include "block/iothread.h"
 
-#include "block/node.h"
+#include "block/backend.h"
+#include "block/job.h"
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -51,25 +52,36 @@ static void iothread_finalize(Object *obj)
     loop_free(((IoThread *)obj)->loop);
 }
 
-/* Nodes that nobody uses go home; whatever is left says who is in the way. */
+static void in_use(const Object *obj, Error **errp, const char *kind, const char *name)
+{
+    error_set(errp, "object '%s' is in use, can not be deleted", obj->name);
+    error_hint(errp, "%s '%s' runs in this thread", kind, name);
+}
+
+/* Devices, exports and jobs that run there need it; nodes that were left there go home. */
 static bool iothread_may_delete(Object *obj, Error **errp)
 {
     EventLoop *loop = ((IoThread *)obj)->loop;
     BlockGraph *g = block_graph_of(obj);
-    for (GList *l = g->nodes; l; l = l->next) {
-        BlockNode *n = l->data;
-        if (n->loop == loop && !n->users->len && !n->busy) {
-            node_set_loop(n, g->loop);
+    for (GList *l = g->backends; l; l = l->next) {
+        const BlockBackend *blk = l->data;
+        if (blk->loop == loop) {
+            in_use(obj, errp, "the device or export",
+                   blk_user(blk) ? blk_user(blk) : blk_name(blk));
+            return false;
+        }
+    }
+    for (GList *l = g->jobs; l; l = l->next) {
+        const Job *job = l->data;
+        if (job->loop == loop) {
+            in_use(obj, errp, "the job", job->id ? job->id : job->drv->type);
+            return false;
         }
     }
     for (GList *l = g->nodes; l; l = l->next) {
-        const BlockNode *n = l->data;
+        BlockNode *n = l->data;
         if (n->loop == loop) {
-            const char *user = n->users->len ? g_array_index(n->users, NodeUser, 0).name : n->busy;
-            error_set(errp, "object '%s' is in use, can not be deleted", obj->name);
-            error_hint(errp, "the block node '%s' runs in this thread; '%s' uses it", n->name,
-                       user);
-            return false;
+            node_set_loop(n, g->loop);
         }
     }
     return true;

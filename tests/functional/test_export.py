@@ -727,7 +727,30 @@ class Export(unittest.TestCase):
             self.assertIn("in use", d.qmp("object-del", id="io"))
             self.assertEqual({}, d.qmp("block-export-del", id="e2"))
             d.event("BLOCK_EXPORT_DELETED")
-            self.assertEqual({}, d.qmp("object-del", id="io"))
+            # The file below a node that nobody uses any more, and a job there
+            self.assertEqual({}, d.qmp("blockdev-add", driver="null-co", node_name="null", size=MIB))
+            self.assertEqual({}, d.qmp("blockdev-add", driver="raw", node_name="raw", file="null"))
+            for n in ("null", "raw"):
+                self.assertEqual({}, d.qmp("block-export-add", id=n, name=n, type="nbd", node_name=n,
+                                           iothread="io", fixed_iothread=True))
+            self.assertEqual({}, d.qmp("block-export-del", id="raw"))
+            d.event("BLOCK_EXPORT_DELETED")
+            self.assertIn("in use", d.qmp("object-del", id="io"))
+            run(IO, "-r", "-f", "raw", "-c", "read 0 4k", f"nbd+unix:///null?socket={self.path('nbd')}")
+            self.assertEqual({}, d.qmp("blockdev-add", driver="null-co", node_name="copy", size=MIB))
+            self.assertEqual({}, d.qmp("blockdev-mirror", job_id="m", device="null", target="copy",
+                                       sync="full"))
+            self.assertEqual({}, d.qmp("block-export-del", id="null"))
+            d.event("BLOCK_EXPORT_DELETED")
+            self.assertIn("in use", d.qmp("object-del", id="io"))
+            self.assertEqual({}, d.qmp("job-cancel", id="m"))
+            for _ in range(500):
+                r = d.qmp("object-del", id="io")
+                if r == {}:
+                    break
+                self.assertIn("in use", r)
+                time.sleep(0.02)
+            self.assertEqual({}, r)
             self.assertEqual({}, d.qmp("blockdev-del", node_name="slow"))
             self.assertEqual({}, d.qmp("object-del", id="tg"))
             self.assertIn("not found", d.qmp("object-del", id="tg"))
