@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The filter "blkdebug": makes requests fail, for tests.  Rules wait for a kind of request
- * ("inject-error", by `iotype`, optionally at one sector, once, in one state) or move the state
- * on when an event passes ("set-state").  The events known here are those of requests: read_aio,
- * write_aio, flush_to_os, flush_to_disk, none.
+ * The filter "blkdebug": makes requests fail, for tests.  Rules wait for an event.  "set-state"
+ * moves the state on; "inject-error" makes requests fail or late (by `iotype`, optionally at one
+ * sector, once, in one state): from the event on, until another event has a rule.
+ *
+ * Events are places in qcow2's code (BlkEvent).  Some pass at requests, too: pwritev, flush_to_os
+ * and so on; read_aio and write_aio do where no qcow2 tells which requests are of the guest's data.
  */
 #include "block/passthrough.h"
 
@@ -13,59 +15,107 @@ typedef enum Io { IO_READ, IO_WRITE, IO_ZERO, IO_DISCARD, IO_FLUSH, IO_STATUS } 
 static const char *const io_names[] = {"read",         "write", "write-zeroes", "discard", "flush",
                                        "block-status", NULL};
 
-/* Events and the requests at which they pass. */
-static const struct {
-    const char *name;
-    unsigned io; /* bit per Io */
-} events[] = {
-    {"none", 0x3f},
-    {"read_aio", BIT(IO_READ)},
-    {"write_aio", BIT(IO_WRITE)},
-    {"flush_to_os", BIT(IO_FLUSH)},
-    {"flush_to_disk", BIT(IO_FLUSH)},
+static const char *const event_names[BLKEV_COUNT + 1] = {
+    "none",
+    "l1_update",
+    "l1_grow_alloc_table",
+    "l1_grow_write_table",
+    "l1_grow_activate_table",
+    "l2_load",
+    "l2_update",
+    "l2_update_compressed",
+    "l2_alloc_cow_read",
+    "l2_alloc_write",
+    "read_aio",
+    "read_backing_aio",
+    "read_compressed",
+    "write_aio",
+    "write_compressed",
+    "vmstate_load",
+    "vmstate_save",
+    "cow_read",
+    "cow_write",
+    "reftable_load",
+    "reftable_grow",
+    "reftable_update",
+    "refblock_load",
+    "refblock_update",
+    "refblock_alloc",
+    "refblock_alloc_hookup",
+    "refblock_alloc_write_blocks",
+    "refblock_alloc_write_table",
+    "refblock_alloc_switch_table",
+    "cluster_alloc",
+    "cluster_alloc_bytes",
+    "cluster_free",
+    "flush_to_os",
+    "flush_to_disk",
+    "pwritev_rmw_head",
+    "pwritev_rmw_after_head",
+    "pwritev_rmw_tail",
+    "pwritev_rmw_after_tail",
+    "pwritev",
+    "pwritev_zero",
+    "pwritev_done",
+    "empty_image_prepare",
+    "l1_shrink_write_table",
+    "l1_shrink_free_l2_clusters",
+    "cor_write",
+    NULL,
 };
 
+/* Requests at which an event passes by itself. */
+static unsigned requests_of(BlkEvent e)
+{
+    switch (e) {
+    case BLKEV_NONE:
+        return 0x3f;
+    case BLKEV_READ_AIO:
+        return BIT(IO_READ);
+    case BLKEV_WRITE_AIO:
+    case BLKEV_PWRITEV:
+        return BIT(IO_WRITE);
+    case BLKEV_PWRITEV_ZERO:
+        return BIT(IO_ZERO);
+    case BLKEV_FLUSH_TO_OS:
+    case BLKEV_FLUSH_TO_DISK:
+        return BIT(IO_FLUSH);
+    default:
+        return 0;
+    }
+}
+
 typedef struct Rule {
+    BlkEvent event;
+    bool armed;         /* its event has passed */
     unsigned io;        /* requests concerned */
     unsigned state;     /* 0: any */
     unsigned new_state; /* set-state */
     bool inject;
     int error;
     int64_t sector; /* -1: any */
+    int64_t delay;  /* nanoseconds */
     bool once, immediately, spent;
 } Rule;
 
 typedef struct Debug {
     GArray *rules; /* Rule */
     unsigned state;
+    bool told; /* somebody above says which requests are of data */
 } Debug;
 
 /* ---- rules ---- */
-
-static bool event_io(BlockOpts *o, Rule *r)
-{
-    const char *name = block_opts_string(o, "event", "none");
-    for (size_t i = 0; i < ARRAY_LEN(events); i++) {
-        if (!strcmp(events[i].name, name)) {
-            r->io = events[i].io;
-            return true;
-        }
-    }
-    block_opts_mistake(o,
-                       "there is no event '%s' here: none, read_aio, write_aio, flush_to_os, "
-                       "flush_to_disk",
-                       name);
-    return false;
-}
 
 static bool add_rule(Debug *d, const Json *j, bool inject, Error **errp)
 {
     Rule r = {.inject = inject, .sector = -1};
     g_autoptr(BlockOpts) o = block_opts_new(j, inject ? "inject-error" : "set-state");
-    event_io(o, &r);
+    r.event = (BlkEvent)block_opts_enum(o, "event", event_names, BLKEV_NONE);
+    r.io = requests_of(r.event) ? requests_of(r.event) : 0x3f;
     r.state = (unsigned)block_opts_uint(o, "state", 0, 0, 1u << 20);
     if (inject) {
-        r.error = (int)block_opts_uint(o, "errno", EIO, 1, 4095);
+        r.delay = (int64_t)block_opts_uint(o, "delay-ns", 0, 0, 3600 * (uint64_t)NS_PER_SEC);
+        r.error = (int)block_opts_uint(o, "errno", EIO, r.delay ? 0 : 1, 4095);
         if (block_opts_has(o, "sector")) {
             r.sector = (int64_t)block_opts_uint(o, "sector", 0, 0, INT64_MAX / BLOCK_SECTOR);
         }
@@ -132,27 +182,83 @@ static void debug_close(BlockNode *n)
     g_array_free(d->rules, TRUE);
 }
 
+/* Does the rule count for requests of this kind now? */
+static bool applies(const Debug *d, const Rule *r, Io io)
+{
+    if (r->spent || !(r->io & BIT(io))) {
+        return false;
+    }
+    if (r->armed) {
+        return true;
+    }
+    bool by_request = requests_of(r->event) &&
+                      !(d->told && (r->event == BLKEV_READ_AIO || r->event == BLKEV_WRITE_AIO));
+    return by_request && (!r->state || r->state == d->state);
+}
+
 /* What the rules say to a request; 0: it may pass. */
 static int judge(BlockNode *n, Io io, uint64_t off, uint64_t len)
 {
     Debug *d = n->s;
     unsigned state = d->state;
+    int64_t delay = 0;
     int error = 0;
+    bool found = false;
     for (guint i = 0; i < d->rules->len; i++) {
         Rule *r = &g_array_index(d->rules, Rule, i);
-        if (r->spent || !(r->io & BIT(io)) || (r->state && r->state != d->state)) {
+        if (!applies(d, r, io)) {
             continue;
         }
         if (!r->inject) {
             state = r->new_state;
-        } else if (!error && (r->sector < 0 || (off / BLOCK_SECTOR <= (uint64_t)r->sector &&
+        } else if (!found && (r->sector < 0 || (off / BLOCK_SECTOR <= (uint64_t)r->sector &&
                                                 (uint64_t)r->sector * BLOCK_SECTOR < off + len))) {
+            found = true;
             error = r->error;
+            delay = r->delay;
             r->spent = r->once;
         }
     }
     d->state = state;
+    if (delay) {
+        node_sleep(n, delay);
+    }
     return -error;
+}
+
+void blkdebug_event(BlockNode *n, BlkEvent e)
+{
+    Debug *d = n->s;
+    unsigned state = d->state;
+    bool any = false;
+    d->told |= e == BLKEV_READ_AIO || e == BLKEV_WRITE_AIO || e == BLKEV_REFTABLE_LOAD;
+    for (guint i = 0; i < d->rules->len; i++) {
+        Rule *r = &g_array_index(d->rules, Rule, i);
+        if (r->event != e || r->spent || (r->state && r->state != d->state)) {
+            continue;
+        }
+        if (!r->inject) {
+            state = r->new_state;
+            continue;
+        }
+        for (guint k = 0; !any && k < d->rules->len; k++) {
+            g_array_index(d->rules, Rule, k).armed = false; /* of the event before */
+        }
+        any = r->armed = true;
+    }
+    d->state = state;
+}
+
+/* A file below grows by being written. */
+static int grown(BlockNode *n, int ret)
+{
+    n->length = n->file->length;
+    return ret;
+}
+
+static int debug_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Error **errp)
+{
+    return grown(n, node_resize(n->file, size, prealloc, errp));
 }
 
 static int debug_preadv(BlockNode *n, uint64_t off, const IoVec *v)
@@ -164,7 +270,7 @@ static int debug_preadv(BlockNode *n, uint64_t off, const IoVec *v)
 static int debug_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
 {
     int ret = judge(n, IO_WRITE, off, v->size);
-    return ret ? ret : node_pwritev(n->file, off, v, flags);
+    return grown(n, ret ? ret : node_pwritev(n->file, off, v, flags));
 }
 
 static int debug_flush(BlockNode *n)
@@ -182,7 +288,7 @@ static int debug_discard(BlockNode *n, uint64_t off, uint64_t len)
 static int debug_zero(BlockNode *n, uint64_t off, uint64_t len, unsigned flags)
 {
     int ret = judge(n, IO_ZERO, off, len);
-    return ret ? ret : node_zero(n->file, off, len, flags);
+    return grown(n, ret ? ret : node_zero(n->file, off, len, flags));
 }
 
 static int debug_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
@@ -197,6 +303,7 @@ const BlockDriver block_driver_blkdebug = {
     .state_size = sizeof(Debug),
     .filter = true,
     .transparent = true,
+    .protocol_like = true, /* what lies below says where the end is */
     .open = debug_open,
     .close = debug_close,
     .preadv = debug_preadv,
@@ -204,6 +311,6 @@ const BlockDriver block_driver_blkdebug = {
     .flush = debug_flush,
     .discard = debug_discard,
     .zero = debug_zero,
-    .truncate = pass_truncate,
+    .truncate = debug_truncate,
     .map = debug_map,
 };

@@ -42,6 +42,7 @@ static int copy_stretch(BlockNode *n, uint64_t off, uint64_t len, bool *is_read)
             ret = node_pread(n->file, off, buf, got);
             if (ret == 0) {
                 *is_read = false;
+                node_event(n->file, BLKEV_COR_WRITE);
                 ret = node_pwrite(n->file, off, buf, got, 0);
             }
             free(buf);

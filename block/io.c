@@ -152,12 +152,16 @@ static int read_edges(BlockNode *n, void *buf, uint64_t pos, size_t len, uint64_
     struct iovec one = {buf, align};
     IoVec part = {.iov = &one, .n = 1, .size = align};
     if (head) {
+        node_event(n, BLKEV_PWRITEV_RMW_HEAD);
         ret = n->drv->preadv(n, pos, &part);
+        node_event(n, BLKEV_PWRITEV_RMW_AFTER_HEAD);
     }
     uint64_t last = pos + len - align;
     if (ret == 0 && tail && !(head && last == pos)) {
         one.iov_base = (char *)buf + (last - pos);
+        node_event(n, BLKEV_PWRITEV_RMW_TAIL);
         ret = n->drv->preadv(n, last, &part);
+        node_event(n, BLKEV_PWRITEV_RMW_AFTER_TAIL);
     }
     return ret;
 }
@@ -252,6 +256,7 @@ int node_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
         return ret;
     }
     ret = write_tracked(n, off, v, flags);
+    node_event(n, BLKEV_PWRITEV_DONE);
     after_write(n, off, v->size);
     if (ret == 0 && n->drv->protocol) {
         n->length = MAX(n->length, off + v->size);

@@ -215,6 +215,7 @@ struct BlockGraph {
     unsigned next_name; /* for "#block012" */
     unsigned in_flight; /* requests of all backends */
     bool patient;       /* a tool that does one thing: calls that wait keep nobody else waiting */
+    bool tool;          /* no machine uses it */
     BlkErrorHook *error_hook;
     void *error_hook_opaque;
     BlkTrayHook *tray_hook;
@@ -347,6 +348,64 @@ bool buffer_is_zero(const void *buf, size_t len);
 bool iovec_is_zero(const IoVec *v);
 /* A list of the bytes [off, off + len) of v; iovec_free() it. */
 void iovec_slice(IoVec *out, const IoVec *v, size_t off, size_t len);
+
+/* ---- blkdebug.c: places in the code at which a filter "blkdebug" may be told to act ---- */
+typedef enum BlkEvent {
+    BLKEV_NONE,
+    BLKEV_L1_UPDATE,
+    BLKEV_L1_GROW_ALLOC_TABLE,
+    BLKEV_L1_GROW_WRITE_TABLE,
+    BLKEV_L1_GROW_ACTIVATE_TABLE,
+    BLKEV_L2_LOAD,
+    BLKEV_L2_UPDATE,
+    BLKEV_L2_UPDATE_COMPRESSED,
+    BLKEV_L2_ALLOC_COW_READ,
+    BLKEV_L2_ALLOC_WRITE,
+    BLKEV_READ_AIO,
+    BLKEV_READ_BACKING_AIO,
+    BLKEV_READ_COMPRESSED,
+    BLKEV_WRITE_AIO,
+    BLKEV_WRITE_COMPRESSED,
+    BLKEV_VMSTATE_LOAD,
+    BLKEV_VMSTATE_SAVE,
+    BLKEV_COW_READ,
+    BLKEV_COW_WRITE,
+    BLKEV_REFTABLE_LOAD,
+    BLKEV_REFTABLE_GROW,
+    BLKEV_REFTABLE_UPDATE,
+    BLKEV_REFBLOCK_LOAD,
+    BLKEV_REFBLOCK_UPDATE,
+    BLKEV_REFBLOCK_ALLOC,
+    BLKEV_REFBLOCK_ALLOC_HOOKUP,
+    BLKEV_REFBLOCK_ALLOC_WRITE_BLOCKS,
+    BLKEV_REFBLOCK_ALLOC_WRITE_TABLE,
+    BLKEV_REFBLOCK_ALLOC_SWITCH_TABLE,
+    BLKEV_CLUSTER_ALLOC,
+    BLKEV_CLUSTER_ALLOC_BYTES,
+    BLKEV_CLUSTER_FREE,
+    BLKEV_FLUSH_TO_OS,
+    BLKEV_FLUSH_TO_DISK,
+    BLKEV_PWRITEV_RMW_HEAD,
+    BLKEV_PWRITEV_RMW_AFTER_HEAD,
+    BLKEV_PWRITEV_RMW_TAIL,
+    BLKEV_PWRITEV_RMW_AFTER_TAIL,
+    BLKEV_PWRITEV,
+    BLKEV_PWRITEV_ZERO,
+    BLKEV_PWRITEV_DONE,
+    BLKEV_EMPTY_IMAGE_PREPARE,
+    BLKEV_L1_SHRINK_WRITE_TABLE,
+    BLKEV_L1_SHRINK_FREE_L2_CLUSTERS,
+    BLKEV_COR_WRITE,
+    BLKEV_COUNT,
+} BlkEvent;
+void blkdebug_event(BlockNode *n, BlkEvent e);
+/* `n` is about to be asked for what the event says; nothing unless it is such a filter. */
+static inline void node_event(BlockNode *n, BlkEvent e)
+{
+    if (G_UNLIKELY(n->drv == &block_driver_blkdebug)) {
+        blkdebug_event(n, e);
+    }
+}
 
 /* ---- opts.c: options of a node, with every mistake reported at once ---- */
 /* `what` for messages: "-drive", "blockdev". Borrowed; must outlive. */

@@ -128,7 +128,8 @@ static uint64_t slot_distance(size_t key_bytes)
 
 bool luks_probe(const uint8_t *buf, size_t len)
 {
-    return len >= 8 && !memcmp(buf, magic, 6) && ld_be16(buf + H_VERSION) == 1;
+    return len >= 8 && !memcmp(buf, magic, 6) && ld_be16(buf + H_VERSION) >= 1 &&
+           ld_be16(buf + H_VERSION) <= 2;
 }
 
 /* A word of 32 bytes that must end. */
@@ -181,6 +182,12 @@ static bool spec_of_header(const uint8_t *h, Spec *s, Error **errp)
     char cipher[33], mode[33], hash[33];
     if (memcmp(h, magic, 6)) {
         return bad(errp, "magic", "is not that of LUKS");
+    }
+    if (ld_be16(h + H_VERSION) == 2) {
+        error_set(errp, "LUKS version 2 is not supported, version 1 is");
+        error_hint(errp,
+                   "'cryptsetup convert --type luks1' changes the header, if its keys allow it");
+        return false;
     }
     if (ld_be16(h + H_VERSION) != 1) {
         return bad(errp, "version", "is %u; 1 is supported", ld_be16(h + H_VERSION));

@@ -20,6 +20,7 @@ bool tool_start(Tool *t, Error **errp)
     loop_set_control(t->loop);
     t->root = object_new("container");
     t->graph = block_graph_new(t->root, t->loop);
+    t->graph->tool = true;
     return true;
 }
 

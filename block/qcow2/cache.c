@@ -107,6 +107,7 @@ int qcow2_cache_get(Qcow2Cache *c, uint64_t offset, void **data)
         return 0;
     }
     e = new_slice(c, offset);
+    node_event(c->s->n->file, c->kind == QCOW2_META_L2 ? BLKEV_L2_LOAD : BLKEV_REFBLOCK_LOAD);
     int ret = e ? node_pread(c->s->n->file, offset, e->data, c->slice) : -ENOMEM;
     if (ret < 0) {
         g_free(e);
@@ -208,6 +209,8 @@ int qcow2_cache_write_copies(Qcow2Cache *c, GArray *copies)
         }
         int ret = qcow2_check_overlap(c->s, start, v.size, c->kind, what);
         if (ret == 0) {
+            node_event(c->s->n->file,
+                       c->kind == QCOW2_META_L2 ? BLKEV_L2_UPDATE : BLKEV_REFBLOCK_UPDATE);
             ret = node_pwritev(c->s->n->file, start, &v, 0);
         }
         iovec_free(&v);

@@ -2,6 +2,7 @@
 /* Reading and writing of the guest's bytes. */
 #include "block/luks.h"
 #include "block/qcow2/qcow2.h"
+#include "crypto/cipher.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -21,12 +22,14 @@ static int map_locked(Qcow2 *s, uint64_t off, uint64_t len, Qcow2Map *m)
 
 int qcow2_data_read(Qcow2 *s, uint64_t host, const IoVec *v)
 {
+    node_event(s->n->file, BLKEV_READ_AIO);
     return s->luks ? luks_preadv(s->luks, qcow2_data(s), host, host, v)
                    : node_preadv(qcow2_data(s), host, v);
 }
 
 int qcow2_data_write(Qcow2 *s, uint64_t host, const IoVec *v)
 {
+    node_event(s->n->file, BLKEV_WRITE_AIO);
     return s->luks ? luks_pwritev(s->luks, qcow2_data(s), host, host, v)
                    : node_pwritev(qcow2_data(s), host, v, 0);
 }
@@ -40,6 +43,7 @@ static int read_backing(Qcow2 *s, uint64_t off, const IoVec *v)
         iov_memset(v->iov, v->n, 0, 0, v->size);
         return 0;
     }
+    node_event(s->n->file, BLKEV_READ_BACKING_AIO);
     if (v->size <= b->length - off) {
         return node_preadv(b, off, v);
     }
@@ -63,6 +67,21 @@ static int read_packed(Qcow2 *s, uint64_t entry, uint64_t in_cluster, const IoVe
     return ret;
 }
 
+/* Encrypted by the old method; whole sectors. */
+static int read_aes(Qcow2 *s, uint64_t off, uint64_t host, const IoVec *v)
+{
+    g_autofree uint8_t *buf = g_try_malloc(v->size);
+    if ((off | v->size) % BLOCK_SECTOR) {
+        return -EINVAL;
+    }
+    int ret = buf ? node_pread(qcow2_data(s), host, buf, v->size) : -ENOMEM;
+    if (ret == 0) {
+        cipher_decrypt(s->aes, off / BLOCK_SECTOR, buf, v->size);
+        iov_from_buf(v->iov, v->n, 0, buf, v->size);
+    }
+    return ret;
+}
+
 /* The bytes that mapping `m` (as looked up for guest offset `off`) stands for. */
 static int read_mapped(Qcow2 *s, uint64_t off, const Qcow2Map *m, const IoVec *v)
 {
@@ -74,7 +93,7 @@ static int read_mapped(Qcow2 *s, uint64_t off, const Qcow2Map *m, const IoVec *v
         iov_memset(v->iov, v->n, 0, 0, v->size);
         return 0;
     case QCOW2_NORMAL:
-        return qcow2_data_read(s, m->host, v);
+        return s->aes ? read_aes(s, off, m->host, v) : qcow2_data_read(s, m->host, v);
     case QCOW2_PACKED:
         return read_packed(s, m->entry, off & (s->cluster_size - 1), v);
     }
@@ -282,6 +301,7 @@ static int fill_clusters(Qcow2 *s, NewClusters *c, uint64_t off, const IoVec *v)
         return qcow2_data_write(s, at, v);
     }
     uint8_t *edges = g_try_malloc(head + tail);
+    node_event(s->n->file, BLKEV_COW_READ);
     int ret = edges ? read_edge(s, c->old[0], off - head, edges, head) : -ENOMEM;
     if (ret == 0) {
         ret = read_edge(s, last, end, edges + head, tail);
@@ -295,6 +315,7 @@ static int fill_clusters(Qcow2 *s, NewClusters *c, uint64_t off, const IoVec *v)
         if (tail) {
             iovec_add(&all, edges + head, tail);
         }
+        node_event(s->n->file, BLKEV_COW_WRITE);
         ret = qcow2_data_write(s, at, &all);
         iovec_free(&all);
     }

@@ -299,6 +299,7 @@ int qcow2_make_empty(BlockNode *n, Error **errp)
     /* In pieces: what is released is remembered until the next sync. */
     uint64_t piece = MAX(s->cluster_size << 14, 1ull << 30);
     int ret = 0;
+    node_event(n->file, BLKEV_EMPTY_IMAGE_PREPARE);
     for (uint64_t pos = 0; ret == 0 && pos < n->length; pos += piece) {
         uint64_t len = MIN(piece, n->length - pos);
         ret = empty_range(s, pos, len);

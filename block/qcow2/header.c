@@ -255,15 +255,17 @@ static bool read_basic(Qcow2 *s, const uint8_t *h, Error **errp)
     }
     s->cluster_size = BIT(s->cluster_bits);
     s->crypt_method = crypt;
-    if (crypt == 1) {
-        error_set(errp,
-                  "'%s' is encrypted with the old method AES, which is insecure and not supported",
-                  node_filename(s->n));
-        error_hint(errp, "qemu-img convert makes a LUKS image of it");
+    if (crypt == 1 && (!s->n->graph->tool || !s->n->flags.read_only)) {
+        error_set(errp, "'%s' is encrypted with the old method AES, which is insecure and %s",
+                  node_filename(s->n),
+                  s->n->graph->tool ? "can only be read" : "not supported in machines");
+        error_hint(errp,
+                   "'rhea-img convert -O qcow2 -o encrypt.format=luks' makes a LUKS image of it");
         return false;
     }
     if (crypt > 2) {
-        return bad_field(s, errp, "crypt_method", "is %u; 0 (none) and 2 (LUKS) are known", crypt);
+        return bad_field(s, errp, "crypt_method", "is %u; 0 (none), 1 (AES) and 2 (LUKS) are known",
+                         crypt);
     }
     if (s->n->length > INT64_MAX - s->cluster_size) {
         return bad_field(s, errp, "size", "is too large: %" PRIu64, s->n->length);

@@ -157,6 +157,7 @@ static int fill_l2(Qcow2 *s, uint64_t fresh, uint64_t old)
         }
         if (old) {
             void *data;
+            node_event(s->n->file, BLKEV_L2_ALLOC_COW_READ);
             int ret = qcow2_cache_get(s->l2_cache, old + o, &data);
             if (ret < 0) {
                 return ret;
@@ -176,6 +177,7 @@ static int fill_l2(Qcow2 *s, uint64_t fresh, uint64_t old)
 static int own_l2(Qcow2 *s, uint64_t i, uint64_t old, uint64_t *table)
 {
     uint64_t got;
+    node_event(s->n->file, BLKEV_L2_ALLOC_WRITE);
     int64_t fresh = qcow2_alloc(s, 1, &got);
     if (fresh < 0) {
         return (int)fresh;

@@ -81,6 +81,7 @@ int qcow2_unpack(Qcow2 *s, uint64_t entry, const uint8_t **data)
     uint8_t *in = g_try_malloc(len);
     u.in = in;
     u.out = g_try_malloc(s->cluster_size);
+    node_event(s->n->file, BLKEV_READ_COMPRESSED);
     int ret = in && u.out ? node_pread(s->n->file, offset, in, len) : -ENOMEM;
     ret = ret < 0 ? ret : node_run_blocking(s->n, unpack_work, &u);
     g_free(in);
@@ -143,6 +144,7 @@ static uint8_t *fetch_run(Qcow2 *s, UnpackRun *r, int *error)
     bool together = high - low <= sum * 2;
     uint8_t *in = g_try_malloc(together ? high - low : sum);
     *error = in ? 0 : -ENOMEM;
+    node_event(s->n->file, BLKEV_READ_COMPRESSED);
     if (in && together) {
         *error = node_pread(s->n->file, low, in, high - low);
     }
@@ -240,6 +242,7 @@ static int publish_packed(Qcow2 *s, uint64_t off, uint64_t at, uint64_t len)
 {
     uint64_t *slice, where;
     unsigned index, room;
+    node_event(s->n->file, BLKEV_L2_UPDATE_COMPRESSED);
     int ret = qcow2_l2_for_write(s, off, &slice, &index, &room, &where);
     if (ret == 0) {
         uint64_t old = qcow2_l2_get(s, slice, index).e;
@@ -264,6 +267,7 @@ static int store_packed(Qcow2 *s, uint64_t off, const uint8_t *data, uint64_t le
     if (at < 0) {
         return (int)at;
     }
+    node_event(s->n->file, BLKEV_WRITE_COMPRESSED);
     int ret = node_pwrite(s->n->file, (uint64_t)at, data, len, 0);
     fiber_mutex_lock(&s->lock);
     ret = ret < 0 ? ret : publish_packed(s, off, (uint64_t)at, len);

@@ -3,6 +3,8 @@
 #include "block/qcow2/qcow2.h"
 
 #include "block/luks.h"
+#include "crypto/cipher.h"
+#include "crypto/secret.h"
 
 #include <errno.h>
 
@@ -33,8 +35,8 @@ static void take_encrypt(BlockOpts *o, Qcow2Opts *q)
     g_autoptr(BlockOpts) sub = block_opts_new(e, "encrypt");
     const char *format = block_opts_string(sub, "format", "luks");
     q->key_secret = block_opts_string(sub, "key-secret", NULL);
-    if (strcmp(format, "luks")) {
-        block_opts_mistake(sub, "'format' cannot be '%s' (possible: 'luks')", format);
+    if (strcmp(format, "luks") && strcmp(format, "aes")) {
+        block_opts_mistake(sub, "'format' cannot be '%s' (possible: 'luks', 'aes')", format);
     }
     Error *err = NULL;
     if (!block_opts_finish(sub, &err)) {
@@ -129,9 +131,35 @@ static bool open_data_file(BlockNode *n, const Json *given, Error **errp)
     return node_take(s->external, n, n->name, !n->flags.read_only, n->flags.force_share, errp);
 }
 
+/* The key is the password itself: its first 16 bytes, or zeroes behind it. */
+static bool open_aes(BlockNode *n, const char *key_secret, Error **errp)
+{
+    Qcow2 *s = n->s;
+    uint8_t key[16] = {0};
+    size_t len;
+    if (!key_secret) {
+        error_set(errp,
+                  "'%s' is encrypted: 'encrypt.key-secret' must name a secret with its password",
+                  node_filename(n));
+        return false;
+    }
+    const uint8_t *password = secret_lookup(n->graph->root, key_secret, &len, errp);
+    if (!password || !cipher_available(errp)) {
+        return false;
+    }
+    memcpy(key, password, MIN(len, sizeof(key)));
+    s->aes = cipher_new(CIPHER_CBC, CIPHER_IV_PLAIN64, key, sizeof(key));
+    wipe(key, sizeof(key));
+    return true;
+}
+
 static bool open_encryption(BlockNode *n, const char *key_secret, Error **errp)
 {
     Qcow2 *s = n->s;
+    if (s->crypt_method == 1) {
+        n->limits.request_align = BLOCK_SECTOR;
+        return n->flags.no_io || open_aes(n, key_secret, errp);
+    }
     if (!s->crypto_length) {
         if (key_secret) {
             error_set(errp, "'%s' is not encrypted, but 'encrypt' was given", node_filename(n));
@@ -265,6 +293,7 @@ static void qcow2_close(BlockNode *n)
     }
     g_array_free(s->extensions, TRUE);
     luks_free(s->luks);
+    cipher_free(s->aes);
     g_free(s->data_file);
     if (s->external) {
         node_release(s->external, n);
@@ -331,7 +360,7 @@ static int qcow2_map_node(BlockNode *n, uint64_t off, uint64_t len, BlockMap *ou
         out->flags = BLOCK_MAP_ZERO | BLOCK_MAP_OFFSET;
         break;
     case QCOW2_NORMAL:
-        out->flags = BLOCK_MAP_DATA | (s->luks ? 0 : BLOCK_MAP_OFFSET);
+        out->flags = BLOCK_MAP_DATA | (s->crypt_method ? 0 : BLOCK_MAP_OFFSET);
         if (qcow2_has_data_file(s) || s->sparse_data) {
             out->flags |= BLOCK_MAP_RECURSE;
         }
@@ -396,6 +425,12 @@ static void qcow2_info(BlockNode *n, Json *image)
     }
     if (qcow2_has_data_file(s)) {
         json_put_bool(data, "data-file-raw", (s->autoclear & QCOW2_AUTOCLEAR_DATA_RAW) != 0);
+    }
+    if (s->crypt_method == 1) {
+        Json *e = json_object();
+        json_put_bool(image, "encrypted", true);
+        json_put_string(e, "format", "aes");
+        json_put(data, "encrypt", e);
     }
     if (s->crypto_length) {
         g_autofree uint8_t *h = g_try_malloc(s->crypto_length);

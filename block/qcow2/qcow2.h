@@ -153,6 +153,7 @@ typedef struct Qcow2 {
     char *data_file;     /* as the header names it, or NULL */
     BlockNode *external; /* the data file, referenced, or NULL */
     struct Luks *luks;   /* guest data are encrypted, or NULL */
+    struct Cipher *aes;  /* the same by the old method, numbered by guest offset: read only */
     uint64_t crypto_offset, crypto_length;
     uint32_t crypt_method;                  /* 0 or 2 (LUKS) */
     uint64_t bitmaps_offset, bitmaps_bytes; /* the bitmap directory; 0: none */

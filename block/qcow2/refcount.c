@@ -103,6 +103,7 @@ int qcow2_refcount_get(Qcow2 *s, uint64_t cluster, uint64_t *value)
 static int make_block(Qcow2 *s, uint64_t cluster)
 {
     uint64_t offset = cluster << s->cluster_bits, idx = cluster / s->rb_entries;
+    node_event(s->n->file, BLKEV_REFBLOCK_ALLOC);
     int ret = qcow2_check_overlap(s, offset, s->cluster_size, 0, "a refcount block");
     if (ret < 0) {
         return ret;
@@ -120,6 +121,7 @@ static int make_block(Qcow2 *s, uint64_t cluster)
         }
     }
     qcow2_meta_add(s, offset, s->cluster_size, QCOW2_META_REFBLOCK);
+    node_event(s->n->file, BLKEV_REFBLOCK_ALLOC_HOOKUP);
     qcow2_table_set(&s->rt, idx, offset);
     s->high_water = MAX(s->high_water, cluster + 1);
     return 0;
@@ -165,7 +167,9 @@ static int fill_new_table(Qcow2 *s, uint64_t start, uint64_t table, uint64_t blo
     uint64_t at = start << s->cluster_bits;
     int ret = qcow2_check_overlap(s, at, total << s->cluster_bits, 0, "the refcount table");
     /* Blocks that the new table points to must not be younger on disk than it is. */
+    node_event(s->n->file, BLKEV_REFBLOCK_ALLOC_WRITE_BLOCKS);
     ret = ret < 0 ? ret : qcow2_cache_write_dirty(s->rb_cache);
+    node_event(s->n->file, BLKEV_REFBLOCK_ALLOC_WRITE_TABLE);
     ret = ret < 0 ? ret : node_pwrite(s->n->file, at, buf, total << s->cluster_bits, 0);
     return ret < 0 ? ret : node_flush(s->n->file);
 }
@@ -180,6 +184,7 @@ static int grow_table(Qcow2 *s)
     }
     uint64_t offset = (start + blocks) << s->cluster_bits;
     Qcow2Table fresh;
+    node_event(s->n->file, BLKEV_REFTABLE_GROW);
     int ret = qcow2_table_new(&fresh, table * (s->cluster_size / 8), offset) ? 0 : -ENOMEM;
     ret = ret < 0 ? ret : fill_new_table(s, start, table, blocks);
     if (ret < 0) {
@@ -189,6 +194,7 @@ static int grow_table(Qcow2 *s)
     uint8_t be[12];
     st_be64(be, offset);
     st_be32(be + 8, (uint32_t)table);
+    node_event(s->n->file, BLKEV_REFBLOCK_ALLOC_SWITCH_TABLE);
     ret = node_pwrite(s->n->file, QCOW2_HDR_REFTABLE, be, sizeof(be), 0);
     ret = ret < 0 ? ret : node_flush(s->n->file);
     if (ret < 0) {
@@ -333,6 +339,7 @@ static int may_allocate(const Qcow2 *s)
 int64_t qcow2_alloc(Qcow2 *s, uint64_t max, uint64_t *got)
 {
     uint64_t first;
+    node_event(s->n->file, BLKEV_CLUSTER_ALLOC);
     int ret = may_allocate(s);
     ret = ret < 0 ? ret : find_free(s, s->free_hint, &first);
     if (ret < 0) {
@@ -410,6 +417,7 @@ void qcow2_release(Qcow2 *s, uint64_t offset, uint64_t len, bool punch)
 static int release_cluster(Qcow2 *s, uint64_t c, bool punch)
 {
     uint64_t value, offset = c << s->cluster_bits;
+    node_event(s->n->file, BLKEV_CLUSTER_FREE);
     int ret = qcow2_refcount_get(s, c, &value);
     if (ret < 0) {
         return ret;
@@ -498,6 +506,7 @@ int64_t qcow2_alloc_bytes(Qcow2 *s, uint64_t size)
 {
     uint64_t room = s->pack_at ? s->cluster_size - (s->pack_at & (s->cluster_size - 1)) : 0;
     uint64_t at = s->pack_at, first = at >> s->cluster_bits, got;
+    node_event(s->n->file, BLKEV_CLUSTER_ALLOC_BYTES);
     bool shared = room && share_pack_cluster(s);
     if (!shared || size > room) {
         int64_t fresh = qcow2_alloc(s, 1, &got);

@@ -20,6 +20,7 @@ static int move_l1(Qcow2 *s, uint64_t entries, uint64_t at)
         st_be64(table + i * 8, s->l1.entries[i]);
         fresh.entries[i] = s->l1.entries[i];
     }
+    node_event(s->n->file, BLKEV_L1_GROW_WRITE_TABLE);
     ret = ret < 0 ? ret : node_pwrite(s->n->file, at, table, clusters << s->cluster_bits, 0);
     ret = ret < 0 ? ret : node_flush(s->n->file);
     if (ret < 0) {
@@ -30,6 +31,7 @@ static int move_l1(Qcow2 *s, uint64_t entries, uint64_t at)
     uint8_t be[12];
     st_be32(be, (uint32_t)entries);
     st_be64(be + 4, at);
+    node_event(s->n->file, BLKEV_L1_GROW_ACTIVATE_TABLE);
     ret = node_pwrite(s->n->file, QCOW2_HDR_L1, be, sizeof(be), 0);
     ret = ret < 0 ? ret : node_flush(s->n->file);
     if (ret < 0) {
@@ -56,6 +58,7 @@ int qcow2_cover(Qcow2 *s, uint64_t end)
         return 0;
     }
     fiber_mutex_lock(&s->lock);
+    node_event(s->n->file, BLKEV_L1_GROW_ALLOC_TABLE);
     int64_t at = qcow2_alloc_exact(s, qcow2_clusters(s, need * 8));
     fiber_mutex_unlock(&s->lock);
     int ret = at < 0 ? (int)at : qcow2_sync(s);

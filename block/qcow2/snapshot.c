@@ -398,8 +398,10 @@ int qcow2_drop_l1_from(Qcow2 *s, uint64_t first)
         qcow2_meta_del(s, table, s->cluster_size, QCOW2_META_L2);
     }
     fiber_mutex_unlock(&s->lock);
+    node_event(s->n->file, BLKEV_L1_SHRINK_WRITE_TABLE);
     int ret = any ? qcow2_sync(s) : 0;
     if (any && ret == 0) {
+        node_event(s->n->file, BLKEV_L1_SHRINK_FREE_L2_CLUSTERS);
         fiber_mutex_lock(&s->lock);
         ret = count_tree(s, old, n, -1);
         fiber_mutex_unlock(&s->lock);
@@ -729,6 +731,7 @@ int qcow2_vmstate_preadv(BlockNode *n, uint64_t off, const IoVec *v)
     if (off > INT64_MAX / 2 || at > end || v->size > end - at) {
         return -EIO;
     }
+    node_event(n->file, BLKEV_VMSTATE_LOAD);
     return qcow2_preadv(n, at, v);
 }
 
@@ -739,6 +742,7 @@ int qcow2_vmstate_pwritev(BlockNode *n, uint64_t off, const IoVec *v)
     if (off > INT64_MAX / 2 || n->flags.read_only) {
         return n->flags.read_only ? -EPERM : -EFBIG;
     }
+    node_event(n->file, BLKEV_VMSTATE_SAVE);
     int ret = qcow2_cover(s, at + v->size);
     return ret < 0 ? ret : qcow2_pwritev(n, at, v, 0);
 }

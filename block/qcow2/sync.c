@@ -52,6 +52,7 @@ static int write_out(Qcow2 *s, const Frozen *f)
     int ret = 0;
     if (f->rt) {
         ret = node_flush(file); /* blocks before the table that points to them */
+        node_event(file, BLKEV_REFTABLE_UPDATE);
         ret = ret < 0 ? ret : qcow2_table_write_copy(s, f->rt);
     }
     if (ret == 0 && (f->l2->len || f->l1)) {
@@ -63,6 +64,7 @@ static int write_out(Qcow2 *s, const Frozen *f)
     }
     if (ret == 0 && f->l1) {
         ret = node_flush(file); /* L2 tables before the L1 table */
+        node_event(file, BLKEV_L1_UPDATE);
         ret = ret < 0 ? ret : qcow2_table_write_copy(s, f->l1);
     }
     ret = ret < 0 ? ret : node_flush(file);

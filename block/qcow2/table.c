@@ -26,6 +26,9 @@ bool qcow2_table_load(Qcow2 *s, Qcow2Table *t, const char *what, Error **errp)
         error_set(errp, "'%s': not enough memory for the %s", node_filename(s->n), what);
         return false;
     }
+    if (t == &s->rt) {
+        node_event(s->n->file, BLKEV_REFTABLE_LOAD);
+    }
     int ret = bytes ? node_pread(s->n->file, t->offset, t->entries, bytes) : 0;
     if (ret < 0) {
         error_set_errno(errp, -ret, "'%s': cannot read the %s", node_filename(s->n), what);

@@ -194,6 +194,29 @@ class Img(unittest.TestCase):
         self.qemu("convert", *new, "--image-opts", opts.replace("=s,", "=n,"), "copy3.raw")
         self.qemu("compare", "-q", "src.raw", "copy3.raw")
 
+    def test_old_encryption(self):
+        self.source(4)
+        opts = "driver=qcow2,encrypt.format=aes,encrypt.key-secret=s,file.filename=i"
+        self.qemu("create", "-q", *SECRET, "-f", "qcow2", "-o", "encrypt.format=aes,encrypt.key-secret=s",
+                  "i", "4M")
+        self.qemu("convert", "-n", *SECRET, "--target-image-opts", "-f", "raw", "src.raw", opts)
+        self.img("convert", *SECRET, "--image-opts", "-O", "raw", opts, "copy.raw")
+        self.qemu("compare", "-q", "src.raw", "copy.raw")
+        self.assertIn("aes", self.img("info", "i"))
+        self.assertIn("can only be read", self.run_in(IO, *SECRET, "-c", "write 0 512", "--image-opts",
+                                                      opts, status=1))
+        p = subprocess.run([rhea.BINARY, "-display", "none", "-M", "pc", "-drive",
+                            "if=none,file=i,format=qcow2"], cwd=self.dir, capture_output=True, text=True)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("not supported in machines", p.stderr)
+
+    def test_luks2(self):
+        pathlib.Path(self.dir, "l2").write_bytes(b"LUKS\xba\xbe\0\2" + bytes(1 << 20))
+        out = self.img("info", "l2", status=1) + self.run_in(
+            IO, *SECRET, "-c", "read 0 512", "--image-opts", "driver=luks,key-secret=s,file.filename=l2",
+            status=1)
+        self.assertIn("LUKS version 2", out)
+
     def test_snapshots(self):
         self.source()
         self.img("convert", "-O", "qcow2", "-o", "cluster_size=4k", "src.raw", "i")
