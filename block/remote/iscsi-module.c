@@ -849,7 +849,7 @@ static void *disk_open(const void *opaque, const RemoteHost *host, RemoteInfo *i
         .block = s->block,
         .discard_align = power_of_two((uint64_t)s->unmap_unit * s->block),
         .opt_io = power_of_two((uint64_t)s->opt_transfer * s->block),
-        .max_transfer = MIN(transfer_limit(s) * s->block, MAX_LUN_TRANSFER),
+        .max_transfer = MAX_LUN_TRANSFER, /* more than a command takes is split here */
         .read_only = s->cdrom || s->write_protected,
         .discard = s->unmap,
         .zero = !s->cdrom,

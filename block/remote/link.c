@@ -70,7 +70,8 @@ void link_submit(Link *l, RemoteRequest *r)
     r->pos = 0;
     r->priv = NULL;
     r->not_before = 0;
-    r->deadline = l->timeout_s ? g_get_monotonic_time() + (int64_t)l->timeout_s * SECOND : 0;
+    unsigned limit = r->limit_s ? r->limit_s : l->timeout_s;
+    r->deadline = limit ? g_get_monotonic_time() + (int64_t)limit * SECOND : 0;
     g_mutex_lock(&l->lock);
     bool first = !l->incoming.length;
     g_queue_push_tail_link(&l->incoming, &r->link);

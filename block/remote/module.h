@@ -49,6 +49,7 @@ typedef struct RemoteRequest {
     uint64_t off, len;       /* bytes, in units of RemoteInfo.block */
     const struct iovec *iov; /* `len` bytes, valid until done; READ and WRITE */
     unsigned niov;
+    unsigned limit_s; /* it fails after so long; 0: after the disk's timeout, if there is one */
     /* The answer. */
     int result; /* 0 or -errno */
     uint64_t extent;

@@ -269,6 +269,7 @@ static void disk_submit(void *opaque, RemoteRequest *r)
             copy(r, op->buf, true);
         }
     }
+    r->deadline = r->limit_s ? g_get_monotonic_time() + r->limit_s * SECOND : 0;
     g_mutex_lock(&s->lock);
     if (!s->ops.length) {
         s->last_answer = g_get_monotonic_time();
@@ -284,22 +285,25 @@ static void disk_submit(void *opaque, RemoteRequest *r)
 
 /* ---- the watcher ---- */
 
-/* Under the lock: moves what must not wait any longer to `out`. */
-static void give_up(Rbd *s, GQueue *out)
+/* Under the lock: moves what must not wait any longer to `out`; `now` 0: everything. */
+static void give_up(Rbd *s, int64_t now, GQueue *out)
 {
-    GList *i;
-    for (i = s->ops.head; i; i = i->next) {
+    for (GList *i = s->ops.head; i; i = i->next) {
         Op *op = i->data;
-        if (op->r) {
+        if (op->r && (!now || (op->r->deadline && now >= op->r->deadline))) {
             g_queue_push_tail(out, op->r);
             op->r = NULL;
             s->abandoned++;
         }
     }
-    while ((i = g_queue_pop_head_link(&s->held))) {
+    for (GList *i = s->held.head, *next; i; i = next) {
         Op *op = i->data;
-        g_queue_push_tail(out, op->r);
-        op_free(op);
+        next = i->next;
+        if (!now || (op->r->deadline && now >= op->r->deadline)) {
+            g_queue_push_tail(out, op->r);
+            g_queue_unlink(&s->held, i);
+            op_free(op);
+        }
     }
 }
 
@@ -316,8 +320,9 @@ static void look_around(Rbd *s, GQueue *out)
     }
     if (drain && (s->abandoned || (now - s->drain_since > REMOTE_DRAIN_SECONDS * SECOND &&
                                    quiet > GIVE_UP_S * SECOND))) {
-        give_up(s, out);
+        give_up(s, 0, out);
     }
+    give_up(s, now, out);
     if (out->length) {
         tell(s->host, "'%s': the cluster still does not answer: %u requests have failed",
              s->host->what, out->length);

@@ -5,6 +5,8 @@
 
 /* Requests a disk has under way at most; more wait here. */
 #define MAX_IN_FLIGHT 64u
+/* How long a machine's control thread waits for a server. */
+#define CONTROL_LIMIT_S 30
 
 void remote_error(char *why, Error **errp)
 {
@@ -40,9 +42,13 @@ static void request_done(RemoteRequest *r)
     g_mutex_unlock(&w->lock);
 }
 
-static int run_sleeping(Remote *s, RemoteRequest *r)
+static int run_sleeping(BlockNode *n, RemoteRequest *r)
 {
+    Remote *s = n->s;
     Wait w = {0};
+    if (loop_is_served(n->graph->control)) { /* a monitor waits, not a tool */
+        r->limit_s = CONTROL_LIMIT_S;
+    }
     g_mutex_init(&w.lock);
     g_cond_init(&w.cond);
     r->opaque = &w;
@@ -62,7 +68,7 @@ int remote_run(BlockNode *n, RemoteRequest *r)
     Remote *s = n->s;
     r->done = request_done;
     if (!fiber_in() || !n->loop) {
-        return run_sleeping(s, r);
+        return run_sleeping(n, r);
     }
     while (s->in_flight >= MAX_IN_FLIGHT) {
         fiber_queue_wait(&s->room);

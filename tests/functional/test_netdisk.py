@@ -6,6 +6,7 @@ stops, goes and comes back; servers that mean no good."""
 import ctypes
 import json
 import os
+import random
 import re
 import shutil
 import signal
@@ -327,6 +328,54 @@ class Iscsi(Servers):
             r = run(IMG, "info", f"iscsi://127.0.0.1:{port}/{self.TARGET}/1", ok=False, timeout=60)
             self.assertEqual(r.returncode, 1, r.stderr)
             self.assertIn("cannot open", r.stderr)
+
+    def test_iscsi_mutated(self):
+        """A target whose answers have bytes changed on the way: errors or wrong data, but an end."""
+        self.start()
+        seed = int(os.environ.get("RHEA_SEED", "1"))
+        rng = random.Random(seed)
+        proxy = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(proxy.close)
+
+        def pump(a, b, spoil):
+            try:
+                while data := a.recv(65536):
+                    data = bytearray(data)
+                    if spoil and rng.random() < 0.1:
+                        for _ in range(rng.randint(1, 4)):
+                            data[rng.randrange(min(len(data), 128))] = rng.choice((0, 1, 127, 255, rng.randrange(256)))
+                    b.sendall(data)
+            except OSError:
+                pass
+            for s in (a, b):
+                try:
+                    s.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+            if spoil: # the other direction ends with this one
+                a.close()
+
+        def serve():
+            while True:
+                try:
+                    c, _ = proxy.accept()
+                    t = socket.create_connection(("127.0.0.1", self.port))
+                except OSError:
+                    return
+                threading.Thread(target=pump, args=(c, t, False), daemon=True).start()
+                threading.Thread(target=pump, args=(t, c, True), daemon=True).start()
+        threading.Thread(target=serve, daemon=True).start()
+        where = "json:" + json.dumps({"driver": "raw", "file": {
+            "driver": "iscsi", "portal": f"127.0.0.1:{proxy.getsockname()[1]}", "target": self.TARGET,
+            "lun": 1, "timeout": 1, "header-digest": "none"}})
+        end = time.monotonic() + float(os.environ.get("RHEA_FUZZ_SECONDS", "5"))
+        runs = 0
+        while time.monotonic() < end or runs < 3:
+            r = run(IO, "-d", "unmap", "-c", "write -P 1 0 300k", "-c", "read 0 300k", "-c", "flush", "-c",
+                    "write -z 1M 1M", "-c", "discard 4M 1M", "-c", "map", "-c", "read 8M 2M", where, ok=False,
+                    timeout=120)
+            runs += 1
+            self.assertIn(r.returncode, (0, 1), f"seed {seed}, run {runs}: {r.stderr}")
 
 
 class Nfs(Servers):
