@@ -378,8 +378,9 @@ static void kvm_info(Accel *accel, GString *out)
 }
 
 static const Property kvm_props[] = {
-    PROPERTY_ENUM("kernel-irqchip", KvmAccel, irqchip, irqchip_names, KVM_IRQCHIP_MODE_ON,
-                  "interrupt controllers in the kernel: on (all), split (local APICs), off"),
+    PROPERTY_ENUM(
+        "kernel-irqchip", KvmAccel, irqchip, irqchip_names, KVM_IRQCHIP_MODE_ON,
+        "interrupt controllers in the kernel: on (all, and the PIT), split (local APICs), off"),
     PROPERTY_U32("dirty-ring-size", KvmAccel, dirty_ring_size, 0,
                  "entries of each vCPU's ring of written pages; 0: bitmaps"),
     PROPERTY_SIZE("kvm-shadow-mem", KvmAccel, shadow_mem, 0,

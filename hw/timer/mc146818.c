@@ -588,6 +588,10 @@ static bool mc146818_realize(Device *dev, Error **errp)
         error_set(errp, "mc146818rtc: irq=%u: ISA has lines 0 to 15", s->irq_number);
         return false;
     }
+    if (s->iobase > 0xfffe) {
+        error_set(errp, "mc146818rtc: iobase 0x%x leaves no room for two ports", s->iobase);
+        return false;
+    }
     if (s->policy != POLICY_DISCARD && s->policy != POLICY_SLEW) {
         error_set(errp, "mc146818rtc: lost_tick_policy=%s is not possible here",
                   policy_names[s->policy]);

@@ -686,12 +686,10 @@ static gint compare_names(gconstpointer a, gconstpointer b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static void print_features(GString *out)
+static void print_names(GString *out, const char *const *names, size_t n)
 {
-    g_autofree const char **names = cpu_feature_names();
-    size_t n = g_strv_length((char **)names), column = 0;
+    size_t column = 0;
 
-    qsort(names, n, sizeof(*names), compare_names);
     for (size_t i = 0; i < n; i++) {
         if (column + strlen(names[i]) + 1 >= 75) {
             g_string_append(out, "\n");
@@ -701,6 +699,15 @@ static void print_features(GString *out)
         column += strlen(names[i]) + (column ? 1 : 2);
     }
     g_string_append(out, "\n");
+}
+
+static void print_features(GString *out)
+{
+    g_autofree const char **names = cpu_feature_names();
+    size_t n = g_strv_length((char **)names);
+
+    qsort(names, n, sizeof(*names), compare_names);
+    print_names(out, names, n);
 }
 
 void cpu_model_print_help(GString *out)
@@ -719,4 +726,7 @@ void cpu_model_print_help(GString *out)
     }
     g_string_append(out, "\nRecognized CPUID flags:\n");
     print_features(out);
+    g_string_append(out, "\nProperties of Hyper-V's enlightenments, for KVM:\n");
+    print_names(out, hyperv_property_names,
+                g_strv_length((char **)(uintptr_t)hyperv_property_names));
 }

@@ -325,7 +325,7 @@ class Kvm(unittest.TestCase):
         image = rhea.shared_guest("freedos-720k-tools.img")
         with rhea.Machine("-accel", "kvm", "-m", "16", "-net", "none", "-drive",
                           f"file={image},format=raw,if=floppy,snapshot=on", "-boot", "a") as m:
-            m.expect_screen(r"FREEDOS-READY[\s\S]*A:\\>", 300)
+            m.expect_screen(r"FREEDOS-READY[\s\S]*A:\\>", 540)
 
 
 if __name__ == "__main__":
