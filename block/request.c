@@ -22,6 +22,15 @@ struct BlkRequest {
     bool waiting;    /* in blk->waiting, or cancelled out of it */
 };
 
+/*
+ * Whose lock a request begins under.  A device's loop is its node's; a backend that stands for a
+ * node without a device follows the node, which a chain may have taken to an I/O thread.
+ */
+static EventLoop *loop_of(const BlockBackend *blk)
+{
+    return blk->attached || !blk->node || !blk->node->loop ? blk->loop : blk->node->loop;
+}
+
 /* ---- accounting ---- */
 
 static void in_flight_add(BlockBackend *blk)
@@ -113,7 +122,7 @@ static int run_op(BlkRequest *r)
         return -EIO;
     }
     if (blk->throttle && r->op != BLK_FLUSH) {
-        throttle_pass(blk->throttle, blk->loop, r->op != BLK_READ, r->len);
+        throttle_pass(blk->throttle, loop_of(blk), r->op != BLK_READ, r->len);
         n = blk->node;
     }
     /* Without a volatile cache every write is durable when it completes. */
@@ -153,7 +162,7 @@ static void request_fiber(void *opaque)
     r->result = run_op(r);
     account(r);
     if (r->submitting) {
-        loop_defer(r->blk->loop, complete, r); /* never from within the submitting call */
+        loop_defer(loop_of(r->blk), complete, r); /* never from within the submitting call */
     } else {
         complete(r);
     }
@@ -228,7 +237,7 @@ void blk_aio_cancel(BlkRequest *req)
     /* What has reached the nodes completes as it will; what still waits need not start. */
     if (req->waiting && g_queue_remove(&req->blk->waiting, req)) {
         req->result = -ECANCELED;
-        loop_defer(req->blk->loop, complete, req);
+        loop_defer(loop_of(req->blk), complete, req);
     }
 }
 
@@ -293,24 +302,24 @@ static int run_sync(BlockBackend *blk, BlkOp op, uint64_t off, const IoVec *v, u
     if (v) {
         direct.v = *v;
     }
-    bool locked = loop_lock_held(blk->loop);
+    bool locked = loop_lock_held(loop_of(blk));
     bool idle = !__atomic_load_n(&blk->graph->in_flight, __ATOMIC_SEQ_CST);
     /*
      * In a fiber requests simply run.  While a device is realized its loop's lock is
      * held, so that waiting for the loop would be for ever: if nothing is under way
      * that could hold a lock of a node, blocking calls do.
      */
-    if (fiber_in() || (idle && (locked || !loop_is_served(blk->loop)))) {
+    if (fiber_in() || (idle && (locked || !loop_is_served(loop_of(blk))))) {
         int ret = run_op(&direct);
         direct.result = ret;
         account(&direct);
         return ret;
     }
     SyncRequest s = {.graph = blk->graph, .pending = 1};
-    loop_lock(blk->loop);
+    loop_lock(loop_of(blk));
     submit(blk, op, off, direct.len, v, flags, sync_done, &s);
-    loop_unlock(blk->loop);
-    wait_zero(blk->graph, blk->loop, &s.pending);
+    loop_unlock(loop_of(blk));
+    wait_zero(blk->graph, loop_of(blk), &s.pending);
     return s.result;
 }
 
@@ -361,19 +370,19 @@ int blk_flush(BlockBackend *blk)
 
 void blk_drain_begin(BlockBackend *blk)
 {
-    loop_lock(blk->loop);
+    loop_lock(loop_of(blk));
     blk->quiesce++;
-    loop_unlock(blk->loop);
+    loop_unlock(loop_of(blk));
     if (blk->graph) {
         hurry(blk->graph);
-        wait_zero(blk->graph, blk->loop, &blk->in_flight);
+        wait_zero(blk->graph, loop_of(blk), &blk->in_flight);
         __atomic_sub_fetch(&blk->graph->draining, 1, __ATOMIC_SEQ_CST);
     }
 }
 
 void blk_restart(BlockBackend *blk)
 {
-    LOOP_LOCK_GUARD(blk->loop);
+    LOOP_LOCK_GUARD(loop_of(blk));
     BlkRequest *r;
     while (!blk->quiesce && !__atomic_load_n(&blk->graph->quiesce, __ATOMIC_SEQ_CST) &&
            (r = g_queue_pop_head(&blk->waiting))) {
@@ -384,7 +393,7 @@ void blk_restart(BlockBackend *blk)
 
 void blk_drain_end(BlockBackend *blk)
 {
-    LOOP_LOCK_GUARD(blk->loop);
+    LOOP_LOCK_GUARD(loop_of(blk));
     if (--blk->quiesce == 0 && blk->graph) {
         blk_restart(blk);
     }
@@ -394,7 +403,7 @@ void blk_wait_idle(BlockBackend *blk)
 {
     if (blk->graph) {
         hurry(blk->graph);
-        wait_zero(blk->graph, blk->loop, &blk->in_flight);
+        wait_zero(blk->graph, loop_of(blk), &blk->in_flight);
         __atomic_sub_fetch(&blk->graph->draining, 1, __ATOMIC_SEQ_CST);
     }
 }
@@ -404,7 +413,7 @@ void block_drain_all(BlockGraph *g)
     hurry(g);
     for (GList *l = g->backends; l; l = l->next) {
         BlockBackend *blk = l->data;
-        wait_zero(g, blk->loop, &blk->in_flight);
+        wait_zero(g, loop_of(blk), &blk->in_flight);
     }
     __atomic_sub_fetch(&g->draining, 1, __ATOMIC_SEQ_CST);
 }
@@ -418,9 +427,9 @@ void block_quiesce(BlockGraph *g)
     /* Whoever saw the old value under a loop's lock has been counted once we had that lock. */
     for (GList *l = g->backends; l; l = l->next) {
         BlockBackend *blk = l->data;
-        loop_lock(blk->loop);
-        loop_unlock(blk->loop);
-        wait_zero(g, blk->loop, &blk->in_flight);
+        loop_lock(loop_of(blk));
+        loop_unlock(loop_of(blk));
+        wait_zero(g, loop_of(blk), &blk->in_flight);
     }
     for (GList *l = g->nodes; l; l = l->next) {
         wait_zero(g, ((BlockNode *)l->data)->loop, &g->in_flight);
@@ -491,7 +500,7 @@ void block_retry_all(BlockGraph *g)
         BlockBackend *blk = l->data;
         blk_iostatus_reset(blk);
         if (blk->attached && blk->ops && blk->ops->retry) {
-            LOOP_LOCK_GUARD(blk->loop);
+            LOOP_LOCK_GUARD(loop_of(blk));
             blk->ops->retry(blk->dev);
         }
     }
