@@ -299,6 +299,7 @@ static int debug_map(BlockNode *n, uint64_t off, uint64_t len, BlockMap *out)
 
 const BlockDriver block_driver_blkdebug = {
     .name = "blkdebug",
+    .file_option = "image",
     .help = "makes requests fail, for tests",
     .state_size = sizeof(Debug),
     .filter = true,

@@ -477,7 +477,8 @@ static bool take_name(BlockNode *n, BlockOpts *o, Error **errp)
 /* The child below a format; what the format inherits goes on to it. */
 static bool open_file_child(BlockNode *n, BlockOpts *o, Error **errp)
 {
-    Json *file = block_opts_take(o, "file");
+    Json *file = n->drv->file_option ? block_opts_take(o, n->drv->file_option) : NULL;
+    file = file ? file : block_opts_take(o, "file");
     if (!file) {
         block_opts_mistake(o, "'file' is missing");
         return block_opts_finish(o, errp);

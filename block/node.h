@@ -125,6 +125,7 @@ struct BlockDriver {
     bool protocol_like; /* a filter over a protocol: writes may extend it */
     bool childless;     /* no `file`: the driver has children of its own */
     const char *alias;  /* other accepted name, or NULL */
+    const char *file_option; /* other name of the option "file" ("image"), or NULL */
     /* 0 (no) to 100 (sure) for the first bytes of an image; formats only. */
     int (*probe)(const uint8_t *buf, size_t len);
     /*
