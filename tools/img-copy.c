@@ -7,7 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Bytes of one request; compressed clusters come in smaller ones, for more workers. */
+/* Bytes of one request; clusters to be compressed come one by one, for more workers. */
 #define CHUNK (512u << 10)
 
 typedef struct Copier {
@@ -107,7 +107,7 @@ static bool take(Copier *k, Piece *p)
         }
         p->len = end - p->off;
         if (p->kind == PIECE_DATA) {
-            uint64_t chunk = k->c->compress ? MAX(k->align, 256 * KiB) : CHUNK;
+            uint64_t chunk = k->c->compress ? MAX(k->align, 64 * KiB) : CHUNK;
             p->len = MIN(p->len, chunk - p->off % chunk);
         }
         k->next += p->len;
