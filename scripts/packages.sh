@@ -13,7 +13,7 @@ RUN_PACKAGES="seabios"
 DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 # What the tests use besides: judges and a compiler for 32-bit guests.
 TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils libnbd-bin nbdkit gnutls-bin mold gcc-multilib ipxe-qemu git \
-gvncviewer tigervnc-viewer xvfb xdotool gdb qemu-block-extra fuse3"
+gvncviewer tigervnc-viewer xvfb xdotool gdb qemu-block-extra fuse3 fio e2fsprogs"
 # Servers of disks, for tests that skip without them; their services are not started.
 SERVER_PACKAGES="tgt nfs-ganesha nfs-ganesha-vfs rpcbind iproute2 ceph-mon ceph-osd ceph-common"
 # Only for the suite "slow".
