@@ -156,13 +156,36 @@ NbdExport *nbd_export_add(BlockGraph *g, const NbdExportParams *p, Error **errp)
     return e;
 }
 
+/* An array, or what a command line makes of bitmaps.0=…,bitmaps.1=…; a reference, or NULL. */
+static Json *take_bitmaps(BlockOpts *o)
+{
+    Json *j = block_opts_take(o, "bitmaps");
+    if (!j || json_type(j) == JSON_ARRAY) {
+        return j ? json_ref(j) : NULL;
+    }
+    Json *a = json_array();
+    for (size_t i = 0; json_type(j) == JSON_OBJECT && i < json_length(j); i++) {
+        char key[16];
+        g_snprintf(key, sizeof(key), "%zu", i);
+        Json *one = json_get(j, key);
+        if (one) {
+            json_append(a, json_ref(one));
+        }
+    }
+    if (json_type(j) != JSON_OBJECT || json_length(a) != json_length(j)) {
+        block_opts_mistake(o, "'bitmaps' must be an array");
+    }
+    return a;
+}
+
 static bool nbd_start(BlockExport *e, BlockOpts *o, Error **errp)
 {
+    g_autoptr(Json) bitmaps = take_bitmaps(o);
     NbdExportParams p = {.common.node_name = block_opts_string(o, "node-name", NULL),
                          .name = block_opts_string(o, "name", NULL),
                          .description = block_opts_string(o, "description", NULL),
                          .allocation_depth = block_opts_bool(o, "allocation-depth", false),
-                         .bitmaps = block_opts_take(o, "bitmaps")};
+                         .bitmaps = bitmaps};
     if (!nbd_server_of(e->graph)) {
         error_set(errp, "NBD server not running");
         return false;

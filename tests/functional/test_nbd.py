@@ -471,8 +471,12 @@ class Nbd(unittest.TestCase):
             command("quit")
             d.p.wait(10)
         s.close()
-        d, command, s = self.daemon(*serve)
+        d, command, s = self.daemon(*serve[:-1], "nbd,id=e,node-name=a,name=disk,writable=on,bitmaps.0=b0")
         with d:
+            if shutil.which("nbdinfo"):
+                self.assertIn("qemu:dirty-bitmap:b0", run("nbdinfo", self.uri("disk")).stdout)
+            self.assertIn("array", command("block-export-add", type="nbd", id="f",
+                                                      bitmaps="b0", **{"node-name": "a"})["desc"])
             b = self.dirty(command)["b0"]
             self.assertEqual((65536, True), (b["count"], b["recording"]))
             run(IO, "-f", "raw", "-c", "write -P 2 5M 64k", "-c", "flush", self.uri("disk"))
