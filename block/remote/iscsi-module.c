@@ -21,6 +21,7 @@
 #define NOP_S 5
 #define NOP_LOST 3
 #define SMALL 256u
+#define MAX_REDIRECTS 5u
 /* Zeroes per WRITE SAME when the target names no limit. */
 #define MAX_SAME_BYTES (64u << 20)
 #define MAX_UNMAP_BYTES (1ull << 30)
@@ -51,7 +52,8 @@ typedef struct Iscsi {
     Link *link;
     struct iscsi_context *ctx;
     uint32_t isid; /* the same on each connection: the target drops what the old one had */
-    bool login_ended, login_ok, logged_in;
+    bool step_ended;
+    int step_status;
     unsigned seconds;
     /* The unit. */
     uint64_t length;
@@ -205,6 +207,19 @@ static uint64_t capacity(const uint8_t *b, bool wide, uint32_t *block)
     return (last + 1) * *block;
 }
 
+/* The library's text, on one line. */
+static void library_text(Iscsi *s, const char *what, char **why)
+{
+    g_autofree char *text = g_strdup(s->ctx ? iscsi_get_error(s->ctx) : "");
+    g_strdelimit(text, "\r\n", ' ');
+    g_strstrip(text);
+    if (strstr(text, "reconnect")) { /* it only says that it does not try again */
+        link_fail(why, "%s: the portal refuses connections, or closed it", what);
+        return;
+    }
+    link_fail(why, "%s%s%s", what, *text ? ": " : "", text);
+}
+
 /* ---- what kind of unit it is ---- */
 
 static void read_limits(Iscsi *s)
@@ -239,7 +254,7 @@ static bool read_kind(Iscsi *s, char **why)
 {
     uint8_t b[SMALL];
     if (!inquiry(s, -1, b)) {
-        link_fail(why, "the unit does not answer INQUIRY");
+        library_text(s, "the unit does not tell what it is", why);
         return false;
     }
     unsigned type = b[0] & 0x1f;
@@ -293,17 +308,17 @@ static void forget(Iscsi *s)
     if (s->ctx) {
         struct iscsi_context *ctx = s->ctx;
         s->ctx = NULL;
-        s->logged_in = false;
         iscsi_destroy_context(ctx); /* which ends all commands as cancelled */
     }
 }
 
-static void login_ended(struct iscsi_context *ctx, int status, void *data, void *opaque)
+/* A step of connecting. */
+static void step_came(struct iscsi_context *ctx, int status, void *data, void *opaque)
 {
     Iscsi *s = opaque;
-    if (!s->login_ended) { /* called again when the connection breaks, which service() tells */
-        s->login_ended = true;
-        s->login_ok = status == SCSI_STATUS_GOOD;
+    if (!s->step_ended) { /* called again when the connection breaks, which service() tells */
+        s->step_ended = true;
+        s->step_status = status;
     }
 }
 
@@ -330,34 +345,55 @@ static bool prepare(Iscsi *s, char **why)
     return true;
 }
 
-/* The library's text, on one line. */
-static void library_text(Iscsi *s, const char *what, char **why)
+/* The connection and the login; *moved: the target is elsewhere now. */
+static bool log_in(Iscsi *s, const char *portal, char **moved, char **why)
 {
-    g_autofree char *text = g_strdup(s->ctx ? iscsi_get_error(s->ctx) : "");
-    g_strdelimit(text, "\r\n", ' ');
-    g_strstrip(text);
-    if (strstr(text, "reconnect")) { /* it only says that it does not try again */
-        link_fail(why, "%s: the portal refuses connections, or closed it", what);
-        return;
+    if (!prepare(s, why)) {
+        return false;
     }
-    link_fail(why, "%s%s%s", what, *text ? ": " : "", text);
+    s->step_ended = false;
+    if (iscsi_connect_async(s->ctx, portal, step_came, s) != 0 ||
+        !link_wait(s->link, &s->step_ended, LOGIN_S) || s->step_status != SCSI_STATUS_GOOD) {
+        library_text(s, "no connection", why);
+        return false;
+    }
+    s->step_ended = false;
+    if (iscsi_login_async(s->ctx, step_came, s) != 0 ||
+        !link_wait(s->link, &s->step_ended, LOGIN_S) || s->step_status != SCSI_STATUS_GOOD) {
+        const char *address = s->step_ended && s->step_status == (int)SCSI_STATUS_REDIRECT
+                                  ? iscsi_get_target_address(s->ctx)
+                                  : NULL;
+        *moved = address && *address ? g_strdup(address) : NULL;
+        library_text(s, s->step_ended ? "the login failed" : "no login", why);
+        return false;
+    }
+    return true;
+}
+
+/* Targets may send us on; not for ever. */
+static bool find_target(Iscsi *s, char **why)
+{
+    g_autofree char *portal = g_strdup(s->portal);
+    for (unsigned i = 0; i < MAX_REDIRECTS; i++) {
+        char *moved = NULL;
+        if (log_in(s, portal, &moved, why)) {
+            return true;
+        }
+        forget(s);
+        if (!moved) {
+            break;
+        }
+        g_free(portal);
+        portal = moved;
+    }
+    return false;
 }
 
 static bool iscsi_connect(void *opaque, Link *l, char **why)
 {
     Iscsi *s = opaque;
     s->link = l;
-    s->login_ended = s->login_ok = false;
-    bool ok = prepare(s, why);
-    if (ok && iscsi_full_connect_async(s->ctx, s->portal, s->lun, login_ended, s) != 0) {
-        library_text(s, "no connection", why);
-        ok = false;
-    }
-    if (ok && !(link_wait(l, &s->login_ended, LOGIN_S) && s->login_ok)) {
-        library_text(s, s->login_ended ? "the login failed" : "no login", why);
-        ok = false;
-    }
-    ok = ok && read_kind(s, why) && read_size(s, why);
+    bool ok = find_target(s, why) && read_kind(s, why) && read_size(s, why);
     if (ok && !s->known) {
         read_limits(s);
         read_mode(s);
@@ -367,7 +403,6 @@ static bool iscsi_connect(void *opaque, Link *l, char **why)
         link_fail(why, "the target does not answer");
         ok = false;
     }
-    s->logged_in = ok;
     s->seconds = 0;
     if (!ok) {
         forget(s);

@@ -283,7 +283,7 @@ class Iscsi(Servers):
         refused("Authentication", self.url)
         refused("Authentication", self.url.replace("://", "://joe%this-is-wrong@"))
         refused("not found", self.url.replace("rhea/1", "nobody/1"))
-        refused("LOGICAL_UNIT_NOT_SUPPORTED", self.url.replace("://", "://joe%secret-of-joe@")[:-1] + "7")
+        refused("no unit 7|LOGICAL_UNIT_NOT_SUPPORTED", self.url.replace("://", "://joe%secret-of-joe@")[:-1] + "7")
         refused("not a disk", self.url.replace("://", "://joe%secret-of-joe@")[:-1] + "0")
         refused("expected iscsi://", "iscsi://127.0.0.1/nothing")
         refused("'user' is missing", *secret, self.options(password_secret="s"))
