@@ -269,7 +269,7 @@ class Nbd(unittest.TestCase):
                 self.assertIn(text, run(NBD, "-k", self.sock, *args, image, ok=False).stderr)
 
     def test_kernel_device(self):
-        """/dev/nbdX where the kernel has it; else the errors that say so."""
+        """/dev/nbdX where this kernel has it (test_export.py has a guest's); else the errors that say so."""
         self.assertIn("is not a device of the kernel's NBD client",
                       run(NBD, "-d", self.path("a.raw"), ok=False).stderr)
         self.assertIn("is not a device of the kernel's NBD client",
@@ -281,7 +281,7 @@ class Nbd(unittest.TestCase):
                 r = run(NBD, *args, ok=False)
                 self.assertEqual(1, r.returncode)
                 self.assertIn("modprobe nbd", r.stderr)
-            self.skipTest("the kernel has no NBD client: only the errors were tested")
+            return
         run(NBD, "-c", "/dev/nbd0", "-f", "qcow2", self.path("a.qcow2"))
         self.addCleanup(run, NBD, "-d", "/dev/nbd0", ok=False)
         run("cmp", "/dev/nbd0", self.path("a.raw"))
