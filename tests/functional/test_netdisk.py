@@ -330,7 +330,8 @@ class Iscsi(Servers):
             self.assertIn("cannot open", r.stderr)
 
     def test_iscsi_mutated(self):
-        """A target whose answers have bytes changed on the way: errors or wrong data, but an end."""
+        """A target whose answers have bytes changed on the way: errors or wrong data, but an end.
+        Reads only: libiscsi 1.19 believes how much a target says it is ready to be sent."""
         self.start()
         seed = int(os.environ.get("RHEA_SEED", "1"))
         rng = random.Random(seed)
@@ -371,9 +372,8 @@ class Iscsi(Servers):
         end = time.monotonic() + float(os.environ.get("RHEA_FUZZ_SECONDS", "5"))
         runs = 0
         while time.monotonic() < end or runs < 3:
-            r = run(IO, "-d", "unmap", "-c", "write -P 1 0 300k", "-c", "read 0 300k", "-c", "flush", "-c",
-                    "write -z 1M 1M", "-c", "discard 4M 1M", "-c", "map", "-c", "read 8M 2M", where, ok=False,
-                    timeout=120)
+            r = run(IO, "-r", "-c", "read 0 300k", "-c", "map", "-c", "read 8M 2M", "-c", "read 20M 512", where,
+                    ok=False, timeout=120)
             runs += 1
             self.assertIn(r.returncode, (0, 1), f"seed {seed}, run {runs}: {r.stderr}")
 
