@@ -22,6 +22,11 @@ import rhea
 BUILD = os.environ.get("RHEA_BUILD", os.path.dirname(rhea.BINARY))
 IMG, IO = (os.path.join(BUILD, "rhea-" + n) for n in ("img", "io"))
 MIB = 1 << 20
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def end_with_parent():
+    LIBC.prctl(1, 9) # PR_SET_PDEATHSIG: no server outlives a test that was killed
 
 
 def run(*cmd, ok=True, timeout=120, **kw):
@@ -87,7 +92,7 @@ class Servers(unittest.TestCase):
         with open(self.path(name + ".log"), "ab") as out:
             p = subprocess.Popen([str(c) for c in cmd], stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                                  env={**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin", **(env or {})},
-                                 cwd=self.dir)
+                                 cwd=self.dir, preexec_fn=end_with_parent)
         self.addCleanup(self.end, p)
         return p
 
@@ -387,8 +392,7 @@ class Nfs(Servers):
         needs("ganesha.nfsd", "rpcbind", "ip", "mount")
         if not os.path.exists("/usr/lib/x86_64-linux-gnu/ganesha/libfsalvfs.so"):
             raise unittest.SkipTest("nfs-ganesha-vfs is not installed")
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.unshare(0x40000000 | 0x00020000): # CLONE_NEWNET, CLONE_NEWNS
+        if LIBC.unshare(0x40000000 | 0x00020000): # CLONE_NEWNET, CLONE_NEWNS
             raise unittest.SkipTest(f"no network of its own: {os.strerror(ctypes.get_errno())}")
         env = {**os.environ, "PATH": os.environ["PATH"] + ":/usr/sbin:/sbin"}
         for cmd in (["mount", "--make-rprivate", "/"], ["mount", "-t", "tmpfs", "none", "/run"],
