@@ -304,13 +304,16 @@ static int op_store(GRand *rng)
         return 0;
     }
     BlockBitmap *b = bitmap_new(node, "kept", 4096, &err);
-    bool ok = b && node->drv->bitmap_store(node, b, &err);
+    bool ok = b && node->drv->bitmap_store(node, b, &err), stays = false;
     if (ok) {
         b->persistent = true;
         op_write(rng);
         ok = node->drv->bitmap_remove(node, b, &err);
+        stays = !ok; /* it is still the image's */
     }
-    bitmap_free(b);
+    if (!stays) {
+        bitmap_free(b);
+    }
     error_free(err);
     return ok ? 0 : -EIO;
 }
