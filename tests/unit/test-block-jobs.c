@@ -310,9 +310,9 @@ static void test_blkdebug(void)
     node_unref(n);
     Error *err = NULL;
     g_assert_null(bt_node("{'driver': 'blkdebug', 'file': {'driver': 'null-co'}, 'inject-error': "
-                          "[{'event': 'l2_load'}]}",
+                          "[{'event': 'l3_load'}]}",
                           &err));
-    g_assert_nonnull(strstr(error_message(err), "l2_load"));
+    g_assert_nonnull(strstr(error_message(err), "l3_load"));
     error_free(err);
     bt_end();
 }
