@@ -97,10 +97,12 @@ static void drop(BlockNode *n, BlockBitmap *b)
     Error *err = NULL;
     block_quiesce(n->graph);
     if (b->persistent && n->drv->bitmap_remove && !n->drv->bitmap_remove(n, b, &err)) {
+        /* It is still the image's, which writes it when it is closed. */
         report_error("%s", error_message(err));
         error_free(err);
+    } else {
+        bitmap_free(b);
     }
-    bitmap_free(b);
     block_unquiesce(n->graph);
 }
 
