@@ -20,18 +20,14 @@ import rhea
 SECONDS = int(os.environ.get("RHEA_STRESS_SECONDS", "30"))
 RAM = 1024 # MiB
 # What the machine may need beyond the guest's memory: translated code, and all the rest.
-OWN_# A busy host may leave a CPU standing for longer than the kernel expects.
+OWN_MEMORY = 400 # MiB
+# A busy host may leave a CPU standing for longer than the kernel expects.
 PATIENT = "watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=300"
-MEMORY = 400 # MiB
 # Not those that call it a failure when their own end interrupts them (pipe), take much longer than
 # they are told (far-branch) or want more of the kernel than the demo's has (rseq, userfaultfd).
 STRESSORS = """cpu switch futex sem sem-sysv fork vfork clone pthread sigsegv sigtrap sigfpe signest
 sigq icache matrix atomic regs vecmath fp longjmp mprotect memcpy qsort hash str fault zlib
 funccall membarrier tlb-shootdown ptrace goto""".split()
-MEMORY = 400 # MiB
-STRESSORS = """cpu switch futex sem sem-sysv fork vfork clone pthread sigsegv sigtrap sigfpe signest
-sigq icache matrix atomic regs vecmath fp longjmp mprotect memcpy qsort hash str fault crypt zlib
-funccall mutex pipe rseq membarrier x86syscall far-branch tlb-shootdown ptrace goto branch""".split()
 MEMORY = "--vm 1 --vm-bytes 48M --vm-method all --mmap 1 --mmap-bytes 16M --stack 1 --bsearch 1"
 
 
@@ -98,7 +94,7 @@ class Stress(unittest.TestCase):
                 end.set()
                 watcher.join()
             log = m.command("dmesg | grep -iE 'bug:|oops|general protection|rcu.*stall|lockup|"
-                            "invalid opcode' | head -5; true")
+                            "invalid opcode' | grep -v stall_timeout | head -5; true")
             print(m.hmp("info jit"))
             m.send("poweroff\n")
             self.assertEqual(m.wait(120), 0)
