@@ -2,6 +2,7 @@
 #include "block/formats/bat.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 bool bat_load(Bat *b, BlockNode *n, uint64_t offset, uint64_t count, unsigned entry_size,
               bool big_endian, Error **errp)
@@ -12,6 +13,14 @@ bool bat_load(Bat *b, BlockNode *n, uint64_t offset, uint64_t count, unsigned en
     b->entry_size = entry_size;
     b->big_endian = big_endian;
     fiber_mutex_init(&b->lock);
+    /* What a few bytes of header claim must be there: it costs memory and time. */
+    if (offset + count * entry_size > ALIGN_UP(n->file->length, MiB)) {
+        error_set(errp,
+                  "'%s' is not valid: its block table of %" PRIu64 " entries lies beyond the end "
+                  "of the file",
+                  node_filename(n), count);
+        return false;
+    }
     g_autofree uint8_t *raw = g_try_malloc(MAX(count, 1) * entry_size);
     b->entries = g_try_new(uint64_t, MAX(count, 1));
     b->dirty = g_try_malloc0(count * entry_size / 512 + 2);

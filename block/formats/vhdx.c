@@ -424,15 +424,12 @@ static int drop_blocks(BlockNode *n, uint64_t from, uint64_t to)
 {
     Vhdx *s = n->s;
     uint64_t host;
-    int ret = 0;
-    for (uint64_t i = from; ret == 0 && i < to; i++) {
+    for (uint64_t i = from; i < to; i++) {
         if (vhdx_kind(n, i, &host) == BAT_DATA) {
             bat_set(&s->bat, table_index(s, i), BAT_NOT_PRESENT);
-            ret = bat_flush(&s->bat);
-            ret = ret < 0 ? ret : node_discard(n->file, host, s->bat.block_size);
         }
     }
-    return ret;
+    return bat_flush(&s->bat);
 }
 
 static int resize(BlockNode *n, uint64_t size)

@@ -357,12 +357,10 @@ static int resize_dynamic(BlockNode *n, uint64_t size, const uint8_t *footer)
     }
     for (uint64_t i = blocks; ret == 0 && i < s->bat.count; i++) {
         if (s->bat.entries[i] != UNUSED) {
-            uint64_t at = s->bat.entries[i] * 512;
             bat_set(&s->bat, i, UNUSED);
-            ret = bat_flush(&s->bat);
-            ret = ret < 0 ? ret : node_discard(n->file, at, s->bitmap_size + block);
         }
     }
+    ret = ret < 0 ? ret : bat_flush(&s->bat);
     ret = ret < 0 ? ret : node_pwrite(n->file, 0, footer, FOOTER, 0);
     return ret < 0 ? ret : node_flush(n->file);
 }
