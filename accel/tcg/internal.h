@@ -458,8 +458,7 @@ void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, uint64_t rip, uns
 /* Hashed, so that pages a power of two apart do not meet in one entry. */
 static inline unsigned tlb_index(uint64_t lin)
 {
-    uint32_t l = (uint32_t)lin;
-    return (l >> TCG_PAGE_BITS ^ l >> (TCG_PAGE_BITS + TLB_BITS)) & (TLB_SIZE - 1);
+    return (unsigned)(lin >> TCG_PAGE_BITS ^ lin >> (TCG_PAGE_BITS + TLB_BITS)) & (TLB_SIZE - 1);
 }
 #define TLB_INDEX(lin) tlb_index(lin)
 /* What IR_PC must be for a block at linear address `linear`. */

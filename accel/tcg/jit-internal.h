@@ -124,7 +124,8 @@ struct Jit {
     uint64_t (*enter)(void *biased_cpu, const void *code);
     uint32_t host[FEATURE_WORDS]; /* what the host's CPU can do, as far as it matters */
     bool avx;                     /* with the operating system's support */
-    bool icount;                  /* code counts instructions */
+    bool bmi2;
+    bool icount; /* code counts instructions */
     JitCtx *ctx;
 };
 

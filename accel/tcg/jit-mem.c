@@ -72,6 +72,19 @@ void jit_linear(JitCtx *j, unsigned i, const IrOp *op, uint32_t info)
 
 /* ---- the lookup ---- */
 
+/* reg = RAX >> n; the upper n bits do not matter. */
+static void shifted(JitCtx *j, unsigned reg, unsigned n)
+{
+    if (j->jit->bmi2) {
+        const VecInsn rorx = {.prefix = 3, .map = 3, .opcode = 0xf0, .vex = true, .w = true};
+        jit_asm_vector(&j->a, &rorx, reg, asm_reg(H_RAX));
+        asm_8(&j->a, n);
+    } else {
+        asm_mov(&j->a, 8, reg, H_RAX);
+        asm_shift_imm(&j->a, 5, 8, asm_reg(reg), n);
+    }
+}
+
 /* Compares; the displacement of the jump that is taken on a miss. RCX: entry's offset. */
 static uint8_t *lookup(JitCtx *j, uint32_t info)
 {
@@ -81,10 +94,8 @@ static uint8_t *lookup(JitCtx *j, uint32_t info)
         tlb + (int32_t)(info & ACC_WRITE ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r));
     Asm *a = &j->a;
     _Static_assert(sizeof(TlbEntry) == 32, "the index is scaled by a shift");
-    asm_mov(a, 4, H_RCX, H_RAX); /* tlb_index() * 32 */
-    asm_mov(a, 4, H_RDX, H_RAX);
-    asm_shift_imm(a, 5, 4, asm_reg(H_RCX), TCG_PAGE_BITS - 5);
-    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), TCG_PAGE_BITS + TLB_BITS - 5);
+    shifted(j, H_RCX, TCG_PAGE_BITS - 5); /* tlb_index() * 32 */
+    shifted(j, H_RDX, TCG_PAGE_BITS + TLB_BITS - 5);
     asm_alu_load(a, 6, 4, H_RCX, asm_reg(H_RDX));
     asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (TLB_SIZE - 1) << 5);
     if (size == 1) {

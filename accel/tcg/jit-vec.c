@@ -42,6 +42,7 @@ void jit_vec_probe_host(Jit *jit)
     }
     bool osxsave = jit->host[FEAT_1_ECX] >> 27 & 1, avx = jit->host[FEAT_1_ECX] >> 28 & 1;
     jit->avx = osxsave && avx && os_keeps_ymm();
+    jit->bmi2 = jit->host[FEAT_7_0_EBX] >> 8 & 1;
 }
 
 bool jit_host_has(const Jit *jit, unsigned feature)

@@ -17,11 +17,11 @@
 
 #include <inttypes.h>
 
-/* The default: a 32nd of the guest's memory, in these limits. */
+/* The default: a 16th of the guest's memory, in these limits. */
 #define TB_SIZE_MIN 16u
-#define TB_SIZE_AUTO 128u
+#define TB_SIZE_AUTO 256u
 /* So often a block is interpreted before it is translated. */
-#define HEAT_LIMIT 32u
+#define HEAT_LIMIT 16u
 #define TB_SIZE_MAX 2047u
 
 typedef enum TcgEngine { ENGINE_INTERP, ENGINE_JIT } TcgEngine;
@@ -457,7 +457,7 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
         return false;
     }
     if (!a->tb_size) { /* larger guests run larger programs */
-        a->tb_size = (uint32_t)CLAMP(accel->ram_size / (32 * MiB), TB_SIZE_MIN, TB_SIZE_AUTO);
+        a->tb_size = (uint32_t)CLAMP(accel->ram_size / (16 * MiB), TB_SIZE_MIN, TB_SIZE_AUTO);
     }
     PerfMap *perfmap = NULL;
     if (accel->perfmap && !(perfmap = perfmap_open(errp))) {
