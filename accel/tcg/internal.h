@@ -83,7 +83,7 @@ static inline uint64_t block_next_rip(const Block *b, uint64_t rip)
 #define BLOCK_ALONE ((uint64_t)1 << 43)    /* see TcgCpu.debug_flags */
 #define BLOCK_SOFT_FP ((uint64_t)1 << 44)  /* MXCSR unmasks exceptions */
 #define BLOCK_SOFT_X87 ((uint64_t)1 << 45) /* the x87 control word does, or one is pending */
-/* Executed once because a StackPage could not be used: it goes by the TLB. */
+/* Executed once because a StackPage or a window could not be used: each access by the TLB. */
 #define BLOCK_NO_STACK ((uint64_t)1 << 46)
 #define JUMP_NO_STACK ((uint64_t)1 << 62 | 0x6d5)
 /*
@@ -231,6 +231,7 @@ typedef struct TcgCpu {
     JumpEntry jump[2][JUMP_SIZE];         /* the second: what was displaced in the first */
     uint64_t jump_pages[JUMP_PAGES / 64]; /* linear pages that have entries, by hash */
     StackPage stack[MMU_MODES][2];        /* for reading, for writing */
+    const uint8_t *window[8];             /* host addresses a trace has found (jit-window.c) */
     bool no_stack;                        /* the next block is one with BLOCK_NO_STACK */
     bool stack_drop;                      /* atomic: forget the stack's pages */
     uint8_t nowhere[TCG_PAGE_SIZE];
@@ -455,10 +456,15 @@ typedef struct TranslateResult {
 void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, uint64_t rip, unsigned max_insns,
                    IrOp *ops, TranslateResult *res);
 
-/* Hashed, so that pages a power of two apart do not meet in one entry. */
+/*
+ * Hashed, so that pages a power of two apart do not meet in one entry.  Two pages side by side
+ * never do, or an access across their border could hit the second one's: so only eight bits
+ * are mixed in, less than would make up for a carry.
+ */
 static inline unsigned tlb_index(uint64_t lin)
 {
-    return (unsigned)(lin >> TCG_PAGE_BITS ^ lin >> (TCG_PAGE_BITS + TLB_BITS)) & (TLB_SIZE - 1);
+    uint32_t l = (uint32_t)lin;
+    return (l >> TCG_PAGE_BITS ^ l >> (TCG_PAGE_BITS + TLB_BITS)) & (TLB_SIZE - 1);
 }
 #define TLB_INDEX(lin) tlb_index(lin)
 /* What IR_PC must be for a block at linear address `linear`. */

@@ -48,6 +48,12 @@ typedef struct FlagState {
 #define ACC_SEG_SHIFT 12 /* segment, for the kind of fault */
 #define ACC_WRITE_STACK 0x10000u
 
+/* Arguments of STUB_WINDOW: the length, and the first load: where and how long. */
+#define WINDOW_SIZE_SHIFT 8
+#define WINDOW_OFFSET_SHIFT 16
+#define WINDOW_SEG_SHIFT 24
+#define WINDOWS ARRAY_LEN(((TcgCpu *)NULL)->window)
+
 typedef struct JitCtx JitCtx;
 /* Emits an operation on memory at JitCtx.at. */
 typedef void MemFn(JitCtx *j, const IrOp *op);
@@ -61,6 +67,7 @@ typedef enum ColdKind {
     COLD_STUB,    /* RAX = guest address, then go to a stub */
     COLD_TARGET,  /* RAX = guest address to go on at, not looked up successfully */
     COLD_STACK,   /* the stack is on another page */
+    COLD_WINDOW,  /* a TLB miss, or several loads are not in one page */
     COLD_FPU,     /* load the x87 state */
     COLD_VECTORS, /* load the vector registers, at level `slot` */
 } ColdKind;
@@ -94,13 +101,14 @@ typedef enum JitStub {
     STUB_STORE,  /* the same; RDX = 0 if the address is the memory itself */
     STUB_COMMIT, /* writes what was stored; keeps the host's flags; RCX != 0: leave */
     STUB_STACK, /* RAX linear, EDX length | ACC_WRITE_STACK -> RAX: it is TcgCpu.stack's page now */
-    STUB_LINEAR,  /* RAX operation, EDX info, RCX rip -> RAX linear address */
-    STUB_CALL,    /* RAX operation, RCX rip -> EAX: 0 go on, 1 leave, 2 exit */
-    STUB_VECTOR,  /* likewise: a vector operation in C */
-    STUB_ATOMIC,  /* likewise */
-    STUB_ALU,     /* likewise: an operation of the interpreter's */
-    STUB_FAULT,   /* likewise: raises what the operation found wrong */
-    STUB_EXIT,    /* RAX: what jit_run() returns */
+    STUB_WINDOW, /* RAX linear, EDX WINDOW_*, RCX guest rip -> RAX host address, 0: not in a page */
+    STUB_LINEAR, /* RAX operation, EDX info, RCX rip -> RAX linear address */
+    STUB_CALL,   /* RAX operation, RCX rip -> EAX: 0 go on, 1 leave, 2 exit */
+    STUB_VECTOR, /* likewise: a vector operation in C */
+    STUB_ATOMIC, /* likewise */
+    STUB_ALU,    /* likewise: an operation of the interpreter's */
+    STUB_FAULT,  /* likewise: raises what the operation found wrong */
+    STUB_EXIT,   /* RAX: what jit_run() returns */
     STUB_EXIT_AT, /* RAX as above, RCX: guest address */
     STUB_SECOND,  /* RAX: guest address that is not in TcgCpu.jump[0], in 64-bit mode */
     STUB_LOOKUP,  /* RAX: guest address to go on at, in 64-bit mode */
@@ -141,9 +149,15 @@ struct JitCtx {
     const IrOp *source[BLOCK_MAX_OPS]; /* in its block */
     uint8_t part[BLOCK_MAX_OPS];       /* index into blocks */
     FlagState fs;
-    Opnd at;            /* the memory operand that was checked */
-    unsigned stack_end; /* accesses of the stack are checked up to this operation … */
-    bool stack_write;   /* … by TcgCpu.stack[][stack_write] */
+    Opnd at;                       /* the memory operand that was checked */
+    unsigned stack_end;            /* accesses of the stack are checked up to this operation … */
+    bool stack_write;              /* … by TcgCpu.stack[][stack_write] */
+    uint8_t window[BLOCK_MAX_OPS]; /* loads: 1 + index into TcgCpu.window, or 0 */
+    int16_t window_offset[BLOCK_MAX_OPS]; /* from that address */
+    unsigned window_end[WINDOWS];         /* the operation from which on it is free */
+    unsigned window_first[WINDOWS];       /* its first load, which looks into the TLB */
+    uint8_t window_len[WINDOWS];
+    bool window_ready[WINDOWS]; /* that has been translated */
     unsigned n_cold;
     bool never;                          /* something that is left to the interpreter */
     bool in_cold;                        /* emitting cold code */
@@ -212,6 +226,17 @@ void jit_stack_begin(JitCtx *j, unsigned i);
 /* Is operation i's operand `mem` checked already?  Then JitCtx.at is it, by RAX. */
 bool jit_stack_operand(JitCtx *j, unsigned i, const IrOp *mem);
 void jit_cold_stack(JitCtx *j, const Cold *c);
+/* On to the block without such checks that begins with operation i's instruction. */
+void jit_go_without(JitCtx *j, unsigned i);
+
+/* ---- neighbouring loads (jit-window.c) ---- */
+/* Before operation i: if it is the first of some loads by one register, one check for all. */
+void jit_window_begin(JitCtx *j, unsigned i);
+/* Is the operand checked already?  Then JitCtx.at is it, by RAX. */
+bool jit_window_operand(JitCtx *j, const IrOp *mem);
+void jit_cold_window(JitCtx *j, const Cold *c);
+/* The lookup in the TLB: the displacement of the jump on a miss; else RAX = host address. */
+uint8_t *jit_lookup(JitCtx *j, uint32_t info);
 /* Operations that access memory, fused with their neighbours; 0: not mine. */
 unsigned jit_memory_op(JitCtx *j, unsigned i);
 
@@ -291,6 +316,7 @@ void jit_rt_fpu_load(CPUX86 *cpu);
 /* Takes the image apart that was saved last, if it has not been done. */
 void jit_rt_fpu_sync(CPUX86 *cpu);
 void *jit_rt_load(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
+void *jit_rt_window(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
 uint64_t jit_rt_stack(CPUX86 *cpu, uint64_t linear, uint32_t info);
 JitStoreResult jit_rt_store(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip);
 uint64_t jit_rt_commit(CPUX86 *cpu, uintptr_t ret);

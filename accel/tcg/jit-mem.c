@@ -72,21 +72,25 @@ void jit_linear(JitCtx *j, unsigned i, const IrOp *op, uint32_t info)
 
 /* ---- the lookup ---- */
 
-/* reg = RAX >> n; the upper n bits do not matter. */
-static void shifted(JitCtx *j, unsigned reg, unsigned n)
+/* RCX = tlb_index() * sizeof(TlbEntry), but for the upper bits; uses RDX. */
+static void index_tlb(JitCtx *j)
 {
+    Asm *a = &j->a;
     if (j->jit->bmi2) {
-        const VecInsn rorx = {.prefix = 3, .map = 3, .opcode = 0xf0, .vex = true, .w = true};
-        jit_asm_vector(&j->a, &rorx, reg, asm_reg(H_RAX));
-        asm_8(&j->a, n);
+        const VecInsn rorx = {.prefix = 3, .map = 3, .opcode = 0xf0, .vex = true};
+        jit_asm_vector(a, &rorx, H_RCX, asm_reg(H_RAX));
+        asm_8(a, TCG_PAGE_BITS - 5);
     } else {
-        asm_mov(&j->a, 8, reg, H_RAX);
-        asm_shift_imm(&j->a, 5, 8, asm_reg(reg), n);
+        asm_mov(a, 4, H_RCX, H_RAX);
+        asm_shift_imm(a, 5, 4, asm_reg(H_RCX), TCG_PAGE_BITS - 5);
     }
+    asm_mov(a, 4, H_RDX, H_RAX);
+    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), TCG_PAGE_BITS + TLB_BITS - 5);
+    asm_alu_load(a, 6, 4, H_RCX, asm_reg(H_RDX));
 }
 
 /* Compares; the displacement of the jump that is taken on a miss. RCX: entry's offset. */
-static uint8_t *lookup(JitCtx *j, uint32_t info)
+uint8_t *jit_lookup(JitCtx *j, uint32_t info)
 {
     unsigned size = info & ACC_SIZE_MASK;
     int32_t tlb = TC_OFF(tlb) + (int32_t)(j->b->mmu_mode * sizeof(((TcgCpu *)NULL)->tlb[0]));
@@ -94,9 +98,7 @@ static uint8_t *lookup(JitCtx *j, uint32_t info)
         tlb + (int32_t)(info & ACC_WRITE ? offsetof(TlbEntry, tag_w) : offsetof(TlbEntry, tag_r));
     Asm *a = &j->a;
     _Static_assert(sizeof(TlbEntry) == 32, "the index is scaled by a shift");
-    shifted(j, H_RCX, TCG_PAGE_BITS - 5); /* tlb_index() * 32 */
-    shifted(j, H_RDX, TCG_PAGE_BITS + TLB_BITS - 5);
-    asm_alu_load(a, 6, 4, H_RCX, asm_reg(H_RDX));
+    index_tlb(j);
     asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (TLB_SIZE - 1) << 5);
     if (size == 1) {
         asm_mov(a, 8, H_RDX, H_RAX);
@@ -117,7 +119,7 @@ void jit_check_load(JitCtx *j, unsigned i, uint32_t info)
     Cold *c = jit_cold(j, info & ACC_WRITE ? COLD_STORE : COLD_LOAD, i);
     c->info = info;
     c->before = j->fs;
-    c->from = lookup(j, info);
+    c->from = jit_lookup(j, info);
     c->resume = j->a.p;
     j->at = asm_mem(H_RAX, 0);
 }
@@ -128,7 +130,7 @@ void jit_check_store(JitCtx *j, unsigned i, uint32_t info, MemFn *fn, const IrOp
     unsigned n = j->n_cold - 1;
     c->info = info;
     c->before = j->fs;
-    c->from = lookup(j, info);
+    c->from = jit_lookup(j, info);
     c->resume = j->a.p;
     c->fn = fn;
     c->slot = (uint8_t)(op - &j->ops[i]);
@@ -140,7 +142,7 @@ void jit_check_store(JitCtx *j, unsigned i, uint32_t info, MemFn *fn, const IrOp
 
 void jit_load_from(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info)
 {
-    if (!jit_stack_operand(j, i, mem)) {
+    if (!jit_stack_operand(j, i, mem) && !jit_window_operand(j, mem)) {
         jit_flags_clobber(j, i);
         jit_linear(j, i, mem, info);
         jit_check_load(j, i, info);
@@ -517,7 +519,7 @@ static void atomic(JitCtx *j, unsigned i)
     unsigned n = j->n_cold - 1;
     c->before = j->fs;
     c->stub = j->jit->stub[STUB_ATOMIC];
-    c->from = lookup(j, info);
+    c->from = jit_lookup(j, info);
     j->at = asm_mem(H_RAX, 0);
     atomic_on(j, op);
     if (op->fdef) {

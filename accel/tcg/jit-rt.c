@@ -170,6 +170,17 @@ uint64_t jit_rt_linear(CPUX86 *cpu, const IrOp *op, uint32_t info, uint64_t rip)
     return tcg_op_linear(cpu, op, info & ACC_SIZE_MASK, (info & ACC_WRITE) != 0);
 }
 
+void *jit_rt_window(CPUX86 *cpu, uint64_t linear, uint32_t info, uint64_t rip)
+{
+    (void)enter(cpu, rip);
+    unsigned len = info & 0xff, size = info >> WINDOW_SIZE_SHIFT & 0xff;
+    unsigned offset = info >> WINDOW_OFFSET_SHIFT & 0xff;
+    uint8_t *p =
+        tcg_plain_ptr(cpu, linear + offset, size, false, mmu_mode(cpu), info >> WINDOW_SEG_SHIFT);
+    bool one_page = !((linear ^ (linear + len - 1)) & TCG_PAGE_MASK);
+    return p && one_page ? p - offset : NULL;
+}
+
 uint64_t jit_rt_stack(CPUX86 *cpu, uint64_t linear, uint32_t info)
 {
     TcgCpu *tc = tcg_cpu(cpu);

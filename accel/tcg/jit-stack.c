@@ -197,7 +197,12 @@ void jit_cold_stack(JitCtx *j, const Cold *c)
     jit_reload_units(j, c->fpu, c->vec);
     asm_rm(&j->a, 1, 0x84, H_RAX, asm_reg(H_RAX));
     asm_jcc_to(&j->a, CC_NE, c->resume);
+    jit_go_without(j, c->index);
+}
+
+void jit_go_without(JitCtx *j, unsigned i)
+{
     asm_store_imm(&j->a, 1, asm_mem(H_RBP, TC_OFF(no_stack)), 1);
-    jit_asm_rip(j, H_RAX, jit_rip(j, &j->ops[c->index]));
+    jit_asm_rip(j, H_RAX, jit_rip(j, &j->ops[i]));
     jit_asm_lookup_no_stack(&j->a, j->jit->stub[STUB_NO_CODE]);
 }

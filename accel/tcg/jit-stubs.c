@@ -347,6 +347,8 @@ static void make_calls(Jit *jit, Asm *a)
     make_call3(a, jit->avx, (uintptr_t)jit_rt_store);
     begin(jit, a, STUB_STACK);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_stack);
+    begin(jit, a, STUB_WINDOW);
+    make_call3(a, jit->avx, (uintptr_t)jit_rt_window);
     begin(jit, a, STUB_LINEAR);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_linear);
     begin(jit, a, STUB_COMMIT);

@@ -360,6 +360,9 @@ static void emit_cold(JitCtx *j)
         case COLD_STACK:
             jit_cold_stack(j, &c);
             break;
+        case COLD_WINDOW:
+            jit_cold_window(j, &c);
+            break;
         case COLD_FPU:
             jit_reload_units(j, true, c.vec);
             asm_jmp_to(&j->a, c.resume);
@@ -454,10 +457,13 @@ bool jit_compile(Jit *jit, Block *b)
     memset(j->join, 0, sizeof(j->join[0]) * (j->n + 1));
     find_live(j);
     j->stack_end = 0;
+    memset(j->window, 0, j->n);
+    memset(j->window_end, 0, sizeof(j->window_end));
     uint8_t *start = j->a.p;
     emit_entry(j);
     for (unsigned i = 0; i < j->n && !j->never;) {
         jit_stack_begin(j, i);
+        jit_window_begin(j, i);
         i = jit_emit(j, i);
     }
     emit_cold(j);
