@@ -263,10 +263,8 @@ static void cpu_crashed(void *opaque, Vcpu *v, const char *info)
     }
 }
 
-static const VcpuHooks cpu_hooks = {.shutdown = cpu_shutdown,
-                                    .debug = cpu_debug,
-                                    .error = cpu_error,
-                                    .crashed = cpu_crashed};
+static const VcpuHooks cpu_hooks = {
+    .shutdown = cpu_shutdown, .debug = cpu_debug, .error = cpu_error, .crashed = cpu_crashed};
 
 static bool cpu_new(PcMachine *pc, unsigned index, const CpuConfig *model, Error **errp)
 {

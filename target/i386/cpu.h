@@ -311,7 +311,7 @@ typedef struct SvmState {
     uint64_t nested_cr3;
     uint16_t pause_count, pause_left, pause_threshold; /* the PAUSE filter */
     uint64_t pause_last;                               /* time stamp of the last one */
-    Segment host_segs[4]; /* ES, CS, SS, DS */
+    Segment host_segs[4];                              /* ES, CS, SS, DS */
     TableReg host_gdtr, host_idtr;
     uint64_t host_efer, host_cr0, host_cr3, host_cr4, host_rflags, host_rip, host_rsp, host_rax;
     uint64_t host_pat;

@@ -297,8 +297,7 @@ static void setup_mce(KvmCpu *kc)
     if (!kc->kvm->mce) {
         cpu->mcg_cap = 0;
     }
-    if (!cpu->mcg_cap ||
-        kvm_ioctl(kc->kvm->fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &able) < 0) {
+    if (!cpu->mcg_cap || kvm_ioctl(kc->kvm->fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &able) < 0) {
         return;
     }
     cap = (cpu->mcg_cap & 0xff) | (cpu->mcg_cap & able & ~0xffull);
