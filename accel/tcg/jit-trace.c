@@ -11,7 +11,7 @@ static void append(JitCtx *j, const Block *b)
 {
     uint16_t base = (uint16_t)(b->rip - j->b->rip);
     unsigned part = j->n_blocks - 1;
-    if (part) { /* its first instruction may have left no operation: where to go on */
+    if (part && b->ops[0].pc) { /* its first instruction left no operation: where to go on */
         j->part[j->n] = (uint8_t)part;
         j->source[j->n] = b->ops;
         j->ops[j->n++] = (IrOp){.op = IR_NOP, .pc = base};
