@@ -182,14 +182,16 @@ static inline uint32_t tcg_asid(const CPUX86 *cpu)
 }
 
 /*
- * Which TLB entry lets a page of RAM be written without notice, by hash of the host's
- * page: so that making it read-only needs no search.  Guarded by TcgCpu.tlb_lock.
+ * Which TLB entries let a page of RAM be written without notice: lists by hash of the host's
+ * page, so that making it read-only needs no search.  Guarded by TcgCpu.tlb_lock.
  */
-typedef struct WriterNote {
-    uint16_t entry; /* flat index into TcgCpu.tlb */
-    bool used, many;
-} WriterNote;
-#define WRITER_NOTES 1024u
+#define WRITER_HEADS 1024u
+#define TLB_ENTRIES (MMU_MODES * TLB_SIZE)
+typedef struct Writers {
+    uint16_t head[WRITER_HEADS]; /* 1 + index into TcgCpu.tlb, taken as one array; 0: none */
+    uint16_t next[TLB_ENTRIES];
+    uint16_t list[TLB_ENTRIES]; /* 1 + the hash of the list that the entry is in; 0: none */
+} Writers;
 
 #define BLOOM_BITS 16384u
 static inline unsigned tcg_bloom_bit(uint64_t n)
@@ -238,7 +240,7 @@ typedef struct TcgCpu {
     /* cold */
     TlbInfo info[MMU_MODES][TLB_SIZE];
     int tlb_lock; /* spin lock */
-    WriterNote writers[WRITER_NOTES];
+    Writers writers;
     PcidSlot pcids[PCID_SLOTS];
     unsigned pcid_next;
     unsigned last_gen;

@@ -95,7 +95,7 @@ static void note_large_page(TcgCpu *tc, uint64_t lin, uint64_t size)
 
 static unsigned writer_hash(uintptr_t host)
 {
-    return (unsigned)((uint32_t)(host >> TCG_PAGE_BITS) * 0x9e3779b1u >> 22) & (WRITER_NOTES - 1);
+    return (unsigned)((uint32_t)(host >> TCG_PAGE_BITS) * 0x9e3779b1u >> 22) & (WRITER_HEADS - 1);
 }
 
 /* Does the entry allow writes without notice? To which page of the host? */
@@ -106,22 +106,27 @@ static bool writable_host(const TlbEntry *e, uintptr_t *host)
     return tag && !(tag & (TLB_INVALID | TLB_SLOW | TLB_NOTDIRTY));
 }
 
-/* The entry has been made, or has become writable. */
+/* The entry has been made, or has become writable: to the list where it belongs. */
 static void note_writer(TcgCpu *tc, const TlbEntry *e)
 {
-    uintptr_t host, other;
-    if (!writable_host(e, &host)) {
+    Writers *w = &tc->writers;
+    uintptr_t host;
+    unsigned n = (unsigned)(e - &tc->tlb[0][0]);
+    unsigned list = writable_host(e, &host) ? writer_hash(host) + 1 : 0;
+    if (w->list[n] == list) {
         return;
     }
-    unsigned h = writer_hash(host);
-    WriterNote *n = &tc->writers[h];
-    uint16_t entry = (uint16_t)(e - &tc->tlb[0][0]);
-    const TlbEntry *old = &tc->tlb[0][0] + n->entry;
-    if (n->used && n->entry != entry && writable_host(old, &other) && writer_hash(other) == h) {
-        n->many = true;
-    } else {
-        n->entry = entry;
-        n->used = true;
+    if (w->list[n]) {
+        uint16_t *p = &w->head[w->list[n] - 1];
+        while (*p != n + 1) {
+            p = &w->next[*p - 1];
+        }
+        *p = w->next[n];
+    }
+    w->list[n] = (uint16_t)list;
+    if (list) {
+        w->next[n] = w->head[list - 1];
+        w->head[list - 1] = (uint16_t)(n + 1);
     }
 }
 
@@ -638,14 +643,11 @@ static void downgrade(TlbEntry *e, uintptr_t first, uintptr_t last)
     }
 }
 
-/* Looks at every entry; the notes are made anew meanwhile. */
 static void protect_all(TcgCpu *tc, uintptr_t first, uintptr_t last)
 {
-    memset(tc->writers, 0, sizeof(tc->writers));
     for (unsigned m = 0; m < MMU_MODES; m++) {
         for (unsigned i = 0; i < TLB_SIZE && (tc->modes_used >> m & 1); i++) {
             downgrade(&tc->tlb[m][i], first, last);
-            note_writer(tc, &tc->tlb[m][i]);
         }
     }
 }
@@ -718,11 +720,13 @@ static void protect(TcgCpu *tc, uintptr_t first, uintptr_t last)
 {
     spin_lock(&tc->tlb_lock);
     protect_stack(tc, first, last);
-    const WriterNote *n = &tc->writers[writer_hash(first)];
-    if (last - first >= TCG_PAGE_SIZE || n->many) {
+    if (last - first >= TCG_PAGE_SIZE) {
         protect_all(tc, first, last);
-    } else if (n->used) {
-        downgrade(&tc->tlb[0][0] + n->entry, first, last);
+    } else {
+        const Writers *w = &tc->writers;
+        for (unsigned n = w->head[writer_hash(first)]; n; n = w->next[n - 1]) {
+            downgrade(&tc->tlb[0][0] + n - 1, first, last);
+        }
     }
     spin_unlock(&tc->tlb_lock);
 }

@@ -31,7 +31,7 @@ static void clear_entries(TcgCpu *tc)
         }
     }
     tc->modes_used = 0;
-    memset(tc->writers, 0, sizeof(tc->writers));
+    memset(&tc->writers, 0, sizeof(tc->writers));
     __atomic_store_n(&tc->tlb_lock, 0, __ATOMIC_RELEASE);
     tcg_stack_forget(tc);
     clear_jumps(tc);
