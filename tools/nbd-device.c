@@ -36,6 +36,8 @@ struct NbdDevice {
     EventLoop *loop;
     void *opaque;
     Error *err;
+    Timer wait;
+    int64_t patience; /* until then the kernel is waited for (CLOCK_RT) */
 };
 
 static int open_device(const char *path, Error **errp)
@@ -134,9 +136,20 @@ static bool configure(NbdDevice *d)
     return true;
 }
 
+#define WAIT_NS (5 * 1000 * 1000)
+#define PATIENCE_NS (5ll * 1000 * 1000 * 1000)
+
+/* The device has its size when the kernel has begun to serve it: then it can be used. */
 static void tell(void *opaque)
 {
     NbdDevice *d = opaque;
+    uint64_t size = 0;
+    int64_t now = clock_now(loop_clocks(d->loop), CLOCK_RT);
+    bool there = ioctl(d->dev, BLKGETSIZE64, &size) < 0 || size / BLOCK == d->size / BLOCK;
+    if (!d->err && !there && now < d->patience) {
+        timer_mod(&d->wait, now + WAIT_NS);
+        return;
+    }
     d->connected(d->opaque, g_steal_pointer(&d->err));
 }
 
@@ -182,6 +195,8 @@ bool nbd_device_connect(NbdDevice *d, int sock, EventLoop *loop,
     d->loop = loop;
     d->connected = connected;
     d->opaque = opaque;
+    d->patience = clock_now(loop_clocks(d->loop), CLOCK_RT) + PATIENCE_NS;
+    timer_init(&d->wait, loop, CLOCK_RT, tell, d);
     int err = pthread_create(&d->thread, NULL, client_thread, d);
     if (err) {
         error_set_errno(errp, err, "cannot start a thread for '%s'", d->name);
@@ -201,6 +216,7 @@ void nbd_device_free(NbdDevice *d)
         shutdown(d->sock, SHUT_RDWR);
         pthread_join(d->thread, NULL);
         loop_defer_cancel(d->loop, d);
+        timer_fini(&d->wait);
         close(d->sock);
     }
     close(d->dev);

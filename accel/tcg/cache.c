@@ -454,6 +454,8 @@ static void drop_all(Tcg *t)
         TcgCpu *c = g_ptr_array_index(t->cpus, i);
         memset(c->jump, 0, sizeof(c->jump));
     }
+    /* What a burst of new code has taken is given back. */
+    madvise(t->arena, t->arena_size, MADV_DONTNEED);
     t->arena_used = 0;
     if (t->jit) {
         jit_reset(t->jit);

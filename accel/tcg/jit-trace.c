@@ -38,12 +38,16 @@ static bool in_trace(const JitCtx *j, const Block *b)
     return false;
 }
 
-/* May the trace go on with it?  A block that has code of its own is linked to instead. */
-static bool may_follow(const JitCtx *j, const Block *to, unsigned insns)
+/* So many blocks that have code of their own may be part of a trace, too; more are linked to. */
+#define TRACE_COPIES 4u
+
+/* May the trace go on with it? */
+static bool may_follow(const JitCtx *j, const Block *to, unsigned insns, unsigned copies)
 {
-    return to && !to->invalid && !to->jit_never && !to->host_size && !in_trace(j, to) &&
-           j->n_blocks < TRACE_MAX_BLOCKS && insns + to->n_insns <= TRACE_MAX_INSNS &&
-           j->n + to->n_ops + 1 <= BLOCK_MAX_OPS && to->rip != jit_rip(j, &j->ops[j->n - 1]);
+    return to && !to->invalid && !to->jit_never && !in_trace(j, to) &&
+           (!to->host_size || copies < TRACE_COPIES) && j->n_blocks < TRACE_MAX_BLOCKS &&
+           insns + to->n_insns <= TRACE_MAX_INSNS && j->n + to->n_ops + 1 <= BLOCK_MAX_OPS &&
+           to->rip != jit_rip(j, &j->ops[j->n - 1]);
 }
 
 /* The link by which the last block is left most often; -1: not by a link that can be followed. */
@@ -64,7 +68,7 @@ static int likely_link(const JitCtx *j)
 
 void jit_build_trace(JitCtx *j, Block *b)
 {
-    unsigned insns = b->n_insns;
+    unsigned insns = b->n_insns, copies = 0;
     j->b = j->blocks[0] = b;
     j->n_blocks = 1;
     j->n = 0;
@@ -73,7 +77,7 @@ void jit_build_trace(JitCtx *j, Block *b)
         const Block *from = j->blocks[j->n_blocks - 1];
         int link = likely_link(j);
         Block *to = link < 0 ? NULL : from->jump[link];
-        if (!may_follow(j, to, insns)) {
+        if (!may_follow(j, to, insns, copies)) {
             return;
         }
         j->n--; /* the jump at the end is not needed */
@@ -84,6 +88,7 @@ void jit_build_trace(JitCtx *j, Block *b)
             jcc->d = 1;
         }
         insns += to->n_insns;
+        copies += to->host_size != 0;
         j->blocks[j->n_blocks++] = to;
         append(j, to);
     }

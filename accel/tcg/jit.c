@@ -96,6 +96,9 @@ void jit_free(Jit *jit)
 
 void jit_reset(Jit *jit)
 {
+    uint8_t *page = (uint8_t *)ALIGN_UP((uintptr_t)jit->first, (uintptr_t)getpagesize());
+    madvise(page, (size_t)(jit->rw + jit->size - page), MADV_REMOVE);
+    madvise(jit->records, jit->records_size, MADV_DONTNEED);
     jit->next = jit->first;
     jit->records_used = 0;
 }
