@@ -224,12 +224,14 @@ static bool plain(JitCtx *j, unsigned i, const VecSeq *s)
         jit_asm_vector(&j->a, &v, s->move->d, asm_reg(s->move->a));
         return true;
     }
-    if (s->from && !s->load && !s->to && !s->store && !s->move && !is_temp(s->from->d) &&
-        s->from->size >= 4) { /* MOVD, MOVQ */
+    if (s->from && !s->load && !s->to && !s->store && s->from->size >= 4 &&
+        (!s->move || (s->move->a == s->from->d && s->move->size >= s->from->size)) &&
+        !is_temp(s->move ? s->move->d : s->from->d)) { /* MOVD, MOVQ */
         need_vectors(j, i, level);
         v.opcode = 0x6e;
         v.w = s->from->size == 8;
-        jit_asm_vector(&j->a, &v, s->from->d, asm_reg(jit_get(j, s->from->a, H_RCX)));
+        jit_asm_vector(&j->a, &v, s->move ? s->move->d : s->from->d,
+                       asm_reg(jit_get(j, s->from->a, H_RCX)));
         return true;
     }
     if (s->to && !s->load && !s->from && !s->store && !s->move && !is_temp(s->to->a)) {
