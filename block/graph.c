@@ -83,6 +83,7 @@ void block_graph_free(BlockGraph *g)
     block_drain_all(g);
     block_flush_all(g);
     block_drain_all(g); /* the flushes have ended, but perhaps not their last steps */
+    block_wait_idle(g); /* nor what goes on by itself, as a copy that came too late */
     g_mutex_lock(&g->idle_lock);
     g_mutex_unlock(&g->idle_lock);
     for (guint i = 0; i < g->drives->len; i++) {

@@ -278,6 +278,8 @@ BlockNode *node_new_filter(BlockGraph *g, const BlockDriver *drv, const char *na
 /* Returns when no request of any backend, job or export is under way; new ones wait. */
 void block_quiesce(BlockGraph *g);
 void block_unquiesce(BlockGraph *g);
+/* Returns when nothing is under way, as far as it is known by block_enter_within(), too. */
+void block_wait_idle(BlockGraph *g);
 /* What a job or an export does in its fibers is bracketed by these, so that it can be waited
  * for.  Enter waits while the graph is quiescent. */
 void block_enter(BlockGraph *g, EventLoop *loop);

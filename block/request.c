@@ -420,6 +420,13 @@ void block_drain_all(BlockGraph *g)
 
 /* ---- the whole graph ---- */
 
+void block_wait_idle(BlockGraph *g)
+{
+    for (GList *l = g->nodes; l; l = l->next) {
+        wait_zero(g, ((BlockNode *)l->data)->loop, &g->in_flight);
+    }
+}
+
 void block_quiesce(BlockGraph *g)
 {
     __atomic_add_fetch(&g->quiesce, 1, __ATOMIC_SEQ_CST);
@@ -431,9 +438,7 @@ void block_quiesce(BlockGraph *g)
         loop_unlock(loop_of(blk));
         wait_zero(g, loop_of(blk), &blk->in_flight);
     }
-    for (GList *l = g->nodes; l; l = l->next) {
-        wait_zero(g, ((BlockNode *)l->data)->loop, &g->in_flight);
-    }
+    block_wait_idle(g);
 }
 
 void block_unquiesce(BlockGraph *g)

@@ -452,7 +452,7 @@ static void drop_all(Tcg *t)
     }
     for (unsigned i = 0; i < t->cpus->len; i++) {
         TcgCpu *c = g_ptr_array_index(t->cpus, i);
-        memset(c->jump, 0, sizeof(c->jump));
+        tcg_forget_jumps(c);
     }
     /* What a burst of new code has taken is given back. */
     madvise(t->arena, t->arena_size, MADV_DONTNEED);
@@ -796,13 +796,14 @@ Block *tcg_find_block(CPUX86 *cpu)
         tc->jump_pages[bit / 64] |= 1ull << (bit % 64);
         uint64_t rip = cpu->rip ^ (flags & BLOCK_NO_STACK ? JUMP_NO_STACK : 0);
         unsigned n = tcg_jump_index(rip);
-        if (tc->jump[0][n].rip != rip) {
-            tc->jump[1][n] = tc->jump[0][n];
+        uint64_t old = tc->jump[n].rip;
+        if (old != rip) {
+            tc->jump2[tcg_jump2_index(old)] = tc->jump[n];
         }
-        tc->jump[0][n] = (JumpEntry){.rip = rip,
-                                     .key = tcg_jump_key(flags, tc->gen_bits),
-                                     .block = b,
-                                     .base = flags & HF_CS64 ? base : b->cs_base};
+        tc->jump[n] = (JumpEntry){.rip = rip,
+                                  .key = tcg_jump_key(tc, flags),
+                                  .block = b,
+                                  .base = flags & HF_CS64 ? base : b->cs_base};
     }
     return b;
 }

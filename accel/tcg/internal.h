@@ -158,6 +158,8 @@ typedef struct JumpEntry {
 } JumpEntry;
 #define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
+#define JUMP2_BITS 15
+#define JUMP2_SIZE (1u << JUMP2_BITS)
 #define JUMP_PAGES 4096u
 
 #define PCID_SLOTS 32
@@ -230,7 +232,9 @@ typedef struct TcgCpu {
     uint32_t host_mxcsr;    /* C's */
     alignas(64) uint8_t buffer[64];
     TlbEntry tlb[MMU_MODES][TLB_SIZE];
-    JumpEntry jump[2][JUMP_SIZE];         /* the second: what was displaced in the first */
+    JumpEntry jump[JUMP_SIZE];
+    JumpEntry jump2[JUMP2_SIZE];          /* what was displaced there */
+    uint8_t jump_epoch;                   /* part of every key */
     uint64_t jump_pages[JUMP_PAGES / 64]; /* linear pages that have entries, by hash */
     StackPage stack[MMU_MODES][2];        /* for reading, for writing */
     const uint8_t *window[8];             /* host addresses a trace has found (jit-window.c) */
@@ -490,10 +494,23 @@ static inline unsigned tcg_jump_index(uint64_t rip)
     return (uint32_t)rip * JUMP_HASH >> (32 - JUMP_BITS);
 }
 #define MXCSR_MASKS 0x1f80u
-/* What besides the address must be the same for an entry to be valid; never 0. */
-static inline uint64_t tcg_jump_key(uint64_t flags, uint64_t gen_bits)
+static inline unsigned tcg_jump2_index(uint64_t rip)
 {
-    return (uint32_t)flags | gen_bits << 32 | (flags >> 40) << 48;
+    return (uint32_t)rip * JUMP_HASH >> (32 - JUMP2_BITS);
+}
+/* What besides the address must be the same for an entry to be valid; never 0. */
+static inline uint64_t tcg_jump_key(const TcgCpu *tc, uint64_t flags)
+{
+    return (uint32_t)flags | tc->gen_bits << 32 | (flags >> 40 & 0xff) << 48 |
+           (uint64_t)tc->jump_epoch << 56;
+}
+/* Nothing in the jump cache is valid any more. Own thread, or nobody executes. */
+static inline void tcg_forget_jumps(TcgCpu *tc)
+{
+    if (!++tc->jump_epoch) { /* keys of long ago would be valid again */
+        memset(tc->jump, 0, sizeof(tc->jump));
+        memset(tc->jump2, 0, sizeof(tc->jump2));
+    }
 }
 
 #endif

@@ -932,10 +932,9 @@ lookup : {
         goto out;
     }
     uint64_t rip = cpu->rip;
-    const JumpEntry *je = &tc->jump[0][tcg_jump_index(rip)];
+    const JumpEntry *je = &tc->jump[tcg_jump_index(rip)];
     Block *to = je->block;
-    if (likely(je->rip == rip && to &&
-               je->key == tcg_jump_key(tcg_block_flags(cpu), tc->gen_bits) &&
+    if (likely(je->rip == rip && to && je->key == tcg_jump_key(tc, tcg_block_flags(cpu)) &&
                to->cs_base == cpu->segs[SEG_CS].base &&
                !__atomic_load_n(&to->invalid, __ATOMIC_RELAXED))) {
         b = to;

@@ -110,7 +110,7 @@ typedef enum JitStub {
     STUB_FAULT,  /* likewise: raises what the operation found wrong */
     STUB_EXIT,   /* RAX: what jit_run() returns */
     STUB_EXIT_AT, /* RAX as above, RCX: guest address */
-    STUB_SECOND,  /* RAX: guest address that is not in TcgCpu.jump[0], in 64-bit mode */
+    STUB_SECOND,  /* RAX: guest address that is not in TcgCpu.jump, in 64-bit mode */
     STUB_LOOKUP,  /* RAX: guest address to go on at, in 64-bit mode */
     STUB_LOOKUP32,
     STUB_NO_CODE, /* RAX: guest address; leaves */

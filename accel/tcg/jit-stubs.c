@@ -198,29 +198,29 @@ static void make_fpu_load(Asm *a, bool avx)
     asm_8(a, 0xc3);
 }
 
-static Opnd jump_entry(unsigned way, size_t field)
+static Opnd jump_entry(bool second, size_t field)
 {
-    return asm_mem_x(H_RBP, H_RCX, 0, TC_OFF(jump[way]) + (int)field);
+    return asm_mem_x(H_RBP, H_RCX, 0, (second ? TC_OFF(jump2) : TC_OFF(jump)) + (int)field);
 }
 
-/* RAX: target.  The hash is tcg_jump_index(). */
-static void index_jumps(Asm *a)
+/* RAX: target.  The hash is tcg_jump_index() or tcg_jump2_index(); RDX: what the key must be. */
+static void index_jumps(Asm *a, unsigned bits)
 {
     _Static_assert(sizeof(JumpEntry) == 32, "the index is scaled by shifts");
     asm_rm(a, 4, 0x69, H_RCX, asm_reg(H_RAX)); /* IMUL */
     asm_32(a, JUMP_HASH);
-    asm_shift_imm(a, 5, 4, asm_reg(H_RCX), 32 - JUMP_BITS - 5);
+    asm_shift_imm(a, 5, 4, asm_reg(H_RCX), 32 - bits - 5);
     asm_load(a, 8, H_RDX, asm_mem(H_RBP, TC_OFF(jump_key)));
-    asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (JUMP_SIZE - 1) << 5);
+    asm_alu_imm(a, 4, 4, asm_reg(H_RCX), (int)((1u << bits) - 1) << 5);
 }
 
 /* RCX is the entry's offset. */
-static void jump_to_entry(Asm *a, unsigned way, bool long_mode)
+static void jump_to_entry(Asm *a, bool second, bool long_mode)
 {
     Opnd pc = asm_mem(H_RBP, CPU_OFF(engine_tmp[IR_PC - 16]));
-    asm_load(a, 8, H_RDX, jump_entry(way, offsetof(JumpEntry, block)));
+    asm_load(a, 8, H_RDX, jump_entry(second, offsetof(JumpEntry, block)));
     if (long_mode) {
-        asm_load(a, 8, H_RCX, jump_entry(way, offsetof(JumpEntry, base)));
+        asm_load(a, 8, H_RCX, jump_entry(second, offsetof(JumpEntry, base)));
         asm_store(a, 8, pc, H_RCX);
     } else {
         asm_store_imm(a, 8, pc, 0);
@@ -230,27 +230,27 @@ static void jump_to_entry(Asm *a, unsigned way, bool long_mode)
 
 void jit_asm_lookup_or(Asm *a, uint8_t *miss[2])
 {
-    index_jumps(a);
-    asm_alu_load(a, 7, 8, H_RAX, jump_entry(0, offsetof(JumpEntry, rip)));
+    index_jumps(a, JUMP_BITS);
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(false, offsetof(JumpEntry, rip)));
     miss[0] = asm_jcc(a, CC_NE);
-    asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, key)));
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(false, offsetof(JumpEntry, key)));
     miss[1] = asm_jcc(a, CC_NE);
-    jump_to_entry(a, 0, true);
+    jump_to_entry(a, false, true);
 }
 
 void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
 {
-    index_jumps(a);
-    asm_alu_load(a, 7, 8, H_RAX, jump_entry(0, offsetof(JumpEntry, rip)));
+    index_jumps(a, JUMP_BITS);
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(false, offsetof(JumpEntry, rip)));
     asm_jcc_to(a, CC_NE, miss);
-    asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, key)));
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(false, offsetof(JumpEntry, key)));
     asm_jcc_to(a, CC_NE, miss);
     if (cs_base) {
         asm_load(a, 8, H_RDX, asm_mem(H_RBP, CPU_OFF(segs[SEG_CS].base)));
-        asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, base)));
+        asm_alu_load(a, 7, 8, H_RDX, jump_entry(false, offsetof(JumpEntry, base)));
         asm_jcc_to(a, CC_NE, miss);
     }
-    jump_to_entry(a, 0, !cs_base);
+    jump_to_entry(a, false, !cs_base);
 }
 
 static void mark(Asm *a)
@@ -263,15 +263,15 @@ void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss)
 {
     _Static_assert(BLOCK_NO_STACK == (uint64_t)1 << 46, "bit 54 of tcg_jump_key()");
     mark(a);
-    index_jumps(a);
+    index_jumps(a, JUMP_BITS);
     asm_ext(a, 8, OP_0F | 0xba, 5, asm_reg(H_RDX)); /* BTS */
     asm_8(a, 54);
-    asm_alu_load(a, 7, 8, H_RAX, jump_entry(0, offsetof(JumpEntry, rip)));
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(false, offsetof(JumpEntry, rip)));
     uint8_t *other = asm_jcc(a, CC_NE);
-    asm_alu_load(a, 7, 8, H_RDX, jump_entry(0, offsetof(JumpEntry, key)));
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(false, offsetof(JumpEntry, key)));
     uint8_t *other_key = asm_jcc(a, CC_NE);
     mark(a);
-    jump_to_entry(a, 0, true);
+    jump_to_entry(a, false, true);
     asm_here(a, other);
     asm_here(a, other_key);
     mark(a);
@@ -303,17 +303,17 @@ static void begin(Jit *jit, Asm *a, JitStub s)
     jit->stub[s] = a->p;
 }
 
-/* RAX: target in 64-bit mode, that the first table does not have. */
+/* RAX: target in 64-bit mode that TcgCpu.jump does not have. */
 static void make_second(Jit *jit, Asm *a)
 {
     const uint8_t *miss = jit->stub[STUB_NO_CODE];
     begin(jit, a, STUB_SECOND);
-    index_jumps(a);
-    asm_alu_load(a, 7, 8, H_RAX, jump_entry(1, offsetof(JumpEntry, rip)));
+    index_jumps(a, JUMP2_BITS);
+    asm_alu_load(a, 7, 8, H_RAX, jump_entry(true, offsetof(JumpEntry, rip)));
     asm_jcc_to(a, CC_NE, miss);
-    asm_alu_load(a, 7, 8, H_RDX, jump_entry(1, offsetof(JumpEntry, key)));
+    asm_alu_load(a, 7, 8, H_RDX, jump_entry(true, offsetof(JumpEntry, key)));
     asm_jcc_to(a, CC_NE, miss);
-    jump_to_entry(a, 1, true);
+    jump_to_entry(a, true, true);
 }
 
 /* An interrupt or another request may wait: only the run loop can tell. */

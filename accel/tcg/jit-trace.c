@@ -81,8 +81,8 @@ void jit_build_trace(JitCtx *j, Block *b)
             return;
         }
         j->n--; /* the jump at the end is not needed */
-        IrOp *jcc = &j->ops[j->n - 1];
-        if (from->n_ops > 1 && jcc->op == IR_JCC && link == 0) {
+        IrOp *jcc = from->n_ops > 1 ? &j->ops[j->n - 1] : NULL;
+        if (jcc && jcc->op == IR_JCC && link == 0) {
             jcc->sub ^= 1;
             jcc->imm = j->ops[j->n].imm;
             jcc->d = 1;

@@ -541,7 +541,7 @@ Block *jit_run(Jit *jit, CPUX86 *cpu, const Block *b, unsigned *slot)
 {
     TcgCpu *tc = tcg_cpu(cpu);
     tc->fl = fl_from_rflags(cpu->rflags);
-    tc->jump_key = tcg_jump_key(tcg_block_flags(cpu), tc->gen_bits);
+    tc->jump_key = tcg_jump_key(tc, tcg_block_flags(cpu));
     tc->current = NULL;
     tc->vec_level = tc->fpu_level = 0;
     uint64_t r = jit->enter((uint8_t *)cpu + JIT_BIAS, b->host_code);

@@ -11,7 +11,7 @@
 
 static void clear_jumps(TcgCpu *tc)
 {
-    memset(tc->jump, 0, sizeof(tc->jump));
+    tcg_forget_jumps(tc);
     memset(tc->jump_pages, 0, sizeof(tc->jump_pages));
 }
 

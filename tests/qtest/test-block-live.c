@@ -774,7 +774,7 @@ static void test_snapshot_access(void)
 static void test_cbw_timeout(void)
 {
     Fixture f;
-    const char *slow = "{\"driver\":\"null-co\",\"size\":4194304,\"latency-ns\":6000000000}";
+    const char *slow = "{\"driver\":\"null-co\",\"size\":4194304,\"latency-ns\":2500000000}";
     g_free(start_cbw(&f, slow, ",\"cbw-timeout\":1"));
     g_assert_cmpuint(request(&f, T_OUT, 0, 512, false), ==, 1);
     stop(&f);
