@@ -17,9 +17,10 @@
 
 #include <inttypes.h>
 
-/* The default: a 16th of the guest's memory, in these limits. */
+/* The default: an eighth of the guest's memory beyond a small guest's, in these limits. */
 #define TB_SIZE_MIN 16u
-#define TB_SIZE_AUTO 256u
+#define TB_SIZE_AUTO 512u
+#define TB_SIZE_SMALL (128 * MiB)
 /* So often a block is interpreted before it is translated. */
 #define HEAT_LIMIT 16u
 #define TB_SIZE_MAX 2047u
@@ -457,7 +458,8 @@ static bool tcg_create(Accel *accel, MemorySystem *mem, Error **errp)
         return false;
     }
     if (!a->tb_size) { /* larger guests run larger programs */
-        a->tb_size = (uint32_t)CLAMP(accel->ram_size / (16 * MiB), TB_SIZE_MIN, TB_SIZE_AUTO);
+        uint64_t beyond = accel->ram_size - MIN(accel->ram_size, TB_SIZE_SMALL);
+        a->tb_size = (uint32_t)CLAMP(beyond / (8 * MiB), TB_SIZE_MIN, TB_SIZE_AUTO);
     }
     PerfMap *perfmap = NULL;
     if (accel->perfmap && !(perfmap = perfmap_open(errp))) {
