@@ -807,3 +807,20 @@ Block *tcg_find_block(CPUX86 *cpu)
     }
     return b;
 }
+
+Block *tcg_next_block(CPUX86 *cpu)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    uint64_t rip = cpu->rip, key = tcg_jump_key(tc, tcg_block_flags(cpu));
+    const JumpEntry *e = &tc->jump[tcg_jump_index(rip)];
+    if (e->rip != rip || e->key != key) {
+        e = &tc->jump2[tcg_jump2_index(rip)];
+    }
+    if (tc->no_stack || e->rip != rip || e->key != key || e->block->cs_base != block_cs_base(cpu) ||
+        __atomic_load_n(&e->block->invalid, __ATOMIC_RELAXED)) {
+        return tcg_find_block(cpu);
+    }
+    tc->current = NULL;
+    *ir_reg(cpu, IR_PC) = tcg_pc_base(e->block, rip);
+    return e->block;
+}

@@ -329,6 +329,8 @@ bool tcg_cache_init(Tcg *t, size_t size, Error **errp);
 void tcg_cache_fini(Tcg *t);
 /* The block for the CPU's present state; translates when needed. May raise. */
 Block *tcg_find_block(CPUX86 *cpu);
+/* The same, by the jump cache if possible: from one block to the next. */
+Block *tcg_next_block(CPUX86 *cpu);
 /*
  * Does `b` have host code?  Makes it when the block is hot.  The cache may have been
  * thrown away (Tcg.n_flushes tells): then the block is gone and false is returned.

@@ -941,7 +941,7 @@ lookup : {
         R[IR_PC] = tcg_pc_base(b, rip);
     } else {
         cpu->rflags = fl_to_rflags(cpu->rflags, fl);
-        b = tcg_find_block(cpu);
+        b = tcg_next_block(cpu);
         if (unlikely(b->flags & BLOCK_STEP)) {
             goto out;
         }

@@ -308,7 +308,7 @@ static void execute(TcgCpu *tc, Block *b)
             return;
         }
         seq = t->n_flushes;
-        b = tcg_find_block(cpu);
+        b = tcg_next_block(cpu);
         if (tc->icount_on && tc->icount_left < b->n_insns) {
             return; /* the end of the budget */
         }
