@@ -354,7 +354,6 @@ static void invalidate(Tcg *t, Block *b, const CodePage *except, TcgCpu *self)
     if (self && (self->current == b || jit_contains(b, self->jit_ret))) {
         self->leave = true;
     }
-    /* Before it is invalid: exits of invalid code are forgotten, but somebody may go round in it. */
     unlink_outgoing(t, b);
     unlink_incoming(t, b);
     __atomic_store_n(&b->invalid, true, __ATOMIC_SEQ_CST);

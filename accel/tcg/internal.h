@@ -136,19 +136,26 @@ typedef struct TlbInfo {
     bool global;
 } TlbInfo;
 
+/* How far apart accesses of the stack may be that share a check: the least of these counts. */
+#define STACK_REACHES 3u
+static const uint16_t stack_reach[STACK_REACHES] = {64, 192, 512};
 /*
  * Pages on which translated code finds the stack without looking into the TLB.  Only the
  * vCPU's own thread changes them, and never while a trace relies on them; another thread
  * that takes write access away asks for it by `stack_drop`.
  */
 typedef struct StackPage {
-    uint64_t base;    /* linear; or STACK_NONE: then `addend` leads to TcgCpu.nowhere */
+    uint64_t base;    /* linear */
     uintptr_t addend; /* host = linear + addend */
-    uintptr_t host;   /* of the page, 0: none; atomic */
+    /*
+     * Accesses within stack_reach[n] bytes may begin at so many offsets of the page; 0 if the
+     * page is not valid (any more): no address passes then.
+     */
+    uint64_t starts[STACK_REACHES];
+    uintptr_t host; /* of the page, 0: none; atomic */
     RamBlock *ram;
     uint64_t ram_offset;
 } StackPage;
-#define STACK_NONE 0x8a5b7c3100000000ull /* not canonical: no stack is there */
 
 typedef struct JumpEntry {
     uint64_t rip; /* ^ JUMP_NO_STACK, for a block with BLOCK_NO_STACK */
@@ -240,7 +247,6 @@ typedef struct TcgCpu {
     const uint8_t *window[8];             /* host addresses a trace has found (jit-window.c) */
     bool no_stack;                        /* the next block is one with BLOCK_NO_STACK */
     bool stack_drop;                      /* atomic: forget the stack's pages */
-    uint8_t nowhere[TCG_PAGE_SIZE];
     /* cold */
     TlbInfo info[MMU_MODES][TLB_SIZE];
     int tlb_lock; /* spin lock */

@@ -123,6 +123,65 @@ unsigned ir_live_before(const IrOp *op, unsigned live)
     return fault ? FS_ALL : (live & ~(unsigned)op->fdef) | op->fuse;
 }
 
+/* Does a vector operation write general register `reg`? */
+static bool vector_writes(const IrOp *op, unsigned reg)
+{
+    if (op->op != IR_SIMD) {
+        return op->op == IR_GFROMV && op->d == reg;
+    }
+    bool fixed = (op->disp & IR_ENC2_FIXED) && reg <= R_RDX; /* PCMPxSTRI … */
+    return fixed || ((op->index & IR_ENC_GDST) && op->d == reg);
+}
+
+bool ir_follow_reg(const IrOp *op, unsigned reg, int *moved)
+{
+    bool constant = op->d == reg && op->size == 8;
+    switch (op->op) {
+    case IR_NOP:
+    case IR_CMP:
+    case IR_TEST:
+    case IR_BT:
+    case IR_ST:
+    case IR_JCC:
+        return true;
+    case IR_PUSH:
+        *moved -= reg == R_RSP ? 8 : 0;
+        return true;
+    case IR_POP:
+        *moved += reg == R_RSP ? 8 : 0;
+        return op->d != reg;
+    case IR_ADD:
+    case IR_SUB:
+        if (constant && (op->flags & IRF_IMM) && op->imm == (int16_t)op->imm) {
+            *moved += op->op == IR_ADD ? (int)op->imm : -(int)op->imm;
+            return true;
+        }
+        return op->d != reg;
+    case IR_LEA:
+        if (constant && op->base == reg && op->index == IR_ZERO &&
+            !(op->flags & (IRF_A32 | IRF_A16)) && op->disp == (int16_t)op->disp) {
+            *moved += op->disp;
+            return true;
+        }
+        return op->d != reg;
+    case IR_MUL:
+    case IR_IMUL1:
+    case IR_DIV:
+    case IR_IDIV:
+    case IR_ATOMIC: /* CMPXCHG */
+    case IR_FLAGOP:
+        return op->d != reg && reg != R_RAX && reg != R_RDX;
+    case IR_MULX:
+        return op->d != reg && op->a != reg;
+    case IR_RET:
+    case IR_CALL:
+    case IR_CALLX:
+        return false;
+    default:
+        return op->op >= IR_VLD ? !vector_writes(op, reg) : op->d != reg;
+    }
+}
+
 unsigned ir_optimize(IrOp *ops, unsigned n)
 {
     unsigned live = FS_ALL;

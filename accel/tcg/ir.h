@@ -278,6 +278,11 @@ typedef struct IrOpInfo {
 } IrOpInfo;
 extern const IrOpInfo ir_op_info[IR_COUNT];
 
+/*
+ * Is it known how guest register `reg` (64 bits) has changed after `op`: not at all, or by a
+ * constant that is added to *moved?
+ */
+bool ir_follow_reg(const IrOp *op, unsigned reg, int *moved);
 /* The flags that are needed before `op` if `live` are needed after it. */
 unsigned ir_live_before(const IrOp *op, unsigned live);
 /*

@@ -65,7 +65,7 @@ static void jump_register(JitCtx *j, unsigned i)
         go_to_target(j, i);
         return;
     }
-    jit_asm_lookup(&j->a, j->jit->stub[STUB_NO_CODE], !(j->b->flags & HF_CS64));
+    jit_asm_lookup(&j->a, j->jit, !(j->b->flags & HF_CS64));
 }
 
 /* Is RAX canonical (ZF)?  48 bits: with 57-bit addresses the slow path decides. */

@@ -301,8 +301,9 @@ void jit_build_trace(JitCtx *j, Block *b);
 
 /* ---- stubs and runtime (jit-stubs.c, jit-rt.c) ---- */
 void jit_make_stubs(Jit *jit, Asm *a);
-/* Goes on at the guest address in RAX (at `rip`), or to `miss` with it in RAX. */
-void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base);
+/* Goes on at the guest address in RAX; cs_base: not in 64-bit mode. */
+void jit_asm_lookup(Asm *a, const Jit *jit, bool cs_base);
+/* At `rip`, or to `miss` with it in RAX. */
 void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip);
 /* The address in RAX, for a block with BLOCK_NO_STACK. */
 void jit_asm_lookup_no_stack(Asm *a, const uint8_t *miss);

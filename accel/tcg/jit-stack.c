@@ -8,9 +8,6 @@
  */
 #include "accel/tcg/jit-internal.h"
 
-/* Accesses further apart have checks of their own. */
-#define STACK_SPAN 512
-
 typedef struct StackSpan {
     int lo, hi; /* from RSP at the beginning */
     int rsp;    /* RSP's change so far */
@@ -28,7 +25,7 @@ static bool add(StackSpan *s, int at, unsigned size, bool write)
 {
     int lo = s->any ? MIN(s->lo, at) : at,
         hi = s->any ? MAX(s->hi, at + (int)size) : at + (int)size;
-    if (hi - lo > STACK_SPAN || at < -65536 || at > 65536) {
+    if (hi - lo > (int)stack_reach[STACK_REACHES - 1] || at < -65536 || at > 65536) {
         return false;
     }
     s->lo = lo;
@@ -52,48 +49,6 @@ static bool add_operand(StackSpan *s, const IrOp *op)
     default:
         return true;
     }
-}
-
-static bool is_vector(const IrOp *op)
-{
-    return op->op >= IR_VLD && op->op != IR_GFROMV &&
-           (op->op != IR_SIMD || !(op->index & IR_ENC_GDST));
-}
-
-/* RSP after `op`: false if it is not known. */
-static bool follow_rsp(StackSpan *s, const IrOp *op)
-{
-    switch (op->op) {
-    case IR_PUSH:
-        s->rsp -= 8;
-        return true;
-    case IR_POP:
-        s->rsp += 8;
-        return op->d != R_RSP;
-    case IR_CMP:
-    case IR_TEST:
-    case IR_NOP:
-    case IR_JCC:
-    case IR_ST:
-        return true;
-    case IR_ADD:
-    case IR_SUB:
-        if (op->d == R_RSP && op->size == 8 && (op->flags & IRF_IMM) &&
-            op->imm == (int16_t)op->imm) {
-            s->rsp += op->op == IR_ADD ? (int)op->imm : -(int)op->imm;
-            return true;
-        }
-        break;
-    case IR_LEA:
-        if (op->d == R_RSP && op->size == 8 && plain_stack(op) && op->disp == (int16_t)op->disp) {
-            s->rsp += op->disp;
-            return true;
-        }
-        break;
-    default:
-        break;
-    }
-    return is_vector(op) || (op->d != R_RSP && !(op->op == IR_MULX && op->a == R_RSP));
 }
 
 /* One operation; false: the span ends before (or, with `rsp` unknown, after) it. */
@@ -124,7 +79,7 @@ static bool extend(StackSpan *s, const IrOp *op, bool *known)
         }
         break;
     }
-    *known = follow_rsp(s, op);
+    *known = ir_follow_reg(op, R_RSP, &s->rsp);
     return true;
 }
 
@@ -161,20 +116,23 @@ void jit_stack_begin(JitCtx *j, unsigned i)
     }
     StackSpan s = {0};
     bool known = true;
-    unsigned end = i;
+    unsigned end = i, reach = 0;
     while (end < j->n && known && extend(&s, &j->ops[end], &known)) {
         end++;
+    }
+    while ((int)stack_reach[reach] < s.hi - s.lo) {
+        reach++;
     }
     j->stack_end = end;
     j->stack_write = s.write;
     jit_flags_clobber(j, i);
     asm_lea(&j->a, 8, H_RDX, asm_mem(jit_loc(R_RSP).base, s.lo));
     asm_alu_load(&j->a, 5, 8, H_RDX, page_field(j, offsetof(StackPage, base)));
-    asm_alu_imm(&j->a, 7, 8, asm_reg(H_RDX), (int)TCG_PAGE_SIZE - (s.hi - s.lo));
+    asm_alu_load(&j->a, 7, 8, H_RDX, page_field(j, offsetof(StackPage, starts) + 8 * reach));
     Cold *c = jit_cold(j, COLD_STACK, i);
-    c->from = asm_jcc(&j->a, CC_A);
+    c->from = asm_jcc(&j->a, CC_AE);
     c->from_rsp = s.lo;
-    c->info = (uint32_t)(s.hi - s.lo) | (s.write ? ACC_WRITE_STACK : 0);
+    c->info = stack_reach[reach] | (s.write ? ACC_WRITE_STACK : 0);
     c->resume = j->a.p;
 }
 

@@ -238,8 +238,9 @@ void jit_asm_lookup_or(Asm *a, uint8_t *miss[2])
     jump_to_entry(a, false, true);
 }
 
-void jit_asm_lookup(Asm *a, const uint8_t *miss, bool cs_base)
+void jit_asm_lookup(Asm *a, const Jit *jit, bool cs_base)
 {
+    const uint8_t *miss = jit->stub[cs_base ? STUB_NO_CODE : STUB_SECOND];
     index_jumps(a, JUMP_BITS);
     asm_alu_load(a, 7, 8, H_RAX, jump_entry(false, offsetof(JumpEntry, rip)));
     asm_jcc_to(a, CC_NE, miss);
@@ -374,9 +375,9 @@ void jit_make_stubs(Jit *jit, Asm *a)
     asm_jmp_to(a, jit->stub[STUB_EXIT]);
     make_second(jit, a);
     begin(jit, a, STUB_LOOKUP);
-    jit_asm_lookup(a, jit->stub[STUB_SECOND], false);
+    jit_asm_lookup(a, jit, false);
     begin(jit, a, STUB_LOOKUP32);
-    jit_asm_lookup(a, jit->stub[STUB_NO_CODE], true);
+    jit_asm_lookup(a, jit, true);
     make_dynamic(jit, a);
     begin(jit, a, STUB_FPU);
     make_fpu_load(a, jit->avx);

@@ -43,45 +43,6 @@ static bool ends(const IrOp *op)
            op->op == IR_EXIT;
 }
 
-/* After `op`, is it known how the base has changed? */
-static bool follow_base(Window *w, const IrOp *op, unsigned base)
-{
-    bool vector = op->op >= IR_VLD && op->op != IR_GFROMV &&
-                  (op->op != IR_SIMD || !(op->index & IR_ENC_GDST));
-    switch (op->op) {
-    case IR_CMP:
-    case IR_TEST:
-    case IR_ST:
-    case IR_PUSH:
-    case IR_JCC:
-    case IR_NOP:
-        return true;
-    case IR_ADD:
-    case IR_SUB:
-        if (op->d == base && op->size == 8 && (op->flags & IRF_IMM) && op->imm == (int8_t)op->imm) {
-            w->moved += op->op == IR_ADD ? (int)op->imm : -(int)op->imm;
-            return true;
-        }
-        break;
-    case IR_CMOV:
-    case IR_MUL:
-    case IR_IMUL1:
-    case IR_DIV:
-    case IR_IDIV: /* change RAX and RDX */
-    case IR_ATOMIC:
-    case IR_FLAGOP:
-        return op->d != base && base != R_RAX && base != R_RDX;
-    case IR_SIMD: /* PCMPxSTRI … */
-        if ((op->disp & IR_ENC2_FIXED) && base <= R_RDX) {
-            return false;
-        }
-        break;
-    default:
-        break;
-    }
-    return vector || (op->d != base && !(op->op == IR_MULX && op->a == base));
-}
-
 /* Looks for what follows the load i; marks it with `mark`, if that is not 0. */
 static Window scan(JitCtx *j, unsigned i, unsigned mark, int lo)
 {
@@ -100,7 +61,7 @@ static Window scan(JitCtx *j, unsigned i, unsigned mark, int lo)
                 j->window_offset[k] = (int16_t)(at - lo);
             }
         }
-        if (!follow_base(&w, op, base)) {
+        if (!ir_follow_reg(op, base, &w.moved)) {
             break;
         }
     }

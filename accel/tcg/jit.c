@@ -330,7 +330,7 @@ static void cold_stub(JitCtx *j, const Cold *c)
     } else {
         jit_asm_rip(j, H_RAX, c->rip);
         if (c->stub == j->jit->stub[STUB_LOOKUP]) {
-            jit_asm_lookup(&j->a, j->jit->stub[STUB_SECOND], false);
+            jit_asm_lookup(&j->a, j->jit, false);
         } else {
             asm_jmp_to(&j->a, c->stub);
         }

@@ -659,8 +659,7 @@ void tcg_stack_forget(TcgCpu *tc)
     for (unsigned m = 0; m < MMU_MODES; m++) {
         for (unsigned w = 0; w < 2; w++) {
             StackPage *s = &tc->stack[m][w];
-            s->base = STACK_NONE;
-            s->addend = (uintptr_t)tc->nowhere - (uintptr_t)STACK_NONE;
+            memset(s->starts, 0, sizeof(s->starts)); /* a trace may still use the rest */
             __atomic_store_n(&s->host, 0, __ATOMIC_RELAXED);
         }
     }
@@ -680,6 +679,9 @@ bool tcg_stack_page(TcgCpu *tc, uint64_t lin, unsigned len, bool write, MmuMode 
     if (ok) {
         s->base = PAGE_OF(lin);
         s->addend = e->addend;
+        for (unsigned n = 0; n < STACK_REACHES; n++) {
+            s->starts[n] = TCG_PAGE_SIZE - stack_reach[n] + 1;
+        }
         s->ram = info->ram;
         s->ram_offset = info->ram_offset;
         __atomic_store_n(&s->host, (uintptr_t)s->base + s->addend, __ATOMIC_RELAXED);
