@@ -117,6 +117,24 @@ FlagUse flag_use(const DecodedInsn *in)
     return in->op < OP_COUNT ? by_op[in->op] : (FlagUse){0, 0, 0};
 }
 
+uint16_t flags_after(uint16_t undefined, const DecodedInsn *in)
+{
+    FlagUse u = flag_use(in);
+    if (in->op >= OP_ROL && in->op <= OP_SAR && in->operand[1].kind == OK_IMM) {
+        unsigned count = in->imm & (in->operand[0].size == 8 ? 63 : 31);
+        if (!count) {
+            return undefined;
+        }
+        if (count == 1) {
+            u.undefined &= (uint16_t)~FLAG_OF;
+        }
+        if (count < in->operand[0].size * 8u) {
+            u.undefined &= (uint16_t)~FLAG_CF;
+        }
+    }
+    return (uint16_t)((undefined & ~u.defined) | u.undefined);
+}
+
 /*
  * Not in user mode's sequences: what makes system calls, what depends on the host's
  * descriptor tables, its time or its identity, and what loads segment registers.

@@ -14,6 +14,8 @@ typedef struct FlagUse {
 } FlagUse;
 
 FlagUse flag_use(const DecodedInsn *in);
+/* The flags without a defined value after it; before it they were `undefined`. */
+uint16_t flags_after(uint16_t undefined, const DecodedInsn *in);
 bool flag_never(unsigned op);
 
 #endif

@@ -639,25 +639,6 @@ static void prepare(Gen *g, Draft *d, const DecodedInsn *in)
     }
 }
 
-/* The flags that the instruction leaves behind, better known than its table says. */
-static void account_flags(Gen *g, const DecodedInsn *in)
-{
-    FlagUse u = flag_use(in);
-    if (in->op >= OP_ROL && in->op <= OP_SAR && in->operand[1].kind == OK_IMM) {
-        unsigned count = in->imm & (in->operand[0].size == 8 ? 63 : 31);
-        if (!count) {
-            return;
-        }
-        if (count == 1) {
-            u.undefined &= (uint16_t)~FLAG_OF;
-        }
-        if (count < in->operand[0].size * 8u) {
-            u.undefined &= (uint16_t)~FLAG_CF;
-        }
-    }
-    g->undefined = (uint16_t)((g->undefined & ~u.defined) | u.undefined);
-}
-
 static void account_registers(Gen *g, const DecodedInsn *in)
 {
     for (unsigned i = 0; i < 2; i++) {
@@ -683,7 +664,7 @@ static void emit_draft(Gen *g, Draft *d, const DecodedInsn *in)
     }
     unsigned at = g->len;
     gen_emit(g, d->b, in->length);
-    account_flags(g, in);
+    g->undefined = flags_after(g->undefined, in);
     account_registers(g, in);
     if (in->operand[0].kind == OK_REL) {
         unsigned size = in->operand[0].size;

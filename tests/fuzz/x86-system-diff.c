@@ -7,6 +7,7 @@
 #include "tests/fuzz/fuzz-engine.h"
 #include "tests/fuzz/fuzz-gen.h"
 #include "tests/fuzz/fuzz-system.h"
+#include "tests/fuzz/fuzz-undefined.h"
 #include "tests/unit/x86-guest.h"
 #include "util/bits.h"
 #include "util/rcu.h"
@@ -52,16 +53,16 @@ typedef struct Side {
     /* of the last run */
     FzEvent events[FZ_EVENTS];
     unsigned n_events;
-    bool hung;
-    uint64_t executed; /* instructions, with --icount */
-    /* --icount: what wakes a CPU that has halted, and others that use up its budgets */
+    bool hung, lost;
+    /* An engine that counts instructions (side 0 always does): how many, and how many it may. */
     EventLoop *loop;
-    Timer wake, nothing;
-    unsigned period;
+    uint64_t executed, limit;
+    Timer wake, nothing;   /* wakes a CPU that has halted, or stops it; uses up its budgets */
+    unsigned period;       /* of the latter; 0: not */
     DebugPoint watched[4]; /* --watch */
     uint64_t stops;
 } Side;
-#define HALT_NS (100 * NS_PER_MS)
+#define INSNS_MAX 50000u /* of a case: so that which ones are given up depends on nothing else */
 
 typedef struct Case {
     unsigned mode;
@@ -73,7 +74,7 @@ typedef struct Case {
 
 /* What is in flags without a defined value. */
 typedef enum Flags { FLAGS_ASIS, FLAGS_ZERO, FLAGS_ONE } Flags;
-#define STEPS_MAX 200000u
+#define STEPS_MAX (4 * INSNS_MAX)
 
 typedef struct Fuzz {
     uint64_t seed, first, round;
@@ -257,17 +258,6 @@ static bool handle(Side *s, const Case *c, unsigned vector)
     return true;
 }
 
-/* Before an instruction of the sequence: gives the flags that have no defined value one. */
-static void force_flags(CPUX86 *cpu, const FzSeq *s, bool ones)
-{
-    for (unsigned i = 0; i < s->n; i++) {
-        if (s->start + s->starts[i] == cpu->rip) {
-            cpu->rflags &= ~(uint64_t)s->undefined[i];
-            cpu->rflags |= ones ? s->undefined[i] : 0;
-        }
-    }
-}
-
 static void on_wake(void *opaque)
 {
     cpu_interrupt(opaque, IRQ_EXIT);
@@ -285,10 +275,13 @@ static void on_nothing(void *opaque)
 static RunExit run_engine(Side *s)
 {
     CPUX86 *cpu = s->g->cpu;
+    uint64_t before = fz_executed(s->g->accel);
     if (s->loop) {
         int64_t now = clock_virtual(s->g->clocks);
-        timer_mod(&s->wake, now + HALT_NS);
-        timer_mod(&s->nothing, now + s->period);
+        timer_mod(&s->wake, now + (int64_t)(s->limit - MIN(s->limit, s->executed)) + 1);
+        if (s->period) {
+            timer_mod(&s->nothing, now + s->period);
+        }
     }
     watch.cpu = cpu;
     watch.number++;
@@ -300,6 +293,7 @@ static RunExit run_engine(Side *s)
         cpu_interrupt_clear(cpu, IRQ_EXIT);
         r = RUN_EXIT_HALTED;
     }
+    s->executed += fz_executed(s->g->accel) - before;
     return r;
 }
 
@@ -309,14 +303,16 @@ static RunExit run_on(Side *s, const Case *c, Flags flags)
     Vcpu *v = s->g->v;
     RunExit r;
     unsigned n = 0;
+    Undefined u = {.flags = (uint16_t)undefined_at(&c->seq, s->g->cpu->rip)};
     v->step = flags != FLAGS_ASIS;
     do {
         if (v->step) {
-            force_flags(s->g->cpu, &c->seq, flags == FLAGS_ONE);
+            undefined_step(&u, s->g->cpu, flags == FLAGS_ONE);
         }
         r = run_engine(s);
         s->stops += r == RUN_EXIT_DEBUG && !v->step;
     } while (r == RUN_EXIT_DEBUG && ++n < STEPS_MAX);
+    s->lost = s->lost || u.lost;
     return r == RUN_EXIT_DEBUG ? RUN_EXIT_INTERRUPTED : r;
 }
 
@@ -326,12 +322,11 @@ static void run_side(Side *s, const Case *c, Flags flags)
     restore_memory(s, c, false);
     restore_cpu(s, c);
     s->n_events = 0;
-    s->hung = false;
+    s->hung = s->lost = false;
     s->executed = 0;
+    s->limit = flags == FLAGS_ASIS ? INSNS_MAX : 100 * (uint64_t)STEPS_MAX;
     for (;;) {
-        uint64_t before = fz_executed(s->g->accel);
         RunExit r = run_on(s, c, flags);
-        s->executed += fz_executed(s->g->accel) - before;
         s->g->exit = r;
         if (r == RUN_EXIT_INTERRUPTED) {
             cpu_interrupt_clear(cpu, IRQ_EXIT);
@@ -391,7 +386,7 @@ static bool differs(Side *a, Side *b, const Case *c, bool print)
         printf("  exits %d%s and %d%s, %u and %u events\n", a->g->exit, a->hung ? " (hung)" : "",
                b->g->exit, b->hung ? " (hung)" : "", a->n_events, b->n_events);
     }
-    if (a->executed != b->executed) {
+    if (a->executed != b->executed && b->loop) {
         any = true;
         if (print) {
             printf("  %lu and %lu instructions\n", (unsigned long)a->executed,
@@ -465,10 +460,12 @@ static bool differs(Side *a, Side *b, const Case *c, bool print)
  */
 static bool left_undefined(Fuzz *f, const Case *c)
 {
-    watch.limit = 200;
     run_side(&f->side[0], c, FLAGS_ZERO);
+    if (f->side[0].lost) {
+        return true;
+    }
     run_side(&f->side[1], c, FLAGS_ZERO);
-    if (f->side[0].hung || differs(&f->side[0], &f->side[1], c, false)) {
+    if (differs(&f->side[0], &f->side[1], c, false)) {
         return false;
     }
     run_side(&f->side[1], c, FLAGS_ONE);
@@ -479,13 +476,11 @@ static bool left_undefined(Fuzz *f, const Case *c)
 static bool run_case(Fuzz *f, const Case *c)
 {
     for (int i = 0; i < f->repeat; i++) {
-        watch.limit = 2; /* 20 to 40 ms */
         run_side(&f->side[0], c, FLAGS_ASIS);
         if (f->side[0].hung) {
             f->hung++;
             return false;
         }
-        watch.limit = 200;
         run_side(&f->side[1], c, FLAGS_ASIS);
         if (differs(&f->side[0], &f->side[1], c, false)) {
             return true;
@@ -579,7 +574,7 @@ static bool one_round(Fuzz *f)
         return false;
     }
     for (int i = 0; i < 2; i++) {
-        f->side[i].period = 20 + (unsigned)(f->round % 300);
+        f->side[i].period = f->icount ? 20 + (unsigned)(f->round % 300) : 0;
         if (f->watch && i && f->round % 16 == 0) {
             watch_data(&f->side[i], &r);
         }
@@ -614,7 +609,7 @@ static bool start_sides(Fuzz *f)
                 continue;
             }
             Error *err = NULL;
-            Guest *g = (f->icount ? guest_new_icount : guest_new_engine)(
+            Guest *g = (f->icount || !n ? guest_new_icount : guest_new_engine)(
                 "max", engine_list[k].engine, engine_list[k].one_insn, RAM, &err);
             if (!g && f->engines) {
                 fprintf(stderr, "x86-system-diff: %s\n", error_message(err));
@@ -623,7 +618,7 @@ static bool start_sides(Fuzz *f)
             if (g) {
                 Side *s = &f->side[n++];
                 *s = (Side){.name = engine_list[k].name, .g = g};
-                if (f->icount) {
+                if (g->accel->icount.on) {
                     s->loop = loop_new("timers", g->clocks, NULL);
                     timer_init(&s->wake, s->loop, CLOCK_VIRTUAL, on_wake, g->cpu);
                     timer_init(&s->nothing, s->loop, CLOCK_VIRTUAL, on_nothing, s);
@@ -737,7 +732,7 @@ int main(int argc, char **argv)
     struct itimerval tick = {{0, 20000}, {0, 20000}};
     setvbuf(stdout, NULL, _IOLBF, 0);
     watch.f = &f;
-    watch.limit = 5;
+    watch.limit = 200; /* 4 s of the CPU's time: it hangs */
     signal(SIGPROF, on_tick);
     signal(SIGSEGV, on_crash);
     signal(SIGABRT, on_crash);
@@ -753,7 +748,7 @@ int main(int argc, char **argv)
         for (unsigned m = 0; m < MODES; m++) {
             g_free(f.side[i].ram[m]);
         }
-        if (f.icount) {
+        if (f.side[i].loop) {
             timer_fini(&f.side[i].wake);
             timer_fini(&f.side[i].nothing);
             loop_free(f.side[i].loop);
