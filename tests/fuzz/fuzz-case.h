@@ -37,7 +37,7 @@ enum {
     FZ_SAVE = 0x800,    /* FXSAVE, XSAVE */
 };
 
-#define FZ_STARTS 192u /* instructions of a sequence */
+#define FZ_STARTS 256u /* instructions of a sequence */
 #define FZ_EVENTS 48u
 #define FZ_CASES 128u
 #define FZ_POOLS 4u

@@ -686,7 +686,7 @@ static void draft_any(Gen *g, Draft *d)
     }
 }
 
-static bool gen_insn(Gen *g)
+bool gen_insn(Gen *g)
 {
     Draft d;
     DecodedInsn in;
@@ -715,6 +715,21 @@ static bool gen_insn(Gen *g)
 
 static bool fill(Gen *g, unsigned units, bool nested);
 
+/* Counts, and jumps back to `head` unless it is done. */
+void gen_loop_end(Gen *g, unsigned head)
+{
+    gen_unit(g);
+    gen_absolute(g, "\x83", 1, 5, g->opt.at.counter, 1, 1, 4);
+    g->undefined = 0;
+    /* Above: neither zero nor, for a jump into the loop, below. */
+    uint8_t ja[6] = {0x0f, 0x87};
+    unsigned size = g->opt.bits == 16 ? 4 : 6;
+    int32_t rel = (int32_t)head - (int32_t)(g->len + size);
+    memcpy(ja + 2, &rel, size - 2);
+    gen_emit(g, ja, size);
+    gen_store(g, g->opt.at.counter, 0, 4); /* for a jump into the next loop */
+}
+
 /* A counted loop: of a counter in memory, which the body does not know. */
 static bool gen_loop(Gen *g)
 {
@@ -728,16 +743,7 @@ static bool gen_loop(Gen *g)
     if (!fill(g, 2 + rng(r, 5), true)) {
         return false;
     }
-    gen_unit(g);
-    gen_absolute(g, "\x83", 1, 5, g->opt.at.counter, 1, 1, 4);
-    g->undefined = 0;
-    /* Above: neither zero nor, for a jump into the loop, below. */
-    uint8_t ja[6] = {0x0f, 0x87};
-    unsigned size = g->opt.bits == 16 ? 4 : 6;
-    int32_t rel = (int32_t)head - (int32_t)(g->len + size);
-    memcpy(ja + 2, &rel, size - 2);
-    gen_emit(g, ja, size);
-    gen_store(g, g->opt.at.counter, 0, 4); /* for a jump into the next loop */
+    gen_loop_end(g, head);
     return true;
 }
 
@@ -745,8 +751,8 @@ static bool fill(Gen *g, unsigned units, bool nested)
 {
     for (unsigned i = 0; i < units && g->seq->n < FZ_STARTS - 40; i++) {
         bool plain = g->opt.only && rng(&g->rng, 4);
-        if (!plain && !nested && rng(&g->rng, 24) == 0) {
-            if (!gen_loop(g)) {
+        if (!plain && !nested && rng(&g->rng, 20) == 0) {
+            if (!(rng(&g->rng, 2) ? gen_hot_loop(g) : gen_loop(g))) {
                 return false;
             }
         } else if (!g->opt.only && rng(&g->rng, 12) == 0) {

@@ -20,6 +20,11 @@ void gen_label(Gen *g, unsigned at, unsigned size);
 /* Makes flags defined that an instruction is about to read. */
 void gen_define_flags(Gen *g, uint16_t wanted);
 uint64_t gen_target(Gen *g, unsigned align);
+/* A random instruction, with what it needs. false: `only` fits nothing. */
+bool gen_insn(Gen *g);
+void gen_loop_end(Gen *g, unsigned head);
+/* A loop that runs often (fuzz-hot.c). */
+bool gen_hot_loop(Gen *g);
 /* A random unit. */
 void gen_special(Gen *g);
 
