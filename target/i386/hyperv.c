@@ -3,6 +3,7 @@
 #include "target/i386/hyperv.h"
 
 #include "qom/object.h"
+#include "target/i386/model.h"
 #include "util/bits.h"
 #include "util/option.h"
 
@@ -93,33 +94,9 @@ void hyperv_init(HyperVConfig *c)
 
 /* ---- properties ---- */
 
-static bool number(const char *name, const char *value, uint64_t max, uint32_t *out, Error **errp)
-{
-    uint64_t v;
-
-    if (!parse_uint(value, &v) || v > max) {
-        error_set(errp,
-                  "CPU property '%s' cannot be '%s': a number from 0 to %" G_GUINT64_FORMAT
-                  " is needed",
-                  name, value, max);
-        return false;
-    }
-    *out = (uint32_t)v;
-    return true;
-}
-
-static bool flag(const char *name, const char *value, bool *out, Error **errp)
-{
-    if (!parse_bool(value, out)) {
-        error_set(errp, "CPU property '%s' cannot be '%s': 'on' or 'off' is needed", name, value);
-        return false;
-    }
-    return true;
-}
-
 static bool set_spinlocks(HyperVConfig *c, const char *value, Error **errp)
 {
-    if (!number("hv-spinlocks", value, UINT32_MAX, &c->spinlocks, errp)) {
+    if (!cpu_property_number("hv-spinlocks", value, 0, UINT32_MAX, &c->spinlocks, errp)) {
         return false;
     }
     if (c->spinlocks < 0xfff) { /* below, Windows asks all the time */
@@ -178,7 +155,7 @@ static bool set_other(HyperVConfig *c, const char *name, const char *value, Erro
 
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         if (!strcmp(name, numbers[i].name)) {
-            return number(name, value, numbers[i].max, numbers[i].to, errp);
+            return cpu_property_number(name, value, 0, numbers[i].max, numbers[i].to, errp);
         }
     }
     if (!strcmp(name, "hv-spinlocks")) {
@@ -188,11 +165,11 @@ static bool set_other(HyperVConfig *c, const char *name, const char *value, Erro
     } else if (!strcmp(name, "hv-no-nonarch-coresharing")) {
         return set_coresharing(c, value, errp);
     } else if (!strcmp(name, "hv-passthrough")) {
-        return flag(name, value, &c->passthrough, errp);
+        return cpu_property_flag(name, value, &c->passthrough, errp);
     } else if (!strcmp(name, "hv-enforce-cpuid")) {
-        return flag(name, value, &c->enforce_cpuid, errp);
+        return cpu_property_flag(name, value, &c->enforce_cpuid, errp);
     }
-    if (!flag(name, value, &on, errp)) {
+    if (!cpu_property_flag(name, value, &on, errp)) {
         return false;
     }
     if (on) { /* hv-syndbg */
@@ -209,7 +186,7 @@ bool hyperv_set(HyperVConfig *c, const char *name, const char *value, Error **er
 
     for (unsigned f = 0; f < HV_FEATURES; f++) {
         if (!strcmp(n, features[f].name) || (f == HV_AVIC && !strcmp(n, "hv-apicv"))) {
-            if (!flag(n, value, &on, errp)) {
+            if (!cpu_property_flag(n, value, &on, errp)) {
                 return false;
             }
             c->features = on ? c->features | 1u << f : c->features & ~(1u << f);

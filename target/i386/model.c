@@ -228,8 +228,8 @@ static bool unknown_name(const char *name, Error **errp)
     return false;
 }
 
-static bool number(const char *name, const char *value, uint64_t min, uint64_t max, uint32_t *out,
-                   Error **errp)
+bool cpu_property_number(const char *name, const char *value, uint64_t min, uint64_t max,
+                         uint32_t *out, Error **errp)
 {
     uint64_t v;
 
@@ -244,7 +244,7 @@ static bool number(const char *name, const char *value, uint64_t min, uint64_t m
     return true;
 }
 
-static bool flag(const char *name, const char *value, bool *out, Error **errp)
+bool cpu_property_flag(const char *name, const char *value, bool *out, Error **errp)
 {
     if (!parse_bool(value, out)) {
         error_set(errp, "CPU property '%s' cannot be '%s': 'on' or 'off' is needed", name, value);
@@ -281,7 +281,7 @@ static bool fixed_flag(const char *name, const char *value, bool allowed, const 
 {
     bool v;
 
-    if (!flag(name, value, &v, errp)) {
+    if (!cpu_property_flag(name, value, &v, errp)) {
         return false;
     }
     if (v != allowed) {
@@ -312,39 +312,39 @@ static bool set_property(ParseState *s, const char *name, const char *value, Err
     CpuConfig *c = s->config;
 
     if (!strcmp(name, "check")) {
-        return flag(name, value, &s->check, errp);
+        return cpu_property_flag(name, value, &s->check, errp);
     } else if (!strcmp(name, "enforce")) {
-        return flag(name, value, &s->enforce, errp);
+        return cpu_property_flag(name, value, &s->enforce, errp);
     } else if (!strcmp(name, "family")) {
-        return number(name, value, 0, 270, &c->family, errp);
+        return cpu_property_number(name, value, 0, 270, &c->family, errp);
     } else if (!strcmp(name, "model")) {
-        return number(name, value, 0, 255, &c->model, errp);
+        return cpu_property_number(name, value, 0, 255, &c->model, errp);
     } else if (!strcmp(name, "stepping")) {
-        return number(name, value, 0, 15, &c->stepping, errp);
+        return cpu_property_number(name, value, 0, 15, &c->stepping, errp);
     } else if (!strcmp(name, "vendor")) {
         return set_text(name, value, c->vendor, sizeof(c->vendor), 12, errp);
     } else if (!strcmp(name, "model-id")) {
         return set_text(name, value, c->model_id, sizeof(c->model_id), 0, errp);
     } else if (!strcmp(name, "level")) {
         s->level_set = true;
-        return number(name, value, 0, 0x7fffffff, &c->level, errp);
+        return cpu_property_number(name, value, 0, 0x7fffffff, &c->level, errp);
     } else if (!strcmp(name, "xlevel")) {
         s->xlevel_set = true;
-        return number(name, value, 0, UINT32_MAX, &c->xlevel, errp);
+        return cpu_property_number(name, value, 0, UINT32_MAX, &c->xlevel, errp);
     } else if (!strcmp(name, "min-level")) {
-        return number(name, value, 0, 0x7fffffff, &c->level, errp);
+        return cpu_property_number(name, value, 0, 0x7fffffff, &c->level, errp);
     } else if (!strcmp(name, "min-xlevel")) {
-        return number(name, value, 0, UINT32_MAX, &c->xlevel, errp);
+        return cpu_property_number(name, value, 0, UINT32_MAX, &c->xlevel, errp);
     } else if (!strcmp(name, "phys-bits")) {
         s->phys_bits_set = true;
-        return number(name, value, 32, 52, &c->phys_bits, errp);
+        return cpu_property_number(name, value, 32, 52, &c->phys_bits, errp);
     } else if (!strcmp(name, "tsc-frequency")) {
         return set_tsc_frequency(s, value, errp);
     } else if (!strcmp(name, "migratable")) {
-        return flag(name, value, &s->migratable, errp);
+        return cpu_property_flag(name, value, &s->migratable, errp);
     } else if (!strcmp(name, "host-phys-bits")) {
         if (s->engine->has_host) {
-            return flag(name, value, &s->host_phys_bits, errp);
+            return cpu_property_flag(name, value, &s->host_phys_bits, errp);
         }
         return fixed_flag(name, value, false, "only the KVM engine uses the host's", errp);
     } else if (!strcmp(name, "pmu")) {
@@ -352,7 +352,8 @@ static bool set_property(ParseState *s, const char *name, const char *value, Err
     } else if (!strcmp(name, "l3-cache") || !strcmp(name, "tcg-cpuid")) {
         return fixed_flag(name, value, true, "it cannot be hidden", errp);
     }
-    return flag("kvm", value, &s->kvm, errp); /* off hides KVM's leaves; TCG has none */
+    return cpu_property_flag("kvm", value, &s->kvm,
+                             errp); /* off hides KVM's leaves; TCG has none */
 }
 
 static bool set_feature(ParseState *s, const char *name, bool on, Error **errp)
@@ -387,14 +388,14 @@ static bool parse_part(ParseState *s, const char *part, Error **errp)
     if (hyperv_is_property(name)) {
         return set_hyperv(s, name, eq ? eq + 1 : "on", errp);
     }
-    if (!flag(name, eq ? eq + 1 : "on", &on, NULL)) {
+    if (!cpu_property_flag(name, eq ? eq + 1 : "on", &on, NULL)) {
         CpuFeatureWord word;
         uint32_t bit;
 
         if (!cpu_feature_find(name, &word, &bit)) {
             return unknown_name(name, errp);
         }
-        return flag(name, eq + 1, &on, errp);
+        return cpu_property_flag(name, eq + 1, &on, errp);
     }
     return set_feature(s, name, on, errp);
 }

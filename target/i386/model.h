@@ -42,6 +42,13 @@ void cpu_engine_tcg(CpuEngineInfo *info);
  */
 bool cpu_model_parse(const char *text, const CpuEngineInfo *engine, CpuConfig *config,
                      Error **errp);
+/*
+ * The text of a property's value, for those who know the property: a number from `min` to `max`,
+ * and on or off.  false: an error names the property and what it takes; *out is as it was.
+ */
+bool cpu_property_number(const char *name, const char *value, uint64_t min, uint64_t max,
+                         uint32_t *out, Error **errp);
+bool cpu_property_flag(const char *name, const char *value, bool *out, Error **errp);
 /* `-cpu help`. */
 void cpu_model_print_help(GString *out);
 
