@@ -190,6 +190,21 @@ static void release(VirtElement *e, uint32_t written)
     iovec_free(&e->in);
 }
 
+/* The chain at `head` as an element of `size` bytes, in flight from now on; NULL: it is broken. */
+static VirtElement *take(VirtQueue *q, uint16_t head, size_t size)
+{
+    VirtElement *e = g_malloc0(size);
+    e->queue = q;
+    e->head = head;
+    if (!gather(q, e, head)) {
+        release(e, 0);
+        g_free(e);
+        return NULL;
+    }
+    q->in_flight++;
+    return e;
+}
+
 void *virtqueue_pop(VirtQueue *q, size_t size)
 {
     if (q->dev->broken || virtqueue_empty(q)) {
@@ -202,16 +217,11 @@ void *virtqueue_pop(VirtQueue *q, size_t size)
     }
     atomic_fence_acquire(); /* the index before the entry */
     uint16_t head = ring_read16(q, q->avail + 4 + 2ull * (q->last_avail % q->size));
-    VirtElement *e = g_malloc0(size);
-    e->queue = q;
-    e->head = head;
-    if (!gather(q, e, head)) {
-        release(e, 0);
-        g_free(e);
+    VirtElement *e = take(q, head, size);
+    if (!e) {
         return NULL;
     }
     q->last_avail++;
-    q->in_flight++;
     if (virtio_has(q->dev, VIRTIO_F_RING_EVENT_IDX) && q->notification) {
         set_avail_event(q, q->last_avail);
     }
@@ -223,16 +233,7 @@ void *virtqueue_take_again(VirtQueue *q, uint16_t head, size_t size)
     if (q->dev->broken || !q->enabled || head >= q->size || q->in_flight >= q->size) {
         return NULL;
     }
-    VirtElement *e = g_malloc0(size);
-    e->queue = q;
-    e->head = head;
-    if (!gather(q, e, head)) {
-        release(e, 0);
-        g_free(e);
-        return NULL;
-    }
-    q->in_flight++;
-    return e;
+    return take(q, head, size);
 }
 
 void virtqueue_push(VirtElement *e, uint32_t len)
