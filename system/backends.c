@@ -64,7 +64,8 @@ static const char *default_drive_if(const Config *cfg)
 static void add_drive(Vm *vm, const Config *cfg, Cmdline *c, Json *o, const GivenOption *g)
 {
     Error *err = NULL;
-    if (cfg->snapshot && !json_get(o, "snapshot")) {
+    bool empty = !json_get(o, "file") && !json_get(o, "format") && !json_get(o, "driver");
+    if (cfg->snapshot && !empty && !json_get(o, "snapshot")) {
         json_put_string(o, "snapshot", "on");
     }
     DriveIf def = !strcmp(default_drive_if(cfg), "virtio") ? DRIVE_IF_VIRTIO : DRIVE_IF_IDE;
