@@ -77,6 +77,23 @@ typedef struct StreamParams {
     const char *filter_node_name;
 } StreamParams;
 Job *stream_start(const StreamParams *p, Error **errp);
+/* ---- commit-now.c: the same without a job, for those who can wait ---- */
+typedef struct CommitNow {
+    BlockNode *node, *base; /* a layer that stores data, and one of those below it */
+    bool keep; /* what was committed stays in `node`, as where more layers lie between */
+    /* NULL, or called after each piece: all up to `at` is done, `data` bytes of it were copied.
+     * false: enough. */
+    bool (*step)(void *opaque, uint64_t at, uint64_t data);
+    void *opaque;
+} CommitNow;
+/* 0 or a negative errno and a message; -ECANCELED, without one, if step() said so.  Quiescent. */
+int commit_now(const CommitNow *c, Error **errp);
+/*
+ * The monitor's "commit": the topmost layer of a disk goes into the one below and is empty then.
+ * Requests wait meanwhile.  block_commit_all(): of all disks that have layers; ends at a failure.
+ */
+bool block_commit_now(BlockNode *top, Error **errp);
+bool block_commit_all(BlockGraph *g, Error **errp);
 /* The node whose backing (through filters) is `n` in the chain of `top`; NULL: none. */
 BlockNode *chain_overlay(BlockNode *top, const BlockNode *n);
 

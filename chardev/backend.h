@@ -119,8 +119,9 @@ void fd_chardev_close(Chardev *chr);
 typedef struct ChardevManager {
     Object obj;
     void (*quit)(void *opaque);
-    void *quit_opaque;
-    uint8_t escape; /* -echr; Ctrl-A */
+    bool (*save)(void *opaque, Error **errp);
+    void *escape_opaque; /* of both */
+    uint8_t escape;      /* -echr; Ctrl-A */
 } ChardevManager;
 ChardevManager *chardev_manager(Object *root);
 /* Wraps `base` (an opened backend that nobody uses yet). */

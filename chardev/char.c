@@ -433,11 +433,13 @@ ChardevManager *chardev_manager(Object *root)
     return (ChardevManager *)m;
 }
 
-void chardev_set_exit_handler(Object *root, void (*quit)(void *opaque), void *opaque)
+void chardev_set_escape_handlers(Object *root, void (*quit)(void *opaque),
+                                 bool (*save)(void *opaque, Error **errp), void *opaque)
 {
     ChardevManager *m = chardev_manager(root);
     m->quit = quit;
-    m->quit_opaque = opaque;
+    m->save = save;
+    m->escape_opaque = opaque;
 }
 
 void chardev_set_escape(Object *root, uint8_t escape)

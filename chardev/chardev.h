@@ -86,12 +86,16 @@ void chardev_remove_all(Object *root);
 void chardev_cleanup_terminal(void);
 /* "disconnected:unix:/x,server=on": for info chardev and query-chardev. Owned by chr. */
 const char *chardev_filename(const Chardev *chr);
-/* Guest exits by `Ctrl-A x`: what stdio's mux calls. Set by system/. */
 void chardev_set_escape(Object *root, uint8_t escape); /* -echr; default Ctrl-A */
 /* Reads and empties a ringbuf; NULL if `chr` is none. Caller frees. */
 GByteArray *chardev_ringbuf_read(Chardev *chr, size_t max);
 /* The backends' names ("socket"), NULL-terminated, for help; g_free it. */
 const char **chardev_backends(void);
-void chardev_set_exit_handler(Object *root, void (*quit)(void *opaque), void *opaque);
+/*
+ * What a mux calls, on its loop's thread: `quit` at `Ctrl-A x`; `save` at `Ctrl-A s`, which writes
+ * the disks' temporary changes to their images (an error is shown there).  Set by system/.
+ */
+void chardev_set_escape_handlers(Object *root, void (*quit)(void *opaque),
+                                 bool (*save)(void *opaque, Error **errp), void *opaque);
 
 #endif

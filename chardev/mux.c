@@ -35,12 +35,25 @@ static void mux_help(MuxChardev *m, uint8_t escape)
     g_autofree char *text = g_strdup_printf("\r\n"
                                             "%s h    print this help\r\n"
                                             "%s x    exit emulator\r\n"
+                                            "%s s    save disk data back to file (if -snapshot)\r\n"
                                             "%s t    toggle console timestamps\r\n"
                                             "%s b    send break (magic sysrq)\r\n"
                                             "%s c    switch between console and monitor\r\n"
                                             "%s %s  sends %s\r\n",
-                                            e, e, e, e, e, e, e, e);
+                                            e, e, e, e, e, e, e, e, e);
     mux_print(m, text);
+}
+
+static void mux_save(MuxChardev *m, ChardevManager *mgr)
+{
+    Error *err = NULL;
+
+    if (mgr->save && !mgr->save(mgr->escape_opaque, &err)) {
+        g_autofree char *text = g_strdup_printf("\r\ncommit: %s\r\n", error_message(err));
+
+        mux_print(m, text);
+        error_free(err);
+    }
 }
 
 static void mux_set_focus(MuxChardev *m, unsigned port)
@@ -76,8 +89,11 @@ static bool mux_command(MuxChardev *m, uint8_t c)
     case 'x':
         mux_print(m, "\r\nTerminated\r\n");
         if (mgr->quit) {
-            mgr->quit(mgr->quit_opaque);
+            mgr->quit(mgr->escape_opaque);
         }
+        break;
+    case 's':
+        mux_save(m, mgr);
         break;
     case 'b':
         char_port_event(&m->chr, m->focus, CHAR_EVENT_BREAK);

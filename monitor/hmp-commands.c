@@ -2,6 +2,8 @@
 /* The human monitor's commands. */
 #include "accel/accel.h"
 #include "block/block.h"
+#include "block/node.h"
+#include "block/ops.h"
 #include "monitor/internal.h"
 #include "net/net.h"
 #include "qapi/qapi-commands.h"
@@ -203,6 +205,20 @@ static bool do_change(Hmp *h, Error **errp)
     }
     return qmp_blockdev_change_medium(h->root, hmp_arg(h, 0), NULL, hmp_arg(h, 1), hmp_arg(h, 2),
                                       false, false, false, 0, errp);
+}
+
+static bool do_commit(Hmp *h, Error **errp)
+{
+    BlockGraph *g = block_graph_of(h->root);
+
+    if (!need_arg(h, "The drive, or 'all'", errp)) {
+        return false;
+    }
+    if (!strcmp(hmp_arg(h, 0), "all")) {
+        return block_commit_all(g, errp);
+    }
+    BlockNode *n = block_lookup(g, hmp_arg(h, 0), errp);
+    return n && block_commit_now(n, errp);
 }
 
 static bool do_block_resize(Hmp *h, Error **errp)
@@ -452,6 +468,8 @@ const HmpCommand hmp_commands[] = {
     {"chardev-remove", "id", "remove a character device", do_chardev_remove, NULL},
     {"eject", "[-f] drive", "take a medium out", do_eject, NULL},
     {"change", "drive file [format]", "put another medium in", do_change, NULL},
+    {"commit", "drive|all", "write what -snapshot, or an overlay, holds to the image below",
+     do_commit, NULL},
     {"block_resize", "drive size", "change a disk's size", do_block_resize, NULL},
     {"qom-list", "[path]", "the properties of an object", do_qom_list, NULL},
     {"qom-get", "path property", "a property's value", do_qom_get, NULL},

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* rhea-system-x86_64: from the command line to a running machine, and out again. */
+#include "block/ops.h"
 #include "chardev/chardev.h"
 #include "system/setup.h"
 #include "util/log.h"
@@ -13,6 +14,13 @@
 static void quit_by_escape(void *opaque)
 {
     vm_request_shutdown(opaque, Q_SHUTDOWN_CAUSE_HOST_UI, 0);
+}
+
+static bool save_by_escape(void *opaque, Error **errp)
+{
+    Vm *vm = opaque;
+
+    return block_commit_all(block_graph_of(&vm->obj), errp);
 }
 
 /* -d, -D, -trace: what they say must be right before a file is made. */
@@ -91,7 +99,7 @@ static void start(Vm *vm, Config *cfg, Cmdline *c)
     vm->on_shutdown = cfg->on_shutdown;
     vm->on_panic = cfg->on_panic;
     vm->on_watchdog = cfg->on_watchdog;
-    chardev_set_exit_handler(&vm->obj, quit_by_escape, vm);
+    chardev_set_escape_handlers(&vm->obj, quit_by_escape, save_by_escape, vm);
     vm_reset(vm, Q_SHUTDOWN_CAUSE_NONE);
     if (cfg->pidfile) {
         pidfile_write(cfg->pidfile, &err);

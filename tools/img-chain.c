@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* rhea-img commit, rebase, bitmap. */
 #include "block/bitmap.h"
+#include "block/ops.h"
 #include "tools/img.h"
 
 #include <errno.h>
@@ -45,81 +46,43 @@ static BlockNode *find_base(BlockNode *n, const char *name, Error **errp)
     return NULL;
 }
 
-static void obey_rate(uint64_t rate, uint64_t done, gint64 start)
-{
-    gint64 due = start + (gint64)((double)done * 1e6 / (double)rate);
-    gint64 now = g_get_monotonic_time();
-    if (due > now) {
-        g_usleep((gulong)(due - now));
-    }
-}
+typedef struct CommitRun {
+    ToolProgress progress;
+    uint64_t rate, size; /* bytes per second or 0; the image's */
+    gint64 start;
+} CommitRun;
 
-/* All that lies above `base` goes into it. */
-static int commit_data(BlockNode *n, BlockNode *base, uint64_t rate, ToolProgress *p, Error **errp)
+static bool commit_step(void *opaque, uint64_t at, uint64_t data)
 {
-    void *buf = NULL;
-    int ret = posix_memalign(&buf, 4096, CHUNK) ? -ENOMEM : 0;
-    uint64_t written = 0;
-    gint64 start = g_get_monotonic_time();
-    for (uint64_t off = 0; ret == 0 && off < n->length;) {
-        BlockMap m;
-        ret = node_map_chain(n, base, off, n->length - off, &m, NULL);
-        if (ret < 0) {
-            error_set_errno(errp, -ret, "cannot read the map of '%s'", node_filename(n));
-            break;
-        }
-        if (!(m.flags & BLOCK_MAP_ALLOCATED)) {
-            off += m.len;
-        } else if (m.flags & BLOCK_MAP_ZERO) {
-            ret = node_zero(base, off, m.len, BLK_MAY_UNMAP);
-            off += m.len;
-        } else {
-            uint64_t len = MIN(m.len, CHUNK);
-            ret = node_pread(n, off, buf, len);
-            ret = ret < 0 ? ret : node_pwrite(base, off, buf, len, 0);
-            off += len;
-            written += len;
-        }
-        if (ret < 0) {
-            error_set_errno(errp, -ret, "cannot commit at offset %" PRIu64, off);
-        } else if (!tool_progress(p, off, n->length)) {
-            ret = -ECANCELED;
-        }
-        if (rate) {
-            obey_rate(rate, written, start);
+    CommitRun *r = opaque;
+
+    if (r->rate) {
+        gint64 due = r->start + (gint64)((double)data * 1e6 / (double)r->rate);
+        gint64 now = g_get_monotonic_time();
+
+        if (due > now) {
+            g_usleep((gulong)(due - now));
         }
     }
-    free(buf);
-    ret = ret < 0 ? ret : node_flush(base);
-    return ret;
+    return tool_progress(&r->progress, at, r->size);
 }
 
 static int commit(Tool *t, BlockNode *n, ToolArgs *a, Error **errp)
 {
-    ToolProgress progress;
-    uint64_t rate = tool_size(a, "rate-limit", 0);
-    BlockNode *base = find_base(n, tool_get(a, "base"), errp), *above = n;
-    while (base && above->backing != base) {
-        above = above->backing;
-    }
-    /* The image above tolerates it: what it does not hold itself does not change for readers. */
-    if (!base || !node_take(base, above, above->name, false, true, errp) ||
-        !node_reopen(base, false, errp) ||
-        !node_take(base, &progress, "commit", true, true, errp)) {
+    CommitRun run = {
+        .rate = tool_size(a, "rate-limit", 0), .size = n->length, .start = g_get_monotonic_time()};
+    CommitNow c = {.node = n,
+                   .base = find_base(n, tool_get(a, "base"), errp),
+                   .keep = tool_has(a, "drop"),
+                   .step = commit_step,
+                   .opaque = &run};
+
+    if (!c.base) {
         return -EINVAL;
     }
-    int ret = 0;
-    if (base->length < n->length) {
-        ret = node_truncate(base, n->length, errp);
-    }
-    tool_progress_start(&progress, tool_has(a, "progress") && !img_quiet(a));
-    ret = ret < 0 ? ret : commit_data(n, base, rate, &progress, errp);
-    tool_progress_end(&progress);
-    node_release(base, &progress);
-    /* Other images of the chain between would hide what was committed below them. */
-    if (ret == 0 && !tool_has(a, "drop") && base == n->backing) {
-        ret = image_make_empty(n, errp);
-    }
+    tool_progress_start(&run.progress, tool_has(a, "progress") && !img_quiet(a));
+    int ret = commit_now(&c, errp);
+    tool_progress_end(&run.progress);
     return ret;
 }
 

@@ -471,6 +471,73 @@ static void test_backup_cancel(void)
     stop(&f);
 }
 
+/* ---- the monitor's commit ---- */
+
+static void expect_hmp(Fixture *f, const char *command, const char *answer)
+{
+    g_autofree char *said = qtest_hmp(f->q, "%s", command);
+
+    if (!*answer ? *said != 0 : !strstr(said, answer)) {
+        g_error("'%s' says '%s'", command, said);
+    }
+}
+
+static void test_commit_now(void)
+{
+    Fixture f;
+
+    if (!start(&f, "")) {
+        return;
+    }
+    expect_hmp(&f, "commit", "missing");
+    expect_hmp(&f, "commit nothing", "nothing");
+    expect_hmp(&f, "commit base", "no backing file");
+    for (unsigned i = 0; i < 2; i++) {
+        traffic(&f, 30);
+        expect_hmp(&f, i ? "commit all" : "commit top", "");
+        verify_guest(&f);
+        verify_image(&f, "mid.qcow2", f.disk);
+        check_image(&f, "mid.qcow2");
+        check_image(&f, "top.qcow2");
+    }
+    /* While a job works there nobody else may. */
+    traffic(&f, 5);
+    ok(&f, "block-commit", "{'job-id':'c','device':'top','speed':65536}");
+    expect_hmp(&f, "commit all", "'top': ");
+    ok(&f, "job-cancel", "{'id':'c'}");
+    wait_event_with(&f, "JOB_STATUS_CHANGE", "status", "null");
+    verify_guest(&f);
+    stop(&f);
+}
+
+/* -snapshot, beside an empty drive: the image is as it was until it is told otherwise. */
+static void test_commit_temporary(void)
+{
+    Fixture f = {.seed = 1};
+    g_autofree uint8_t *empty = g_malloc0(SIZE);
+
+    if (!have("qemu-img")) {
+        g_test_skip("qemu-img (qemu-utils) is not installed");
+        return;
+    }
+    f.dir = qtest_tmpdir(NULL);
+    f.disk = g_malloc0(SIZE);
+    sh("truncate -s 4M %s/disk.raw", f.dir);
+    f.q = qtest_start("-machine q35 -m 64 -snapshot -drive if=none,media=cdrom,id=cd "
+                      "-drive if=none,id=d,format=raw,file=%s/disk.raw "
+                      "-device virtio-blk-pci,drive=d",
+                      f.dir);
+    qvirtio_blk_open(&f.d, f.q, BURST);
+    traffic(&f, 30);
+    g_assert_cmpuint(request(&f, T_FLUSH, 0, 0, false), ==, 0);
+    verify_image(&f, "disk.raw", empty);
+    expect_hmp(&f, "commit cd", "no");
+    expect_hmp(&f, "commit all", "");
+    verify_image(&f, "disk.raw", f.disk);
+    verify_guest(&f);
+    stop(&f);
+}
+
 /* ---- snapshots and transactions ---- */
 
 static void test_snapshot(void)
@@ -894,6 +961,8 @@ int main(int argc, char **argv)
     g_test_add_func("/block-live/error/report", test_error_report);
     g_test_add_func("/block-live/error/ignore", test_error_ignore);
     g_test_add_func("/block-live/error/stop", test_error_stop);
+    g_test_add_func("/block-live/commit-now", test_commit_now);
+    g_test_add_func("/block-live/commit-temporary", test_commit_temporary);
     g_test_add_func("/block-live/snapshot-access", test_snapshot_access);
     g_test_add_func("/block-live/cbw-timeout", test_cbw_timeout);
     g_test_add_func("/block-live/histograms", test_histograms);

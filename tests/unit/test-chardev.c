@@ -191,6 +191,16 @@ static void note(void *opaque)
     ++*(int *)opaque;
 }
 
+/* Only the second time does it work. */
+static bool save(void *opaque, Error **errp)
+{
+    if (++*(int *)opaque == 1) {
+        error_set(errp, "no room");
+        return false;
+    }
+    return true;
+}
+
 static void test_flow(Fixture *f, gconstpointer data)
 {
     g_autofree char *path = g_strdup_printf("%s/s", f->dir);
@@ -262,7 +272,7 @@ static void test_mux(Fixture *f, gconstpointer data)
     g_autofree char *json = g_strdup_printf(
         "{'backend':'socket','path':'%s','server':'on','wait':'off','mux':'on'}", path);
     int quits = 0;
-    chardev_set_exit_handler(f->root, quit, &quits);
+    chardev_set_escape_handlers(f->root, quit, save, &quits);
     Chardev *chr = make(f, "m", json, NULL);
     g_assert_nonnull(chr);
     g_assert_nonnull(chardev_find(f->root, "m-base", NULL));
@@ -288,6 +298,14 @@ static void test_mux(Fixture *f, gconstpointer data)
     g_assert_cmpint(quits, ==, 1);
     g_assert_cmpint(read(fd, buf, sizeof(buf) - 1), >, 100);
     g_assert_nonnull(strstr(buf, "C-a c    switch between console and monitor"));
+    g_assert_nonnull(strstr(buf, "C-a s    save disk data back to file (if -snapshot)"));
+    quits = 0;
+    memset(buf, 0, sizeof(buf));
+    g_assert_cmpint(write(fd, "\001s\001s", 4), ==, 4);
+    spin(f);
+    g_assert_cmpint(quits, ==, 2);
+    g_assert_cmpint(read(fd, buf, sizeof(buf) - 1), >, 0);
+    g_assert_cmpstr(buf, ==, "\r\ncommit: no room\r\n");
     /* the owner of the keyboard goes: the other has it */
     char_detach(&a.fe);
     spin(f);
