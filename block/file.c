@@ -22,9 +22,10 @@ typedef struct FileState {
     bool locking;
     ImageLock lock;
     AioEngine engine;
-    bool free_choice;         /* nobody asked for an engine: each request takes what suits it */
-    bool in_memory;           /* a file system without a disk: nothing there waits */
-    bool no_nowait;           /* reads that do not wait are not to be had */
+    unsigned max_batch; /* aio-max-batch: requests handed over at once, 0: the engine decides */
+    bool free_choice;   /* nobody asked for an engine: each request takes what suits it */
+    bool in_memory;     /* a file system without a disk: nothing there waits */
+    bool no_nowait;     /* reads that do not wait are not to be had */
     bool no_discard, no_zero; /* the file system said it cannot */
     bool flush_failed;        /* written data may be lost: no later flush may claim success */
 } FileState;
@@ -136,13 +137,16 @@ static void probe_alignment(BlockNode *n, int fd)
     n->limits.mem_align = n->limits.request_align;
 }
 
-static bool choose_engine(BlockNode *n, int aio, bool given, Error **errp)
+static bool choose_engine(BlockNode *n, const char *path, int aio, bool given, Error **errp)
 {
     static const AioEngine engines[] = {AIO_ENGINE_IO_URING, AIO_ENGINE_THREADS, AIO_ENGINE_NATIVE};
     FileState *s = n->s;
     s->engine = engines[aio];
     if (s->engine == AIO_ENGINE_NATIVE && !n->flags.direct) {
-        error_set(errp, "aio=native needs cache.direct=on (cache=none or cache=directsync)");
+        error_set(errp, "'%s': aio=native needs cache.direct=on", path);
+        error_hint(errp,
+                   "-drive and the tools: cache=none or cache=directsync; or use aio=io_uring "
+                   "or aio=threads");
         return false;
     }
     if (given && n->loop && !loop_aio_available(n->loop, s->engine, errp)) {
@@ -163,13 +167,15 @@ static bool file_open(BlockNode *n, BlockOpts *o, Error **errp)
     const char *path = block_opts_string(o, "filename", NULL);
     bool aio_given = block_opts_has(o, "aio");
     int aio = block_opts_enum(o, "aio", aio_names, 0);
+    unsigned batch = (unsigned)block_opts_uint(o, "aio-max-batch", 0, 0, INT32_MAX);
     int locking = block_opts_enum(o, "locking", lock_names, 0);
     if (!path || !*path) {
         block_opts_mistake(o, "'filename' is missing");
     }
-    if (!block_opts_finish(o, errp) || !choose_engine(n, aio, aio_given, errp)) {
+    if (!block_opts_finish(o, errp) || !choose_engine(n, path, aio, aio_given, errp)) {
         return false;
     }
+    s->max_batch = batch;
     n->filename = g_strdup(path);
     s->is_device = n->drv == &block_driver_host_device;
     s->fd = open_path(n, path, errp);
@@ -316,14 +322,28 @@ static AioEngine engine_for(const BlockNode *n, const IoVec *v)
     return copies ? AIO_ENGINE_THREADS : s->engine;
 }
 
+/* Its result once it is there. */
+static int64_t transfer(BlockNode *n, AioOp op, uint64_t off, const IoVec *v, bool fua)
+{
+    FileState *s = n->s;
+    AioRequest r = {.op = op,
+                    .fd = s->fd,
+                    .iov = v->iov,
+                    .niov = v->n,
+                    .offset = off,
+                    .len = v->size,
+                    .fua = fua,
+                    .max_batch = s->max_batch};
+    return loop_aio(n->loop, engine_for(n, v), &r);
+}
+
 static int file_preadv(BlockNode *n, uint64_t off, const IoVec *v)
 {
     FileState *s = n->s;
     if (asynchronous(n) && on_the_spot(n, false, off, v)) {
         return 0;
     }
-    int64_t got = asynchronous(n) ? loop_aio(n->loop, engine_for(n, v), AIO_READ, s->fd, v->iov,
-                                             v->n, off, v->size, 0)
+    int64_t got = asynchronous(n) ? transfer(n, AIO_READ, off, v, false)
                                   : move_blocking(s->fd, false, v, off);
     if (got < 0) {
         return (int)got;
@@ -342,7 +362,7 @@ static int file_flush(BlockNode *n)
     }
     int64_t ret;
     if (asynchronous(n)) {
-        ret = loop_aio(n->loop, s->engine, AIO_FSYNC, s->fd, NULL, 0, 0, 0, 0);
+        ret = loop_aio(n->loop, s->engine, &(AioRequest){.op = AIO_FSYNC, .fd = s->fd});
     } else {
         ret = fdatasync(s->fd) < 0 ? -errno : 0;
     }
@@ -362,8 +382,7 @@ static int file_pwritev(BlockNode *n, uint64_t off, const IoVec *v, unsigned fla
         return 0;
     }
     if (asynchronous(n)) {
-        put = loop_aio(n->loop, engine_for(n, v), AIO_WRITE, s->fd, v->iov, v->n, off, v->size,
-                       fua ? AIO_FLAG_FUA : 0);
+        put = transfer(n, AIO_WRITE, off, v, fua);
         return put < 0 ? (int)put : (size_t)put < v->size ? -ENOSPC : 0;
     }
     put = move_blocking(s->fd, true, v, off);
@@ -377,8 +396,12 @@ static int64_t punch_or_zero(BlockNode *n, bool zero, uint64_t off, uint64_t len
 {
     FileState *s = n->s;
     if (asynchronous(n)) {
-        return loop_aio(n->loop, s->engine, zero ? AIO_ZERO : AIO_DISCARD, s->fd, NULL, 0, off, len,
-                        unmap ? AIO_FLAG_UNMAP : 0);
+        AioRequest r = {.op = zero ? AIO_ZERO : AIO_DISCARD,
+                        .fd = s->fd,
+                        .offset = off,
+                        .len = len,
+                        .unmap = unmap};
+        return loop_aio(n->loop, s->engine, &r);
     }
     int mode = zero && !unmap ? FALLOC_FL_ZERO_RANGE : FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     return fallocate(s->fd, mode, (off_t)off, (off_t)len) < 0 ? -errno : 0;

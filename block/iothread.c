@@ -19,7 +19,33 @@ static Json *get_tid(Object *obj, const Property *p)
     return json_int(((IoThread *)obj)->tid);
 }
 
+static Json *get_batch(Object *obj, const Property *p)
+{
+    return json_int(((IoThread *)obj)->max_batch);
+}
+
+static bool set_batch(Object *obj, const Property *p, const Json *v, Error **errp)
+{
+    IoThread *io = (IoThread *)obj;
+    int64_t value;
+    if (!json_get_int(v, &value) || value < 0 || value > INT32_MAX) {
+        error_set(errp, "'%s' must be a number from 0 to %d", p->name, INT32_MAX);
+        return false;
+    }
+    io->max_batch = (unsigned)value;
+    if (io->loop) {
+        loop_set_aio_batch(io->loop, io->max_batch);
+    }
+    return true;
+}
+
 static const Property iothread_props[] = {
+    {.name = "aio-max-batch",
+     .kind = PROP_CUSTOM,
+     .help = "requests handed to the kernel at once (0: the engine decides)",
+     .set = set_batch,
+     .get = get_batch,
+     .type_name = "int"},
     {.name = "thread-id",
      .kind = PROP_CUSTOM,
      .help = "the thread's id on the host",
@@ -43,6 +69,7 @@ static bool iothread_complete(Object *obj, Error **errp)
     if (!io->loop || !loop_start_thread(io->loop, errp)) {
         return false;
     }
+    loop_set_aio_batch(io->loop, io->max_batch);
     loop_call(io->loop, note_tid, io);
     return true;
 }

@@ -18,6 +18,7 @@ typedef struct IoThread {
     Object obj;
     EventLoop *loop; /* running, once the object is complete */
     int tid;
+    unsigned max_batch; /* aio-max-batch, 0: no limit */
 } IoThread;
 
 /* The object `id` below /objects of the tree of `any`; borrowed. */

@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Asynchronous file I/O: reads, writes and syncs go to an io_uring of the loop, or
- * to worker threads; what the kernel would hand to a worker of its own anyway
- * (fallocate, truncate) always goes to ours.
+ * Asynchronous file I/O.  Reads, writes and syncs go to the engine that the requester names,
+ * io_uring (aio-ring.c) or Linux AIO (aio-native.c); what it does not do, and what the kernel would
+ * hand to a worker of its own anyway (fallocate, truncate), goes to our worker threads.
  */
 #include "config.h"
-#include "event/event-internal.h"
+#include "event/aio-internal.h"
 #include "util/bits.h"
 #include "util/fiber.h"
-#include "util/iov.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -16,31 +15,16 @@
 #include <limits.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#ifdef CONFIG_LIBURING
-#include <liburing.h>
-#endif
 
-#define RING_ENTRIES 128
+/* Handed to Linux AIO in one go, if nobody says otherwise: the disk gets to work meanwhile. */
+#define NATIVE_BATCH 32u
 
-/* A request under way. */
-typedef struct Op {
-    AioRequest *req;
-    EventLoop *loop;
-    IoVec rest;      /* what is left of req->iov */
-    int64_t moved;   /* bytes so far */
-    int64_t result;  /* worker threads: the end result */
-    struct Op *next; /* waiting for a free submission entry */
-} Op;
-
+/* An engine is made when it is first asked for; one that failed is not tried again. */
 struct AioContext {
     EventLoop *loop;
-    bool ring_ok, ring_failed;
-    int ring_errno;
-    unsigned unsubmitted, in_kernel;
-    Op *backlog, **backlog_tail; /* the ring was full */
-#ifdef CONFIG_LIBURING
-    struct io_uring ring;
-#endif
+    AioRing *ring;
+    AioNative *native;
+    int ring_error, native_error; /* errno */
 };
 
 static AioContext *context(EventLoop *loop)
@@ -49,33 +33,67 @@ static AioContext *context(EventLoop *loop)
     if (!*slot) {
         *slot = g_new0(AioContext, 1);
         (*slot)->loop = loop;
-        (*slot)->backlog_tail = &(*slot)->backlog;
     }
     return *slot;
 }
 
+static AioRing *ring_of(AioContext *ctx)
+{
+    if (!ctx->ring && !ctx->ring_error) {
+        ctx->ring = aio_ring_new(ctx->loop, &ctx->ring_error);
+    }
+    return ctx->ring;
+}
+
+/* Contexts are a share of something that others give back: each try may go better. */
+static AioNative *native_of(AioContext *ctx)
+{
+    if (!ctx->native) {
+        ctx->native = aio_native_new(ctx->loop, &ctx->native_error);
+    }
+    return ctx->native;
+}
+
+/* ---- a request's steps ---- */
 static bool is_transfer(const Op *op)
 {
     return op->req->op == AIO_READ || op->req->op == AIO_WRITE;
 }
 
-static void op_done(Op *op, int64_t result)
+static void set_rest(Op *op, IoVec rest)
+{
+    if (op->rest.iov != op->req->iov) {
+        iovec_free(&op->rest);
+    }
+    op->rest = rest;
+}
+
+void op_done(Op *op, int64_t result)
 {
     AioRequest *req = op->req;
-    iovec_free(&op->rest);
+    set_rest(op, (IoVec)IOVEC_INIT);
     g_free(op);
     req->priv = NULL;
     req->done(req, result);
 }
 
-/*
- * Takes one step's result into account.  true: finished, with *result; false: the
- * rest is to be submitted again.
- */
-static bool op_step(Op *op, int64_t r, int64_t *result)
+/* With O_DIRECT a read cannot go on where the file ended within a block. */
+static bool ended_in_block(const Op *op, int64_t r)
+{
+    if (r != -EINVAL || op->req->op != AIO_READ || !op->moved) {
+        return false;
+    }
+    off_t end = lseek(op->req->fd, 0, SEEK_END);
+    return end >= 0 && op->req->offset + (uint64_t)op->moved >= (uint64_t)end;
+}
+
+bool op_step(Op *op, int64_t r, int64_t *result)
 {
     if (r == -EINTR || r == -EAGAIN) {
         return false;
+    }
+    if (ended_in_block(op, r)) {
+        r = 0;
     }
     if (r < 0 || !is_transfer(op)) {
         *result = r;
@@ -88,8 +106,7 @@ static bool op_step(Op *op, int64_t r, int64_t *result)
     }
     IoVec rest = IOVEC_INIT;
     iovec_concat(&rest, &op->rest, (size_t)r, op->rest.size - (size_t)r);
-    iovec_free(&op->rest);
-    op->rest = rest;
+    set_rest(op, rest);
     return false;
 }
 
@@ -179,149 +196,109 @@ static void work_done(void *opaque, int result)
     loop_defer(op->loop, work_on_loop, op);
 }
 
-/* ---- io_uring ---- */
-#ifdef CONFIG_LIBURING
-static void ring_queue(AioContext *ctx, Op *op)
+void op_to_worker(Op *op)
 {
-    op->next = NULL;
-    *ctx->backlog_tail = op;
-    ctx->backlog_tail = &op->next;
+    thread_pool_submit(loop_thread_pool(op->loop), work, work_done, op);
 }
 
-static void ring_prepare(struct io_uring_sqe *sqe, const Op *op)
-{
-    const AioRequest *r = op->req;
-    uint64_t at = r->offset + (uint64_t)op->moved;
-    unsigned n = op->rest.n < IOV_MAX ? op->rest.n : IOV_MAX;
-    switch (r->op) {
-    case AIO_READ:
-        io_uring_prep_readv(sqe, r->fd, op->rest.iov, n, at);
-        break;
-    case AIO_WRITE:
-        io_uring_prep_writev2(sqe, r->fd, op->rest.iov, n, at, r->fua ? RWF_DSYNC : 0);
-        break;
-    default:
-        io_uring_prep_fsync(sqe, r->fd, IORING_FSYNC_DATASYNC);
-        break;
-    }
-    io_uring_sqe_set_data(sqe, (void *)op);
-}
-
-/* Moves the backlog into free submission entries and those to the kernel. */
-static void ring_submit(AioContext *ctx)
-{
-    for (;;) {
-        /* Never more in the kernel than its completion queue holds. */
-        while (ctx->backlog && ctx->in_kernel < RING_ENTRIES) {
-            struct io_uring_sqe *sqe = io_uring_get_sqe(&ctx->ring);
-            if (!sqe) {
-                break;
-            }
-            Op *op = ctx->backlog;
-            ctx->backlog = op->next;
-            if (!ctx->backlog) {
-                ctx->backlog_tail = &ctx->backlog;
-            }
-            ring_prepare(sqe, op);
-            ctx->unsubmitted++;
-            ctx->in_kernel++;
-        }
-        if (!ctx->unsubmitted) {
-            return;
-        }
-        int n = io_uring_submit(&ctx->ring);
-        if (n > 0) {
-            ctx->unsubmitted -= (unsigned)n;
-        } else if (n != -EINTR) {
-            return; /* EAGAIN, EBUSY: again after the next completion or round */
-        }
-    }
-}
-
-static void ring_ready(void *opaque)
-{
-    AioContext *ctx = opaque;
-    struct io_uring_cqe *cqe;
-    /* A bounded number per round, so that timers and other descriptors get their turn. */
-    for (unsigned i = 0; i < 2 * RING_ENTRIES && io_uring_peek_cqe(&ctx->ring, &cqe) == 0; i++) {
-        Op *op = io_uring_cqe_get_data(cqe);
-        int64_t r = cqe->res, result;
-        io_uring_cqe_seen(&ctx->ring, cqe);
-        ctx->in_kernel--;
-        if (op_step(op, r, &result)) {
-            op_done(op, result);
-        } else {
-            ring_queue(ctx, op);
-        }
-    }
-    ring_submit(ctx);
-}
-
-static bool ring_start(AioContext *ctx)
-{
-    if (ctx->ring_ok || ctx->ring_failed) {
-        return ctx->ring_ok;
-    }
-    int e = io_uring_queue_init(RING_ENTRIES, &ctx->ring, 0);
-    if (e < 0) {
-        ctx->ring_failed = true;
-        ctx->ring_errno = -e;
-        return false;
-    }
-    ctx->ring_ok = true;
-    loop_watch_fd(ctx->loop, ctx->ring.ring_fd, ring_ready, NULL, ctx);
-    return true;
-}
-#endif
-
+/* ---- what the loop calls ---- */
 void aio_flush(AioContext *ctx)
 {
-#ifdef CONFIG_LIBURING
-    if (ctx && ctx->ring_ok && (ctx->backlog || ctx->unsubmitted)) {
-        ring_submit(ctx);
+    if (ctx && ctx->ring) {
+        aio_ring_submit(ctx->ring);
     }
-#endif
+    if (ctx && ctx->native) {
+        aio_native_submit(ctx->native);
+    }
 }
 
 void aio_free(AioContext *ctx)
 {
-#ifdef CONFIG_LIBURING
-    if (ctx && ctx->ring_ok) {
-        loop_watch_fd(ctx->loop, ctx->ring.ring_fd, NULL, NULL, NULL);
-        io_uring_queue_exit(&ctx->ring);
+    if (ctx) {
+        aio_ring_free(ctx->ring);
+        aio_native_free(ctx->native);
+        g_free(ctx);
     }
-#endif
-    g_free(ctx);
 }
 
 /* ---- public ---- */
+static bool ring_available(AioContext *ctx, Error **errp)
+{
+#ifdef CONFIG_LIBURING
+    if (ring_of(ctx)) {
+        return true;
+    }
+    error_set_errno(errp, ctx->ring_error, "io_uring is not available on this host");
+    error_hint(errp, "use aio=threads");
+#else
+    error_set(errp, "This program was built without io_uring");
+    error_hint(errp, "use aio=threads, or build with liburing (package liburing-dev)");
+#endif
+    return false;
+}
+
+static bool native_available(AioContext *ctx, Error **errp)
+{
+    if (native_of(ctx)) {
+        return true;
+    }
+    if (ctx->native_error == EAGAIN) {
+        error_set(errp, "aio=native: all of the host's contexts for Linux AIO are in use");
+        error_hint(errp,
+                   "raise the limit (sysctl fs.aio-max-nr; fs.aio-nr tells what is in use), or "
+                   "use aio=io_uring or aio=threads");
+    } else {
+        error_set_errno(errp, ctx->native_error, "aio=native (Linux AIO) is not available");
+        error_hint(errp, "use aio=io_uring or aio=threads");
+    }
+    return false;
+}
+
 bool loop_aio_available(EventLoop *loop, AioEngine engine, Error **errp)
 {
+    LOOP_LOCK_GUARD(loop);
     switch (engine) {
-    case AIO_ENGINE_THREADS:
-        return true;
     case AIO_ENGINE_IO_URING:
-#ifdef CONFIG_LIBURING
-    {
-        LOOP_LOCK_GUARD(loop);
-        AioContext *ctx = context(loop);
-        if (ring_start(ctx)) {
+        return ring_available(context(loop), errp);
+    case AIO_ENGINE_NATIVE:
+        return native_available(context(loop), errp);
+    default:
+        return true;
+    }
+}
+
+static unsigned smaller_batch(unsigned a, unsigned b)
+{
+    return !a ? b : !b ? a : MIN(a, b);
+}
+
+/* Queues it with its engine; false: that is not to be had, or does not do such things. */
+static bool to_engine(EventLoop *loop, AioEngine engine, Op *op)
+{
+    unsigned batch = smaller_batch(op->req->max_batch, loop_aio_batch(loop));
+    /* The loop submits a round's requests in one call; others do it at once. */
+    bool now = !loop_is_current(loop);
+    if (engine == AIO_ENGINE_IO_URING && (is_transfer(op) || op->req->op == AIO_FSYNC)) {
+        AioRing *ring = ring_of(context(loop));
+        if (ring) {
+            aio_ring_queue(ring, op);
+            if (now || (batch && aio_ring_queued(ring) >= batch)) {
+                aio_ring_submit(ring);
+            }
             return true;
         }
-        error_set_errno(errp, ctx->ring_errno, "io_uring is not available on this host");
-        error_hint(errp, "use aio=threads");
-        return false;
     }
-#else
-        error_set(errp, "This program was built without io_uring");
-        error_hint(errp, "use aio=threads, or build with liburing (package liburing-dev)");
-        return false;
-#endif
-    default:
-        error_set(errp, "aio=native (Linux AIO) is not supported");
-        error_hint(errp, "use aio=io_uring or aio=threads");
-        return false;
+    if (engine == AIO_ENGINE_NATIVE && is_transfer(op)) {
+        AioNative *native = native_of(context(loop));
+        if (native) {
+            aio_native_queue(native, op);
+            if (now || aio_native_queued(native) >= (batch ? batch : NATIVE_BATCH)) {
+                aio_native_submit(native);
+            }
+            return true;
+        }
     }
+    return false;
 }
 
 void loop_aio_submit(EventLoop *loop, AioEngine engine, AioRequest *req)
@@ -331,24 +308,13 @@ void loop_aio_submit(EventLoop *loop, AioEngine engine, AioRequest *req)
     op->loop = loop;
     req->priv = op;
     if (is_transfer(op)) {
-        for (unsigned i = 0; i < req->niov; i++) {
-            iovec_add(&op->rest, req->iov[i].iov_base, req->iov[i].iov_len);
-        }
+        op->rest = (IoVec){.iov = (struct iovec *)req->iov,
+                           .n = req->niov,
+                           .size = iov_length(req->iov, req->niov)};
     }
-#ifdef CONFIG_LIBURING
-    if (engine == AIO_ENGINE_IO_URING && (is_transfer(op) || req->op == AIO_FSYNC)) {
-        AioContext *ctx = context(loop);
-        if (ring_start(ctx)) {
-            ring_queue(ctx, op);
-            /* The loop submits a round's requests in one call; others do it at once. */
-            if (!loop_is_current(loop)) {
-                ring_submit(ctx);
-            }
-            return;
-        }
+    if (!to_engine(loop, engine, op)) {
+        op_to_worker(op);
     }
-#endif
-    thread_pool_submit(loop_thread_pool(loop), work, work_done, op);
 }
 
 typedef struct FiberAio {
@@ -364,22 +330,11 @@ static void fiber_aio_done(AioRequest *req, int64_t result)
     fiber_enter(f->fiber);
 }
 
-int64_t loop_aio(EventLoop *loop, AioEngine engine, AioOp op, int fd, const struct iovec *iov,
-                 unsigned niov, uint64_t offset, uint64_t len, unsigned flags)
+int64_t loop_aio(EventLoop *loop, AioEngine engine, const AioRequest *what)
 {
     assert(fiber_in());
-    FiberAio f = {
-        .req = {.op = op,
-                .fd = fd,
-                .iov = iov,
-                .niov = niov,
-                .offset = offset,
-                .len = len,
-                .fua = flags & AIO_FLAG_FUA,
-                .unmap = flags & AIO_FLAG_UNMAP,
-                .done = fiber_aio_done},
-        .fiber = fiber_self(),
-    };
+    FiberAio f = {.req = *what, .fiber = fiber_self()};
+    f.req.done = fiber_aio_done;
     loop_aio_submit(loop, engine, &f.req);
     fiber_yield();
     return f.result;

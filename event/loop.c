@@ -54,6 +54,7 @@ struct EventLoop {
 
     TimerSet timers;
     AioContext *aio;
+    unsigned aio_batch; /* atomic */
     ThreadPool *pool;
     size_t to_spend; /* what loop_spend() allows in this round yet */
 
@@ -157,6 +158,16 @@ TimerSet *loop_timers(EventLoop *loop)
 AioContext **loop_aio_slot(EventLoop *loop)
 {
     return &loop->aio;
+}
+
+void loop_set_aio_batch(EventLoop *loop, unsigned max_batch)
+{
+    __atomic_store_n(&loop->aio_batch, max_batch, __ATOMIC_RELAXED);
+}
+
+unsigned loop_aio_batch(const EventLoop *loop)
+{
+    return __atomic_load_n(&loop->aio_batch, __ATOMIC_RELAXED);
 }
 
 ThreadPool *loop_thread_pool(EventLoop *loop)

@@ -127,7 +127,7 @@ void loop_run_timers(EventLoop *loop);
 /* The earliest armed CLOCK_VIRTUAL timer, or -1. */
 int64_t loop_next_deadline(EventLoop *loop);
 
-/* ---- asynchronous file I/O: io_uring, or the worker threads ---- */
+/* ---- asynchronous file I/O: io_uring, Linux AIO, or worker threads ---- */
 typedef enum AioOp {
     AIO_READ,
     AIO_WRITE,
@@ -144,25 +144,31 @@ typedef struct AioRequest {
     uint64_t offset, len;
     bool unmap;
     bool fua; /* AIO_WRITE: durable when done */
+    /* As many that wait in the loop go to the kernel at once (0: the engine decides). */
+    unsigned max_batch;
     /* On the loop's thread, locked: bytes moved (short reads were resubmitted;
      * less than asked means end of file), or -errno. */
     void (*done)(struct AioRequest *req, int64_t result);
     void *priv; /* the loop's own */
 } AioRequest;
 typedef enum AioEngine { AIO_ENGINE_IO_URING, AIO_ENGINE_THREADS, AIO_ENGINE_NATIVE } AioEngine;
+/* Can the loop have this engine?  The error says why not and what else there is. */
 bool loop_aio_available(EventLoop *loop, AioEngine engine, Error **errp);
-/* Never blocks, never fails synchronously. On the loop's thread or under its lock. */
+/* A limit for max_batch of all requests (0: none). */
+void loop_set_aio_batch(EventLoop *loop, unsigned max_batch);
+unsigned loop_aio_batch(const EventLoop *loop);
+/*
+ * Never fails synchronously: what an engine does not do, or one that is not to be had, is
+ * done by worker threads.  On the loop's thread or under its lock.
+ */
 void loop_aio_submit(EventLoop *loop, AioEngine engine, AioRequest *req);
-/* Fiber form of the same: yields until done, returns the result. */
-int64_t loop_aio(EventLoop *loop, AioEngine engine, AioOp op, int fd, const struct iovec *iov,
-                 unsigned niov, uint64_t offset, uint64_t len, unsigned flags);
+/* Fiber form of the same: yields until done, returns the result; `done`, `priv` are not used. */
+int64_t loop_aio(EventLoop *loop, AioEngine engine, const AioRequest *what);
 /*
  * May a request of `bytes` be done on the spot, without waiting, by the loop's thread?  There is a
  * limit for each round, so that one who finds all in memory leaves time for others.
  */
 bool loop_spend(EventLoop *loop, size_t bytes);
-#define AIO_FLAG_FUA 1u
-#define AIO_FLAG_UNMAP 2u
 ThreadPool *loop_thread_pool(EventLoop *loop);
 
 #endif

@@ -191,6 +191,10 @@ static bool add_iothread(Object *obj, void *list)
         if (tid) {
             json_get_int(tid, &i->thread_id);
         }
+        g_autoptr(Json) batch = object_get(obj, "aio-max-batch", NULL);
+        if (batch) {
+            json_get_int(batch, &i->aio_max_batch);
+        }
         g_ptr_array_add(list, i);
     }
     return true;
