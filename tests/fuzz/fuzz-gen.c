@@ -771,6 +771,8 @@ bool gen_sequence(Gen *g, uint64_t seed, FzSeq *seq, uint8_t *code, uint64_t slo
     g->len = 0;
     g->undefined = 0;
     g->unit = 0;
+    g->style = (uint32_t)rng64(&g->rng);
+    g->constant = 0;
     g->n_labels = 0;
     g->pointers = 1u << R_RSP | 1u << R_RBX | 1u << R_RBP | 1u << R_RSI | 1u << R_RDI | 1u << R_R12;
     memset(seq, 0, sizeof(*seq));

@@ -46,6 +46,7 @@ typedef struct GenOptions {
     const uint32_t *features; /* of the guest's CPU */
     unsigned bits;            /* code size: 16, 32, 64 */
     bool protected_mode;
+    bool ring0_paged; /* the page tables are the sequence's to change */
     GenLayout at;
     /* Instead of user mode's rule and units, if set. */
     bool (*allowed)(struct Gen *g, const DecodedInsn *in);
@@ -75,6 +76,8 @@ typedef struct Gen {
     uint16_t undefined; /* flags without a defined value here */
     uint16_t pointers;  /* registers known to point into the window */
     uint16_t unit;
+    uint32_t style;    /* random bits of the sequence */
+    uint64_t constant; /* in the code, to be changed; 0: none */
     unsigned n_labels;
     Label labels[GEN_LABELS];
 } Gen;

@@ -30,16 +30,19 @@ static void put_imm(Bytes *x, uint32_t v, unsigned n)
     x->n += n;
 }
 
-/* Emits it, with its flags taken care of. */
-static void emit(Gen *g, const Bytes *x)
+void gen_known(Gen *g, const void *bytes, unsigned n)
 {
     DecodedInsn in;
-    if (!gen_decode(&g->opt, x->b, x->n, &in)) {
-        return; /* not on this CPU */
+    if (gen_decode(&g->opt, bytes, n, &in)) {
+        gen_define_flags(g, flag_use(&in).read);
+        gen_emit(g, bytes, n);
+        g->undefined = flags_after(g->undefined, &in);
     }
-    gen_define_flags(g, flag_use(&in).read);
-    gen_emit(g, x->b, x->n);
-    g->undefined = flags_after(g->undefined, &in);
+}
+
+static void emit(Gen *g, const Bytes *x)
+{
+    gen_known(g, x->b, x->n);
 }
 
 static unsigned max_reg(const Gen *g)
@@ -292,7 +295,7 @@ static void fork_here(Hot *h)
 static bool anything(Hot *h)
 {
     Gen *g = h->g;
-    if (rng(&g->rng, 3) == 0) {
+    if (rng(&g->rng, 3) < (g->opt.special ? 2 : 1)) {
         g->opt.special ? g->opt.special(g) : gen_special(g);
         return true;
     }

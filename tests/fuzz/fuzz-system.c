@@ -282,6 +282,10 @@ void system_unit(Gen *g)
 {
     Rng *r = &g->rng;
     gen_unit(g);
+    if (g->opt.ring0_paged && rng(r, 4) == 0) {
+        system_paging(g);
+        return;
+    }
     switch (rng(r, 20)) {
     case 0:
     case 1:
@@ -304,12 +308,16 @@ void system_unit(Gen *g)
     case 8:
         interrupt(g);
         break;
-    case 9 ... 13:
+    case 9 ... 11:
         modify(g);
+        break;
+    case 12:
+    case 13:
+        system_code_changes(g);
         break;
     case 14:
     case 15:
-        paging(g);
+        g->opt.ring0_paged ? system_paging(g) : paging(g);
         break;
     case 16:
         model_specific(g);

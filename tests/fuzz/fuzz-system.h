@@ -10,6 +10,9 @@
 
 /* GenOptions.allowed and .special. */
 bool system_allowed(Gen *g, const DecodedInsn *in);
+/* Units of fuzz-paging.c. */
+void system_paging(Gen *g);
+void system_code_changes(Gen *g);
 void system_unit(Gen *g);
 
 #endif

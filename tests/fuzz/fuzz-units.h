@@ -10,6 +10,8 @@
 
 /* One instruction of the present unit. */
 void gen_emit(Gen *g, const void *bytes, unsigned n);
+/* The same, with its flags taken care of; nothing if the CPU does not know it. */
+void gen_known(Gen *g, const void *bytes, unsigned n);
 void gen_mov(Gen *g, unsigned reg, uint64_t v);
 void gen_unit(Gen *g);
 void gen_absolute(Gen *g, const char *opcode, unsigned n, unsigned reg, uint64_t addr, uint64_t imm,

@@ -45,6 +45,11 @@ static const struct {
 };
 #define MODES G_N_ELEMENTS(modes)
 
+static bool ring0_paged(unsigned m)
+{
+    return modes[m].paged && (modes[m].mode == GUEST_LONG || modes[m].mode == GUEST_PROT32);
+}
+
 typedef struct Side {
     const char *name;
     Guest *g;
@@ -125,11 +130,15 @@ static void on_crash(int sig)
 
 /* ---- the machine ---- */
 
-static void protect(Guest *g, bool wide)
+static void protect(Guest *g, bool wide, bool ring0)
 {
+    for (unsigned p = 0; ring0 && p < RAM; p += PAGE) { /* one page remains the user's */
+        guest_st(g, AT_PT + (p >> 12) * (wide ? 8u : 4u), p | (p == AT_DATA + PAGE ? 7 : 3),
+                 wide ? 8 : 4);
+    }
     uint64_t ro = AT_PT + (AT_RO >> 12) * (wide ? 8u : 4u);
     uint64_t gone = AT_PT + ((AT_RO + PAGE) >> 12) * (wide ? 8u : 4u);
-    guest_st(g, ro, AT_RO | 5, wide ? 8 : 4);
+    guest_st(g, ro, AT_RO | (ring0 ? 1 : 5), wide ? 8 : 4);
     guest_st(g, gone, 0, wide ? 8 : 4);
 }
 
@@ -143,7 +152,7 @@ static void prepare_mode(Side *s, unsigned m)
         if (!wide) {
             guest_paging(g, false);
         }
-        protect(g, wide);
+        protect(g, wide, ring0_paged(m));
     }
     if (modes[m].code16) {
         guest_load(g, SEG_CS, SEL_CODE16);
@@ -228,8 +237,11 @@ static bool handle(Side *s, const Case *c, unsigned vector)
     bool error = !real && (vector == 8 || (vector >= 10 && vector <= 14) || vector == 17);
     unsigned size = real ? 2 : wide ? 8 : 4;
     uint64_t sp = cpu->regs[R_RSP] & (cpu->hflags & HF_SS32 || wide ? ~0ull : 0xffff);
-    uint64_t at = cpu->segs[SEG_SS].base + sp;
-    if (at + 6 * size > RAM) {
+    uint64_t linear = cpu->segs[SEG_SS].base + sp, end;
+    hwaddr at;
+    if (!cpu_debug_translate(cpu, linear, &at) ||
+        !cpu_debug_translate(cpu, linear + 6 * size - 1, &end) || end != at + 6 * size - 1 ||
+        end >= RAM) {
         return false;
     }
     FzEvent *e = &s->events[s->n_events++];
@@ -722,6 +734,7 @@ int main(int argc, char **argv)
         GenOptions o = {.features = f.side[0].g->cpu->config.features,
                         .bits = modes[m].bits,
                         .protected_mode = m != GUEST_REAL && modes[m].mode != GUEST_V86,
+                        .ring0_paged = ring0_paged(m),
                         .at = {AT_DATA, AT_COUNTER},
                         .allowed = system_allowed,
                         .special = system_unit,
