@@ -752,7 +752,7 @@ static bool fill(Gen *g, unsigned units, bool nested)
     for (unsigned i = 0; i < units && g->seq->n < FZ_STARTS - 40; i++) {
         bool plain = g->opt.only && rng(&g->rng, 4);
         if (!plain && !nested && rng(&g->rng, 20) == 0) {
-            if (!(rng(&g->rng, 2) ? gen_hot_loop(g) : gen_loop(g))) {
+            if (!(rng(&g->rng, 2) ? gen_hot_loop(g, 2 + rng(&g->rng, 4)) : gen_loop(g))) {
                 return false;
             }
         } else if (!g->opt.only && rng(&g->rng, 12) == 0) {
@@ -782,6 +782,12 @@ bool gen_sequence(Gen *g, uint64_t seed, FzSeq *seq, uint8_t *code, uint64_t slo
     seq->start = slot + offset;
     g->code = code + offset;
     unsigned n = g->opt.insns;
+    if (rng(&g->rng, 3) == 0) {
+        n = n / 4 + 1;
+        if (!gen_hot_loop(g, 5 + rng(&g->rng, 10))) {
+            return false;
+        }
+    }
     if (!fill(g, 1 + n / 2 + rng(&g->rng, n / 2 + 1), false)) {
         return false;
     }

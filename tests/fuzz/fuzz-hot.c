@@ -292,14 +292,39 @@ static void fork_here(Hot *h)
     gen_label(g, g->len - 1, 1);
 }
 
+/* Any instruction, or what is special to this mode. */
 static bool anything(Hot *h)
 {
     Gen *g = h->g;
-    if (rng(&g->rng, 3) < (g->opt.special ? 2 : 1)) {
+    if (rng(&g->rng, 4) < (g->opt.special ? 3 : 1)) {
         g->opt.special ? g->opt.special(g) : gen_special(g);
         return true;
     }
     return gen_insn(g);
+}
+
+/* The same, but only when some bits of the counter are 0: a loop may become hot meanwhile. */
+static bool now_and_then(Hot *h)
+{
+    static const uint8_t masks[] = {1, 3, 7, 15, 31, 8, 16, 32};
+    Gen *g = h->g;
+    unsigned size = g->opt.bits == 16 ? 2 : 4;
+    uint8_t jnz[6] = {0x0f, 0x85};
+    gen_unit(g);
+    gen_absolute(g, "\xf6", 1, 0, g->opt.at.counter, masks[rng(&g->rng, sizeof(masks))], 1, 1);
+    g->undefined = FLAG_AF;
+    gen_emit(g, jnz, 2 + size);
+    unsigned at = g->len;
+    uint16_t pointers = g->pointers;
+    bool ok = anything(h);
+    if (ok && rng(&g->rng, 4) == 0) {
+        ok = anything(h);
+    }
+    int32_t rel = (int32_t)(g->len - at);
+    memcpy(g->code + at - size, &rel, size);
+    g->undefined |= FLAG_AF;
+    g->pointers &= pointers;
+    return ok;
 }
 
 /* Where a register may begin, so that it soon comes to something worth while. */
@@ -320,7 +345,7 @@ static uint64_t beginning(Gen *g)
     }
 }
 
-bool gen_hot_loop(Gen *g)
+bool gen_hot_loop(Gen *g, unsigned items)
 {
     static const uint8_t wide_bases[] = {R_RBX, R_RBP, R_RSI, R_RDI, R_R8, R_R12, R_R13, R_R15};
     static const uint8_t bases[] = {R_RBX, R_RBP, R_RSI, R_RDI};
@@ -336,8 +361,8 @@ bool gen_hot_loop(Gen *g)
     g->pointers |= (uint16_t)(1u << R_RSP | 1u << h.base);
     gen_unit(g);
     unsigned head = g->len;
-    for (unsigned i = 2 + rng(r, 4); i-- && g->seq->n < FZ_STARTS - 60;) {
-        switch (rng(r, 8)) {
+    while (items-- && g->seq->n < FZ_STARTS - 60) {
+        switch (rng(r, 10)) {
         case 0:
         case 1:
             loads(&h);
@@ -357,8 +382,13 @@ bool gen_hot_loop(Gen *g)
             gen_unit(g);
             store(&h, h.base, (int)rng(r, 80) - 20);
             break;
-        default:
+        case 7:
             if (!anything(&h)) {
+                return false;
+            }
+            break;
+        default:
+            if (!now_and_then(&h)) {
                 return false;
             }
             break;

@@ -25,8 +25,8 @@ uint64_t gen_target(Gen *g, unsigned align);
 /* A random instruction, with what it needs. false: `only` fits nothing. */
 bool gen_insn(Gen *g);
 void gen_loop_end(Gen *g, unsigned head);
-/* A loop that runs often (fuzz-hot.c). */
-bool gen_hot_loop(Gen *g);
+/* A loop that runs often (fuzz-hot.c), of about so many units or groups of them. */
+bool gen_hot_loop(Gen *g, unsigned items);
 /* A random unit. */
 void gen_special(Gen *g);
 
