@@ -47,14 +47,17 @@ typedef struct GenOptions {
     unsigned bits;            /* code size: 16, 32, 64 */
     bool protected_mode;
     bool ring0_paged; /* the page tables are the sequence's to change */
+    bool no_stale;    /* no page is changed without being invalidated */
     GenLayout at;
     /* Instead of user mode's rule and units, if set. */
     bool (*allowed)(struct Gen *g, const DecodedInsn *in);
     void (*special)(struct Gen *g);
-    const char *only;    /* mnemonic (or its beginning and '*') or NULL */
-    unsigned insns;      /* about so many in a sequence */
-    bool alignment;      /* EFLAGS.AC gets set */
-    bool transcendental; /* what chips compute differently is wanted, too */
+    void (*constant)(struct Gen *g);     /* code that may be changed, or NULL */
+    void (*code_changes)(struct Gen *g); /* and what changes it */
+    const char *only;                    /* mnemonic (or its beginning and '*') or NULL */
+    unsigned insns;                      /* about so many in a sequence */
+    bool alignment;                      /* EFLAGS.AC gets set */
+    bool transcendental;                 /* what chips compute differently is wanted, too */
 } GenOptions;
 
 typedef struct Label {

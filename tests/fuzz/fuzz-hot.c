@@ -296,6 +296,10 @@ static void fork_here(Hot *h)
 static bool anything(Hot *h)
 {
     Gen *g = h->g;
+    if (g->opt.code_changes && rng(&g->rng, 4) == 0) {
+        g->opt.code_changes(g);
+        return true;
+    }
     if (rng(&g->rng, 4) < (g->opt.special ? 3 : 1)) {
         g->opt.special ? g->opt.special(g) : gen_special(g);
         return true;
@@ -362,6 +366,10 @@ bool gen_hot_loop(Gen *g, unsigned items)
     gen_unit(g);
     unsigned head = g->len;
     while (items-- && g->seq->n < FZ_STARTS - 60) {
+        if (g->opt.constant && rng(r, 8) == 0) {
+            gen_unit(g);
+            g->opt.constant(g);
+        }
         switch (rng(r, 10)) {
         case 0:
         case 1:

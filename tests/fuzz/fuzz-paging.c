@@ -11,8 +11,8 @@
 #include <string.h>
 
 #define PAGE 0x1000u
-/* Offsets from the loops' counter. */
-#define DESCRIPTOR 0x40
+/* Of INVPCID: on a page that is never changed, so that its use leaves no traces. */
+#define AT_DESCRIPTOR (AT_HANDLERS + 0xf80u)
 
 /* Which ways are used is a sequence's: not all can be combined. */
 static bool global_pages(const Gen *g)
@@ -50,7 +50,7 @@ static void load_cr3(Gen *g)
 
 static void invpcid(Gen *g, uint64_t page, unsigned type)
 {
-    uint64_t at = g->opt.at.counter - DESCRIPTOR;
+    uint64_t at = AT_DESCRIPTOR;
     gen_store(g, at, contexts(g) ? rng(&g->rng, 4) : 0, 4);
     gen_store(g, at + 4, 0, 4);
     gen_store(g, at + 8, (uint32_t)page, 4);
@@ -92,8 +92,14 @@ static void change_entry(Gen *g)
     } else if (k == 1) {
         page = rw + 2 * PAGE;
     } else if (k == 2) {
+        uint64_t here = g->seq->start + g->len;
+        bool stays = here % PAGE < PAGE - 0x80; /* on one page, until it is invalidated */
         page = AT_CODE + (rng(r, 2) ? PAGE : 0);
-        bits = rng(r, 2) ? 0x20 : 0x02;
+        bits = stays && rng(r, 3) ? 0x20 : 0x02;
+        if (stays && (here & ~(uint64_t)(PAGE - 1)) != page) {
+            high = size == 8 && rng(r, 2) ? 4 : 0;
+            bits = high ? 0x80000000 : rng(r, 2) ? 0x1000 : 0x20;
+        }
     } else if (k == 3) {
         page = g->opt.at.counter & ~(uint64_t)(PAGE - 1);
         bits = 0x60;
@@ -183,7 +189,7 @@ void system_paging(Gen *g)
  * mov reg, constant: which other code of this sequence may change. Its value is what the
  * next one that is stored there makes it, before or after it in a loop.
  */
-static void constant(Gen *g)
+void system_constant(Gen *g)
 {
     gen_mov(g, R_RDX, g->opt.bits == 64 ? 0x123456789abcdef0 : 0x12345678);
     g->constant = g->seq->start + g->len - (g->opt.bits == 64 ? 8 : 4);
@@ -195,7 +201,8 @@ static void store_constant(Gen *g)
     Rng *r = &g->rng;
     uint64_t at = g->constant;
     unsigned bytes = g->opt.bits == 64 ? 8 : 4;
-    switch (rng(r, 8)) {
+    /* Not by registers that then lead elsewhere, which could be the page table's entries. */
+    switch (g->opt.no_stale ? rng(r, 4) : rng(r, 8)) {
     case 0:
     case 1: /* add to it */
         gen_absolute(g, "\x80", 1, 0, at + rng(r, bytes), 1 + rng(r, 255), 1, 1);
@@ -229,7 +236,7 @@ static void store_constant(Gen *g)
 void system_code_changes(Gen *g)
 {
     if (!g->constant || rng(&g->rng, 3) == 0) {
-        constant(g);
+        system_constant(g);
         if (rng(&g->rng, 2)) {
             return;
         }

@@ -317,7 +317,11 @@ void system_unit(Gen *g)
         break;
     case 14:
     case 15:
-        g->opt.ring0_paged ? system_paging(g) : paging(g);
+        if (g->opt.ring0_paged) {
+            system_paging(g);
+        } else if (!g->opt.no_stale) {
+            paging(g);
+        }
         break;
     case 16:
         model_specific(g);

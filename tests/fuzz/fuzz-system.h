@@ -13,6 +13,8 @@ bool system_allowed(Gen *g, const DecodedInsn *in);
 /* Units of fuzz-paging.c. */
 void system_paging(Gen *g);
 void system_code_changes(Gen *g);
+/* Code that they may change. */
+void system_constant(Gen *g);
 void system_unit(Gen *g);
 
 #endif

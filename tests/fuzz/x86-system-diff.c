@@ -28,8 +28,11 @@
 /* What can be compared; the first that there are two of are. */
 static const struct {
     const char *name, *engine;
-    bool one_insn;
-} engine_list[] = {{"interp", "interp", false}, {"jit", "jit", false}, {"single", "interp", true}};
+    bool one_insn, walk;
+} engine_list[] = {{"interp", "interp", false, false},
+                   {"jit", "jit", false, false},
+                   {"single", "interp", true, false},
+                   {"walk", "interp", true, true}};
 
 static const struct {
     const char *name;
@@ -55,6 +58,7 @@ typedef struct Side {
     Guest *g;
     CPUX86 start[MODES];
     uint8_t *ram[MODES]; /* as a sequence finds it, but for code and data */
+    bool walk;           /* the TLB is emptied before each instruction: nothing can be stale */
     /* of the last run */
     FzEvent events[FZ_EVENTS];
     unsigned n_events;
@@ -316,9 +320,12 @@ static RunExit run_on(Side *s, const Case *c, Flags flags)
     RunExit r;
     unsigned n = 0;
     Undefined u = {.flags = (uint16_t)undefined_at(&c->seq, s->g->cpu->rip)};
-    v->step = flags != FLAGS_ASIS;
+    v->step = flags != FLAGS_ASIS || s->walk;
     do {
-        if (v->step) {
+        if (s->walk) {
+            cpu_interrupt(s->g->cpu, IRQ_TLB_FLUSH);
+        }
+        if (flags != FLAGS_ASIS) {
             undefined_step(&u, s->g->cpu, flags == FLAGS_ONE);
         }
         r = run_engine(s);
@@ -629,7 +636,7 @@ static bool start_sides(Fuzz *f)
             error_free(err);
             if (g) {
                 Side *s = &f->side[n++];
-                *s = (Side){.name = engine_list[k].name, .g = g};
+                *s = (Side){.name = engine_list[k].name, .g = g, .walk = engine_list[k].walk};
                 if (g->accel->icount.on) {
                     s->loop = loop_new("timers", g->clocks, NULL);
                     timer_init(&s->wake, s->loop, CLOCK_VIRTUAL, on_wake, g->cpu);
@@ -662,7 +669,9 @@ static bool parse(Fuzz *f, int argc, char **argv)
         {"mode", 'm', 0, G_OPTION_ARG_STRING, &f->only_mode,
          "real prot16 prot32 paged32 user32 v86 long user64 compat", "MODE"},
         {"engines", 'e', 0, G_OPTION_ARG_STRING, &f->engines,
-         "two of interp,jit,single (interp, an instruction at a time)", "LIST"},
+         "two of interp,jit,single (interp, an instruction at a time),walk (the same without a "
+         "TLB)",
+         "LIST"},
         {"icount", 0, 0, G_OPTION_ARG_NONE, &f->icount,
          "with -icount: instructions are counted, and compared", NULL},
         {"watch", 'w', 0, G_OPTION_ARG_NONE, &f->watch,
@@ -735,9 +744,12 @@ int main(int argc, char **argv)
                         .bits = modes[m].bits,
                         .protected_mode = m != GUEST_REAL && modes[m].mode != GUEST_V86,
                         .ring0_paged = ring0_paged(m),
+                        .no_stale = f.side[0].walk || f.side[1].walk,
                         .at = {AT_DATA, AT_COUNTER},
                         .allowed = system_allowed,
                         .special = system_unit,
+                        .constant = system_constant,
+                        .code_changes = system_code_changes,
                         .only = f.only,
                         .insns = (unsigned)f.insns};
         gen_init(&f.gen[m], &o);
