@@ -139,6 +139,7 @@ const BlockDriver block_driver_curl = {
     .help = "a file of a web server (http, https, ftp, ftps)",
     .state_size = sizeof(CurlState),
     .protocol = true,
+    .remote = true,
     .open = curl_open,
     .close = curl_close,
     .preadv = curl_preadv,

@@ -2,8 +2,9 @@
 /*
  * The protocol "nbd": a disk of a server.
  *
- * One connection carries many requests.  Each request is written by its fiber; the answers are
- * read by whichever waiting fiber is first, which hands each to whom it belongs.  When the
+ * One connection carries many requests.  Those that begin in one round of the loop are sent
+ * together, with one system call; the answers are read by whichever waiting fiber is first, which
+ * hands each to whom it belongs.  When the
  * connection breaks, requests wait for up to reconnect-delay seconds for a new one and are then
  * sent again (all of them can be repeated), else they fail with EIO.
  */
@@ -13,7 +14,7 @@
 
 #include <errno.h>
 
-#define MAX_REQUESTS 16u
+#define MAX_REQUESTS 64u
 #define MAX_TRANSFER NBD_MAX_PAYLOAD
 
 typedef struct NbdRequest {
@@ -27,6 +28,8 @@ typedef struct NbdRequest {
     uint64_t extent; /* block status: length and flags of the first extent */
     uint32_t state;
     bool has_extent;
+    bool unsent;  /* it waits to be sent */
+    bool sending; /* its data are being sent: they must stay */
     Fiber *fiber; /* sleeps until it is done, or until it may read answers */
 } NbdRequest;
 
@@ -41,8 +44,10 @@ typedef struct Nbd {
     uint64_t next_cookie;
     GList *requests; /* NbdRequest*, sent and not answered */
     unsigned in_flight;
-    bool reading; /* some fiber reads answers */
-    FiberMutex send;
+    bool reading;  /* some fiber reads answers */
+    bool sending;  /* some fiber sends */
+    bool planned;  /* send_later() will come */
+    GQueue unsent; /* NbdRequest*, among `requests`, too */
     FiberQueue room, waiting;
 } Nbd;
 
@@ -78,7 +83,9 @@ static void disconnect(Nbd *s)
     for (GList *l = s->requests; l; l = l->next) {
         NbdRequest *r = l->data;
         r->done = r->lost = true;
+        r->unsent = false;
     }
+    g_queue_clear(&s->unsent);
 }
 
 typedef struct Reconnect {
@@ -132,14 +139,12 @@ static bool try_reconnect(Nbd *s)
         return false;
     }
     /* Nobody may still be in the old channel. */
-    while (s->reading) {
+    while (s->reading || s->sending) {
         fiber_sleep(s, NS_PER_MS);
     }
-    fiber_mutex_lock(&s->send);
     io_channel_free(s->link.ch);
     s->link = l;
     s->connected = true;
-    fiber_mutex_unlock(&s->send);
     return true;
 }
 
@@ -174,7 +179,7 @@ static NbdRequest *find_request(Nbd *s, uint64_t cookie)
 {
     for (GList *l = s->requests; l; l = l->next) {
         NbdRequest *r = l->data;
-        if (r->cookie == cookie && !r->done) {
+        if (r->cookie == cookie && !r->done && !r->unsent) {
             return r;
         }
     }
@@ -332,32 +337,36 @@ static int read_answer(Nbd *s)
     return ret;
 }
 
+static void wake(Nbd *s, NbdRequest *r)
+{
+    Fiber *f = r->fiber;
+    r->fiber = NULL;
+    if (f) {
+        loop_defer(s->n->loop, resume, f);
+    }
+}
+
 /* Wakes whoever's answer has come, and one who will read on. */
 static void pass_on(Nbd *s)
 {
     NbdRequest *next = NULL;
-    for (GList *l = s->requests; l;) {
+    for (GList *l = s->requests; l; l = l->next) {
         NbdRequest *r = l->data;
-        l = l->next;
-        if (r->done && r->fiber) {
-            Fiber *f = r->fiber;
-            r->fiber = NULL;
-            loop_defer(s->n->loop, resume, f);
-        } else if (!r->done && r->fiber) {
-            next = next ? next : r;
+        if (r->done && !r->sending) {
+            wake(s, r);
+        } else if (!r->done && r->fiber && !next) {
+            next = r;
         }
     }
     if (next && !s->reading) {
-        Fiber *f = next->fiber;
-        next->fiber = NULL;
-        loop_defer(s->n->loop, resume, f);
+        wake(s, next);
     }
 }
 
 static void wait_answer(Nbd *s, NbdRequest *r)
 {
-    while (!r->done) {
-        if (s->reading) {
+    while (!r->done || r->sending) {
+        if (s->reading || r->done) {
             r->fiber = fiber_self();
             fiber_yield();
             continue;
@@ -374,15 +383,19 @@ static void wait_answer(Nbd *s, NbdRequest *r)
         if (ret < 0) {
             disconnect(s);
         }
+        pass_on(s);
     }
     pass_on(s);
 }
 
 /* ---- requests ---- */
 
-static int send_request(Nbd *s, NbdRequest *r)
+#define HEADER 32u
+#define BATCH 32u /* requests sent with one call */
+#define PIECES 64u
+
+static size_t put_header(const Nbd *s, const NbdRequest *r, uint8_t *h)
 {
-    uint8_t h[32];
     bool ext = s->link.extended, write = r->type == NBD_CMD_WRITE;
     st_be32(h, ext ? NBD_REQUEST_EXT_MAGIC : NBD_REQUEST_MAGIC);
     st_be16(h + 4, r->flags | (ext && write ? NBD_CMD_PAYLOAD_LEN : 0));
@@ -394,13 +407,84 @@ static int send_request(Nbd *s, NbdRequest *r)
     } else {
         st_be32(h + 24, (uint32_t)r->len);
     }
-    fiber_mutex_lock(&s->send);
-    int ret = s->connected ? io_channel_write(s->link.ch, h, ext ? 32 : 28) : -EPIPE;
-    if (ret == 0 && write) {
-        ret = io_channel_writev(s->link.ch, r->data->iov, r->data->n);
+    return ext ? HEADER : 28;
+}
+
+/* As many of those that wait as go into one call, at least one. */
+static int send_batch(Nbd *s)
+{
+    uint8_t headers[BATCH][HEADER];
+    struct iovec iov[PIECES];
+    NbdRequest *sent[BATCH], *r;
+    unsigned count = 0, pieces = 0;
+    const IoVec *rest = NULL; /* data that did not go into `iov` */
+    while (count < BATCH && !rest && (r = g_queue_peek_head(&s->unsent))) {
+        unsigned n = r->type == NBD_CMD_WRITE ? r->data->n : 0;
+        if (count && pieces + 1 + n > PIECES) {
+            break;
+        }
+        iov[pieces++] = (struct iovec){headers[count], put_header(s, r, headers[count])};
+        if (pieces + n > PIECES) {
+            rest = r->data;
+        } else if (n) {
+            memcpy(iov + pieces, r->data->iov, n * sizeof(*iov));
+            pieces += n;
+        }
+        r->unsent = false;
+        r->sending = true;
+        sent[count++] = r;
+        g_queue_pop_head(&s->unsent);
     }
-    fiber_mutex_unlock(&s->send);
+    int ret = io_channel_writev(s->link.ch, iov, pieces);
+    if (ret == 0 && rest) {
+        ret = io_channel_writev(s->link.ch, rest->iov, rest->n);
+    }
+    for (unsigned i = 0; i < count; i++) {
+        sent[i]->sending = false;
+        if (sent[i]->done) { /* the answer was faster, or the connection has broken */
+            wake(s, sent[i]);
+        }
+    }
     return ret;
+}
+
+static void send_all(void *opaque)
+{
+    Nbd *s = opaque;
+    s->sending = true;
+    while (s->connected && !g_queue_is_empty(&s->unsent)) {
+        if (send_batch(s) < 0) {
+            disconnect(s);
+            pass_on(s);
+        }
+    }
+    s->sending = false;
+}
+
+static void send_later(void *opaque)
+{
+    Nbd *s = opaque;
+    s->planned = false;
+    if (!s->sending && !g_queue_is_empty(&s->unsent)) {
+        fiber_enter(fiber_new(send_all, s));
+    }
+}
+
+/* A lone request goes at once; among others it waits for those that begin in this round, too. */
+static void submit(Nbd *s, NbdRequest *r)
+{
+    s->requests = g_list_append(s->requests, r);
+    g_queue_push_tail(&s->unsent, r);
+    r->unsent = true;
+    if (s->sending || (s->planned && fiber_in())) {
+        return;
+    }
+    if (s->in_flight > 1 && fiber_in()) {
+        s->planned = true;
+        loop_defer(s->n->loop, send_later, s);
+    } else {
+        send_all(s);
+    }
 }
 
 static int transact(Nbd *s, NbdRequest *r)
@@ -418,17 +502,17 @@ static int transact(Nbd *s, NbdRequest *r)
         r->done = r->lost = r->has_extent = false;
         r->result = 0;
         r->got = 0;
-        s->requests = g_list_append(s->requests, r);
-        if (send_request(s, r) < 0) {
-            disconnect(s);
-        }
+        submit(s, r);
         wait_answer(s, r);
         s->requests = g_list_remove(s->requests, r);
         if (r->lost) {
             r->result = -EIO;
         }
     } while (r->lost && s->reconnect_ns);
-    s->in_flight--;
+    if (--s->in_flight == 0 && s->planned) { /* what was to be sent is lost */
+        loop_defer_cancel(s->n->loop, s);
+        s->planned = false;
+    }
     fiber_queue_wake(&s->room);
     return r->result;
 }
@@ -586,7 +670,7 @@ static bool nbd_open(BlockNode *n, BlockOpts *o, Error **errp)
 {
     Nbd *s = n->s;
     s->n = n;
-    fiber_mutex_init(&s->send);
+    g_queue_init(&s->unsent);
     fiber_queue_init(&s->room);
     fiber_queue_init(&s->waiting);
     bool ok = take_address(s, o, errp);
@@ -659,7 +743,6 @@ static void nbd_close(BlockNode *n)
     io_channel_free(s->link.ch);
     object_unref(s->tls);
     socket_spec_clear(&s->addr);
-    fiber_mutex_destroy(&s->send);
     g_free(s->export);
     g_free(s->context);
     g_free(s->tls_hostname);
@@ -678,6 +761,7 @@ const BlockDriver block_driver_nbd = {
     .help = "a disk served over the network (NBD)",
     .state_size = sizeof(Nbd),
     .protocol = true,
+    .remote = true,
     .open = nbd_open,
     .close = nbd_close,
     .preadv = nbd_preadv,

@@ -118,6 +118,7 @@ struct BlockDriver {
     const char *help;
     size_t state_size;
     bool protocol;      /* a leaf: no `file` child; writes may extend it */
+    bool remote;        /* a protocol: another program or machine answers, so each request costs */
     bool no_file;       /* a protocol without a file name (null-co) */
     bool filter;        /* permissions of its users are handed on to `file` */
     bool filter_writes; /* a filter that writes to `file` even if its users only read */

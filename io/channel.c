@@ -246,7 +246,7 @@ int io_channel_writev(IoChannel *c, const struct iovec *iov, unsigned n)
 {
     size_t skip = 0;
     while (n) {
-        struct iovec part[16];
+        struct iovec part[64];
         unsigned count = MIN(n, (unsigned)ARRAY_LEN(part));
         bool want_write = true;
         ssize_t sent;

@@ -30,7 +30,7 @@ static const ToolOption convert_options[] = {
     {"compress", 'c', 0, NULL, "compress the target"},
     IMG_OPT_FORCE_SHARE,
     {"rate-limit", 'r', 0, "RATE", "bytes per second"},
-    {"parallel", 'm', 0, "NUM", "requests at a time: 1 to 16 (default: 8, with -c 4 to 8)"},
+    {"parallel", 'm', 0, "NUM", "requests at a time: 1 to 16 (default: 4 to 8)"},
     {"copy-range-offloading", 'C', 0, NULL, "let the host copy where it can"},
     {"oob-writes", 'W', 0, NULL, "write out of order"},
     IMG_OPT_PROGRESS,
@@ -217,9 +217,7 @@ static bool take_arguments(Convert *c, Error **errp)
     k->unordered = tool_has(a, "oob-writes");
     k->sparse = tool_size(a, "sparse-size", 4096);
     k->rate = tool_size(a, "rate-limit", 0);
-    /* Many threads that compute get in each other's way; requests that wait for a disk do not. */
-    unsigned parallel = k->compress ? CLAMP(g_get_num_processors(), 4, 8) : 8;
-    k->parallel = (unsigned)tool_uint(a, "parallel", parallel, 1, 16);
+    k->parallel = (unsigned)tool_uint(a, "parallel", 0, 1, 16);
     k->quiet = img_quiet(a);
     c->format = tool_get(a, "target-format") ? tool_get(a, "target-format") : "raw";
     if (tool_has(a, "target-is-zero") && !tool_has(a, "no-create")) {
@@ -392,7 +390,6 @@ static int run_dd(Tool *t, ToolArgs *a)
         dst = ok ? tool_open(t, d.out, &w, &err) : NULL;
         ImgCopy c = {.sources = &src, .n_sources = 1, .target = dst, .from = from, .total = size};
         c.sparse = 4096;
-        c.parallel = 8;
         c.target_zero = !existed || S_ISREG(st.st_mode);
         ok = dst && img_copy(t, &c, &err);
     }

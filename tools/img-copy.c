@@ -9,6 +9,10 @@
 
 /* Bytes of one request; clusters to be compressed come one by one, for more workers. */
 #define CHUNK (512u << 10)
+/* To or from elsewhere: what a request costs besides its bytes is paid less often. */
+#define REMOTE_CHUNK (2u << 20)
+#define PARALLEL 8u
+#define REMOTE_PARALLEL 4u
 
 typedef struct Copier {
     ImgCopy *c;
@@ -25,6 +29,7 @@ typedef struct Copier {
     uint64_t error_at;
     int64_t started;
     uint64_t align; /* of pieces: the target's cluster when compressing */
+    uint64_t chunk; /* bytes of one request */
 } Copier;
 
 typedef enum PieceKind { PIECE_DATA, PIECE_ZERO, PIECE_SKIP } PieceKind;
@@ -107,8 +112,7 @@ static bool take(Copier *k, Piece *p)
         }
         p->len = end - p->off;
         if (p->kind == PIECE_DATA) {
-            uint64_t chunk = k->c->compress ? MAX(k->align, 64 * KiB) : CHUNK;
-            p->len = MIN(p->len, chunk - p->off % chunk);
+            p->len = MIN(p->len, k->chunk - p->off % k->chunk);
         }
         k->next += p->len;
     }
@@ -301,7 +305,7 @@ static void worker(void *opaque)
         !c->unordered && !c->compress && c->parallel > 1 && strcmp(c->target->drv->name, "raw");
     void *buf = NULL;
     Piece p;
-    if (posix_memalign(&buf, 4096, MAX(CHUNK, k->align))) {
+    if (posix_memalign(&buf, 4096, k->chunk)) {
         note_error(k, -ENOMEM, true, 0);
         buf = NULL;
     }
@@ -322,15 +326,42 @@ static void start_worker(void *opaque)
     fiber_enter(fiber_new(worker, opaque));
 }
 
+static bool is_remote(const BlockNode *n)
+{
+    while (n->file) {
+        n = n->file;
+    }
+    return n->drv->remote;
+}
+
+/* How much a request moves, and how many there are at a time unless the user said so. */
+static void choose_sizes(Copier *k, Tool *t)
+{
+    ImgCopy *c = k->c;
+    bool remote = is_remote(c->target);
+    for (unsigned i = 0; i < c->n_sources; i++) {
+        remote |= is_remote(c->sources[i]);
+    }
+    k->align = c->compress ? MAX(c->target->limits.opt_io, BLOCK_SECTOR) : 1;
+    k->chunk = c->compress ? MAX(k->align, 64 * KiB) : remote ? REMOTE_CHUNK : CHUNK;
+    if (!c->parallel && c->compress) {
+        /* Many threads that compute get in each other's way. */
+        c->parallel = CLAMP(g_get_num_processors(), 4, 8);
+    } else if (!c->parallel) {
+        c->parallel = remote ? REMOTE_PARALLEL : PARALLEL;
+    }
+    if (remote) {
+        t->graph->patient = false; /* answers come while a file is written */
+    }
+}
+
 bool img_copy(Tool *t, ImgCopy *c, Error **errp)
 {
-    Copier k = {.c = c, .loop = t->loop, .align = 1, .started = g_get_monotonic_time()};
+    Copier k = {.c = c, .loop = t->loop, .started = g_get_monotonic_time()};
     fiber_mutex_init(&k.next_lock);
     g_queue_init(&k.waiting);
-    if (c->compress) {
-        k.align = MAX(c->target->limits.opt_io, BLOCK_SECTOR);
-    }
-    k.workers = MAX(c->parallel, 1);
+    choose_sizes(&k, t);
+    k.workers = c->parallel;
     for (unsigned i = k.workers; i > 0; i--) {
         loop_defer(t->loop, start_worker, &k);
     }

@@ -15,7 +15,7 @@ typedef struct ImgCopy {
     uint64_t from;  /* first byte of the (one) source */
     uint64_t total; /* bytes to copy */
     uint64_t sparse, rate;
-    unsigned parallel;
+    unsigned parallel; /* requests at a time; 0: as many as are good */
     bool compress, salvage, offload, unordered, quiet;
     bool target_zero;        /* it reads as zeroes where nothing was written */
     bool target_has_backing; /* what the source has not allocated is not written */

@@ -218,6 +218,7 @@ const BlockDriver block_driver_iscsi = {
     .help = "a unit of an iSCSI target",
     .state_size = sizeof(Remote),
     .protocol = true,
+    .remote = true,
     .open = iscsi_open,
     .close = remote_close,
     .preadv = remote_preadv,

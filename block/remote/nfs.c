@@ -180,6 +180,7 @@ const BlockDriver block_driver_nfs = {
     .help = "a file of an NFS server",
     .state_size = sizeof(Remote),
     .protocol = true,
+    .remote = true,
     .open = nfs_open,
     .close = remote_close,
     .preadv = remote_preadv,

@@ -506,6 +506,7 @@ const BlockDriver block_driver_rbd = {
     .help = "an image of a Ceph cluster",
     .state_size = sizeof(RbdState),
     .protocol = true,
+    .remote = true,
     .open = rbd_open,
     .close = rbd_close,
     .preadv = remote_preadv,
