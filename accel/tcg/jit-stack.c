@@ -67,6 +67,7 @@ static bool extend(StackSpan *s, const IrOp *op, bool *known)
             return false;
         }
         break;
+    case IR_ATOMIC: /* may wait for another CPU, which translates code on the stack's page meanwhile */
     case IR_CALL: /* which may change anything */
     case IR_CALLX:
     case IR_SKIP:
