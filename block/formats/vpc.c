@@ -397,6 +397,25 @@ static int vpc_truncate(BlockNode *n, uint64_t size, BlockPrealloc prealloc, Err
 
 /* ---- check ---- */
 
+/* The copy at the start is what counts; this one is for the case that it is damaged. */
+static bool ends_with_footer(BlockNode *n)
+{
+    Vpc *s = n->s;
+    uint64_t end = ALIGN_UP(n->file->length, 512ull);
+    uint8_t last[FOOTER];
+    return node_pread(n->file, end - MIN(end, (uint64_t)FOOTER), last, FOOTER) == 0 &&
+           !memcmp(last, s->footer, FOOTER);
+}
+
+/* Behind the last block; what lies there, of a block that never came into the table, goes. */
+static bool end_with_footer(BlockNode *n)
+{
+    Vpc *s = n->s;
+    s->footer_dirty = true;
+    return vpc_flush(n) == 0 && (n->file->length <= s->next + FOOTER ||
+                                 node_truncate(n->file, s->next + FOOTER, NULL) == 0);
+}
+
 static int vpc_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCheck *out,
                      Error **errp)
 {
@@ -430,16 +449,11 @@ static int vpc_check(BlockNode *n, unsigned fix, const BlockProgress *p, BlockCh
     }
     int found = format_places_check(&places, end + span - 512, p, out);
     ret = ret < 0 ? ret : found;
-    uint8_t last[FOOTER];
-    uint64_t at = end - MIN(end, (uint64_t)FOOTER);
-    if (ret == 0 &&
-        (node_pread(n->file, at, last, FOOTER) < 0 || memcmp(last, s->footer, FOOTER))) {
-        /* The copy at the start is what counts; this one is for the case that it is damaged. */
-        bool repair = fix & BLOCK_FIX_LEAKS;
+    if (ret == 0 && !ends_with_footer(n)) {
+        bool repaired = (fix & BLOCK_FIX_LEAKS) && end_with_footer(n);
         block_progress_message(p, "%s: the file does not end with its footer",
-                               repair ? "Repairing" : "Leaked");
-        s->footer_dirty = repair;
-        *(repair ? &out->leaks_fixed : &out->leaks) += 1;
+                               repaired ? "Repaired" : "Leaked");
+        *(repaired ? &out->leaks_fixed : &out->leaks) += 1;
     }
     ret = ret < 0 || !fix ? ret : vpc_flush(n);
     if (ret < 0) {
