@@ -105,8 +105,9 @@ typedef struct VcpuHooks {
     void (*shutdown)(void *opaque, Vcpu *v); /* triple fault */
     void (*debug)(void *opaque, Vcpu *v);    /* v->debug_stop says why */
     void (*error)(void *opaque, Vcpu *v);
-    /* The guest says that it has crashed, and why; it goes on running. */
-    void (*crashed)(void *opaque, Vcpu *v, const char *info);
+    /* The guest says that it has crashed; it goes on running.  `info`, the callee's from then on:
+     * what QMP's GuestPanicInformation says. */
+    void (*crashed)(void *opaque, Vcpu *v, Json *info);
 } VcpuHooks;
 
 struct Vcpu {

@@ -230,7 +230,7 @@ static void serve_reset(Vm *vm, ResetReason why)
                                                     : Q_SHUTDOWN_CAUSE_GUEST_RESET);
 }
 
-static void serve_panic(Vm *vm, const char *info)
+static void serve_panic(Vm *vm, Json *info)
 {
     Json *data = json_object();
     bool pause =
@@ -239,7 +239,9 @@ static void serve_panic(Vm *vm, const char *info)
     bool end = !pause && vm->on_panic != Q_PANIC_ACTION_NONE;
     json_put_string(data, "action", pause ? "pause" : end ? "poweroff" : "run");
     if (info) {
-        LOG(LOG_GUEST_ERROR, "Guest crashed: %s\n", info);
+        g_autofree char *text = json_print(info, false);
+        LOG(LOG_GUEST_ERROR, "Guest crashed: %s\n", text);
+        json_put(data, "info", info);
     }
     emit(vm, "GUEST_PANICKED", data);
     if (pause || end) {
@@ -285,7 +287,7 @@ static void serve(void *opaque)
     QShutdownCause why = vm->shutdown_why;
     QRunState stop_state = vm->stop_state;
     int code = vm->shutdown_code;
-    g_autofree char *info = g_steal_pointer(&vm->panic_info);
+    Json *info = g_steal_pointer(&vm->panic_info);
     g_autofree char *wakeup_why = g_steal_pointer(&vm->wakeup_why);
     vm->serving = vm->reset_wanted = vm->shutdown_wanted = vm->suspend_wanted = false;
     vm->wakeup_wanted = vm->panic_wanted = vm->stop_wanted = false;
@@ -377,6 +379,7 @@ static void hook_shutdown(Machine *m, ShutdownReason why, int exit_code)
     vm_request_shutdown(m->hooks_opaque, causes[why], exit_code);
 }
 
+/* One more thing to serve; `text`, NULL or a member that says more about it, is `value` then. */
 static void note(Vm *vm, bool *flag, char **text, const char *value)
 {
     pthread_mutex_lock(&vm->lock);
@@ -401,10 +404,15 @@ static void hook_wakeup(Machine *m, const char *why)
     note(vm, &vm->wakeup_wanted, &vm->wakeup_why, why);
 }
 
-static void hook_panicked(Machine *m, const char *info)
+static void hook_panicked(Machine *m, Json *info)
 {
     Vm *vm = m->hooks_opaque;
-    note(vm, &vm->panic_wanted, &vm->panic_info, info);
+    pthread_mutex_lock(&vm->lock);
+    json_unref(vm->panic_info);
+    vm->panic_info = info;
+    vm->panic_wanted = true;
+    want_service(vm);
+    pthread_mutex_unlock(&vm->lock);
 }
 
 static void hook_internal_error(Machine *m)

@@ -25,7 +25,7 @@ static void vm_finalize(Object *obj)
 {
     Vm *vm = (Vm *)obj;
     g_free(vm->wakeup_why);
-    g_free(vm->panic_info);
+    json_unref(vm->panic_info);
     pthread_mutex_destroy(&vm->lock);
 }
 

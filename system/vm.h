@@ -42,7 +42,8 @@ typedef struct Vm {
     QShutdownCause shutdown_why;
     int shutdown_code;
     QRunState stop_state;
-    char *wakeup_why, *panic_info;
+    char *wakeup_why;
+    Json *panic_info;
 
     bool quit;
     int exit_code;

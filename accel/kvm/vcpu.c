@@ -323,17 +323,12 @@ static void guest_crashed(KvmCpu *kc)
 {
     Vcpu *v = kc->vcpu;
     uint64_t p[5] = {0};
-    g_autofree char *info = NULL;
 
     if (kvm_get_state(kc, NULL)) {
         kvm_hyperv_crash(kc, p);
     }
-    info =
-        g_strdup_printf("hyper-v: 0x%llx (0x%llx 0x%llx 0x%llx 0x%llx)", (unsigned long long)p[0],
-                        (unsigned long long)p[1], (unsigned long long)p[2],
-                        (unsigned long long)p[3], (unsigned long long)p[4]);
     if (v->hooks && v->hooks->crashed) {
-        v->hooks->crashed(v->hooks_opaque, v, info);
+        v->hooks->crashed(v->hooks_opaque, v, hyperv_crash_info(p));
     }
 }
 

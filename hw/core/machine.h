@@ -76,7 +76,8 @@ typedef struct MachineHooks {
     void (*shutdown)(Machine *m, ShutdownReason why, int exit_code);
     void (*suspend)(Machine *m);
     void (*wakeup)(Machine *m, const char *why);
-    void (*panicked)(Machine *m, const char *info);
+    /* `info`: QMP's GuestPanicInformation, the callee's from then on; NULL: the guest gave none. */
+    void (*panicked)(Machine *m, Json *info);
     /* The engine cannot run a CPU on: the machine stops for good. */
     void (*internal_error)(Machine *m);
     /* A watchdog expired: does what -watchdog-action says. */

@@ -254,12 +254,14 @@ static void cpu_debug(void *opaque, Vcpu *v)
     }
 }
 
-static void cpu_crashed(void *opaque, Vcpu *v, const char *info)
+static void cpu_crashed(void *opaque, Vcpu *v, Json *info)
 {
     Machine *m = opaque;
 
     if (m->hooks && m->hooks->panicked) {
         m->hooks->panicked(m, info);
+    } else {
+        json_unref(info);
     }
 }
 

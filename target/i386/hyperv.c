@@ -311,3 +311,18 @@ bool hyperv_finish(HyperVConfig *c, const HyperVHost *host, Error **errp)
     c->on = true;
     return true;
 }
+
+/* ---- when the guest crashes ---- */
+
+Json *hyperv_crash_info(const uint64_t p[5])
+{
+    Json *j = json_object();
+
+    json_put_string(j, "type", "hyper-v");
+    for (unsigned i = 0; i < 5; i++) {
+        const char name[] = {'a', 'r', 'g', (char)('1' + i), 0};
+
+        json_put(j, name, json_uint(p[i]));
+    }
+    return j;
+}

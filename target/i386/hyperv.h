@@ -10,6 +10,7 @@
 #define RHEA_TARGET_I386_HYPERV_H
 
 #include "util/error.h"
+#include "util/json.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,6 +71,8 @@ bool hyperv_is_property(const char *name);
 bool hyperv_set(HyperVConfig *c, const char *name, const char *value, Error **errp);
 /* Checks dependencies and what the host can, and makes the leaves. */
 bool hyperv_finish(HyperVConfig *c, const HyperVHost *host, Error **errp);
+/* QMP's GuestPanicInformation of the crash registers P0 to P4 (TLFS 3.11). */
+Json *hyperv_crash_info(const uint64_t p[5]);
 /* All property names, NULL-terminated; static. */
 extern const char *const hyperv_property_names[];
 

@@ -25,8 +25,9 @@ static void on_wakeup(Machine *m, const char *why)
 {
 }
 
-static void on_panicked(Machine *m, const char *info)
+static void on_panicked(Machine *m, Json *info)
 {
+    json_unref(info);
 }
 
 static void on_event(Machine *m, const char *name, Json *data)

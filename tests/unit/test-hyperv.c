@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* -cpu hv-*: properties, dependencies, refusals, and the CPUID leaves that come of them. */
+#include "qapi/qapi-types.h"
 #include "target/i386/model.h"
 
 #include <string.h>
@@ -189,6 +190,24 @@ static void test_host(void)
     g_assert_nonnull(strstr(error_message(err), "needs KVM"));
 }
 
+/* As QMP has it: the generated type takes it, and gives the same back. */
+static void test_crash(void)
+{
+    const uint64_t p[5] = {0x7e, UINT64_MAX, 3, 1ull << 63, 0};
+    g_autoptr(Json) info = hyperv_crash_info(p), back = NULL;
+    QGuestPanicInformation *q = QGuestPanicInformation_from_json(info, NULL);
+
+    g_assert_nonnull(q);
+    g_assert_cmpint(q->type, ==, Q_GUEST_PANIC_INFORMATION_TYPE_HYPER_V);
+    back = QGuestPanicInformation_to_json(q);
+    g_assert_true(json_equal(info, back));
+    g_autofree char *text = json_print(info, false);
+    g_assert_cmpstr(text, ==,
+                    "{\"type\": \"hyper-v\", \"arg1\": 126, \"arg2\": 18446744073709551615, "
+                    "\"arg3\": 3, \"arg4\": 9223372036854775808, \"arg5\": 0}");
+    QGuestPanicInformation_free(q);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -197,5 +216,6 @@ int main(int argc, char **argv)
     g_test_add_func("/hyperv/nested", test_nested);
     g_test_add_func("/hyperv/dependencies", test_dependencies);
     g_test_add_func("/hyperv/host", test_host);
+    g_test_add_func("/hyperv/crash", test_crash);
     return g_test_run();
 }
