@@ -7,9 +7,7 @@
  *
  * RHEA_CRASH_SECONDS=N: crashes for so long with each kind, from a random seed on.
  */
-#include "block/image.h"
-#include "tests/unit/alloc-fail.h"
-#include "tests/unit/block-test.h"
+#include "tests/unit/crash-test.h"
 
 #define MAX_SECTORS (12u << 11) /* 12 MiB */
 
@@ -65,28 +63,9 @@ static void make_image(void)
     model->sectors = (uint32_t)(node->length / 512);
 }
 
-static void show(void *opaque, const char *text)
-{
-    g_string_append_printf(opaque, "%s\n", text);
-}
-
 static void expect_sound(const char *when)
 {
-    Error *err = NULL;
-    BlockCheck c;
-    g_autoptr(GString) text = g_string_new(NULL);
-    BlockProgress p = {.message = show, .opaque = text};
-    BlockNode *n = open_image(1, &err);
-    if (!n) {
-        g_error("%s: does not open: %s", when, error_message(err));
-    }
-    for (unsigned fix = 0; fix < 3; fix++) {
-        int ret = image_check(n, fix == 1 ? BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS : 0, &p, &c, &err);
-        if (ret < 0 || c.corruptions || c.check_errors) {
-            g_error("%s: %s\n%s", when, err ? error_message(err) : "errors", text->str);
-        }
-    }
-    node_unref(n);
+    crash_expect_sound(open_image, !strcmp(kind->format, "qed"), when);
 }
 
 /* ---- operations ---- */
@@ -218,9 +197,8 @@ static void expect_data(const uint8_t *disk, const uint8_t *touched, uint32_t se
 
 /* ---- failures ---- */
 
-static bool fail_once(const Op *op, bool memory, int at, bool on)
+static bool fail_once(const Op *op, Fault fault, int at, bool on)
 {
-    static const int errors[] = {EIO, ENOSPC, ENOMEM};
     bt_begin();
     make_image();
     GRand *rng = g_rand_new_with_seed(3);
@@ -231,18 +209,14 @@ static bool fail_once(const Op *op, bool memory, int at, bool on)
     memset(model->touched, 0, sizeof(model->touched));
     g_autofree uint8_t *disk = g_memdup2(model->disk, MAX_SECTORS);
     uint32_t sectors = model->sectors;
-    bt->mem.ops = alloc_fault.n = 0;
-    *(memory ? &alloc_fault.fail_at : &bt->mem.fail_at) = at;
-    bt->mem.fail_on = alloc_fault.fail_on = on;
-    bt->mem.fail_errno = errors[at % 3];
+    crash_arm(fault, at, on);
     op->run(rng);
     node_flush(node);
-    bool reached = memory ? alloc_fault.n >= at : bt->mem.ops >= at;
-    alloc_fault.fail_at = bt->mem.fail_at = 0;
-    g_autofree char *when =
-        g_strdup_printf("%s: %s with %s %d failing%s", kind->name, op->name,
-                        memory ? "allocation" : "request", at, on ? " and all after it" : "");
-    if ((op_write(rng) < 0 || node_flush(node) < 0) && memory && op->run != op_grow_much) {
+    bool reached = crash_disarm(at);
+    g_autofree char *what = crash_fault_text(fault, at, on);
+    g_autofree char *when = g_strdup_printf("%s: %s with %s", kind->name, op->name, what);
+    if ((op_write(rng) < 0 || node_flush(node) < 0) && fault == FAULT_MEMORY &&
+        op->run != op_grow_much) {
         g_error("%s: the disk does not go on", when);
     }
     close_image();
@@ -260,8 +234,9 @@ static void test_failures(gconstpointer data)
     kind = data;
     for (size_t o = 0; o < ARRAY_LEN(ops); o++) {
         for (int how = 0; how < 4; how++) {
-            for (int at = 1; fail_once(&ops[o], how & 1, at, how & 2); at++) {
-                n[how & 1]++;
+            Fault fault = how & 1 ? FAULT_MEMORY : FAULT_REQUEST;
+            for (int at = 1; fail_once(&ops[o], fault, at, how & 2); at++) {
+                n[fault]++;
             }
         }
     }
@@ -283,33 +258,6 @@ static void note_point(GPtrArray *points, bool flushed)
     p->flushed = flushed;
     p->model = *model;
     g_ptr_array_add(points, p);
-}
-
-/* The file when the log has this length, with all, none or some of what was not flushed. */
-static void put_image_at(guint upto, GRand *rng, const uint8_t *start, uint64_t start_size)
-{
-    MemStore *m = &bt->mem;
-    guint flushed = 0;
-    for (guint i = 0; i < upto; i++) {
-        flushed = g_array_index(m->log, MemWrite, i).data ? flushed : i;
-    }
-    memset(m->data, 0, m->room);
-    memcpy(m->data, start, start_size);
-    m->size = start_size;
-    int keep = g_rand_int_range(rng, 0, 4);
-    for (guint i = 0; i < upto; i++) {
-        const MemWrite *w = &g_array_index(m->log, MemWrite, i);
-        if (!w->data || !(i < flushed || keep == 0 || (keep > 1 && g_rand_boolean(rng)))) {
-            continue;
-        }
-        if (w->truncate) {
-            memset(m->data + w->off, 0, w->off < m->size ? m->size - w->off : 0);
-            m->size = w->off;
-        } else {
-            memcpy(m->data + w->off, w->data, w->len);
-            m->size = MAX(m->size, w->off + w->len);
-        }
-    }
 }
 
 static void judge_cut(const GPtrArray *points, guint cut, const char *when)
@@ -337,15 +285,15 @@ static void judge_cut(const GPtrArray *points, guint cut, const char *when)
     expect_sound(when);
 }
 
-static unsigned crash_round(unsigned seed)
+static unsigned crash_round(const void *what, unsigned seed)
 {
+    kind = what;
     bt_begin();
     make_image();
     GRand *rng = g_rand_new_with_seed(seed);
     g_autoptr(GPtrArray) points = g_ptr_array_new_with_free_func(g_free);
-    uint64_t start_size = bt->mem.size;
-    g_autofree uint8_t *start = g_memdup2(bt->mem.data, start_size);
-    bt->mem.log = g_array_new(FALSE, FALSE, sizeof(MemWrite));
+    uint64_t start_size, size;
+    g_autofree uint8_t *start = crash_log_begin(&start_size);
     note_point(points, true);
     for (unsigned i = 0; i < 40; i++) {
         const Op *op = choose(rng);
@@ -365,7 +313,8 @@ static unsigned crash_round(unsigned seed)
     for (guint cut = 0; cut <= n; cut++) {
         g_autofree char *when =
             g_strdup_printf("%s, seed %u, cut at %u of %u", kind->name, seed, cut, n);
-        put_image_at(cut, rng, start, start_size);
+        g_autofree uint8_t *img = crash_image_at(cut, rng, start, start_size, &size);
+        crash_put(img, size);
         bt->mem.log = NULL;
         judge_cut(points, cut, when);
         bt->mem.log = log;
@@ -378,15 +327,7 @@ static unsigned crash_round(unsigned seed)
 
 static void test_crashes(gconstpointer data)
 {
-    const char *seconds = g_getenv("RHEA_CRASH_SECONDS");
-    gint64 end = seconds ? g_get_monotonic_time() + atoi(seconds) * G_USEC_PER_SEC : 0;
-    unsigned seed = seconds ? g_random_int() : 0, i = 0;
-    uint64_t cuts = 0;
-    kind = data;
-    while (seconds ? g_get_monotonic_time() < end : i < 1) {
-        cuts += crash_round(seed + ++i);
-    }
-    g_test_message("%" G_GUINT64_FORMAT " cuts in %u rounds", cuts, i);
+    crash_rounds(1, crash_round, data);
 }
 
 int main(int argc, char **argv)

@@ -9,9 +9,7 @@
  * each shape, from a random seed on (the long run).
  */
 #include "block/bitmap.h"
-#include "block/image.h"
-#include "tests/unit/alloc-fail.h"
-#include "tests/unit/block-test.h"
+#include "tests/unit/crash-test.h"
 
 #define MAX_DISK (3u << 20)
 
@@ -62,35 +60,6 @@ static void close_image(void)
 {
     node_unref(node);
     node = NULL;
-}
-
-static void show(void *opaque, const char *text)
-{
-    g_string_append_printf(opaque, "%s\n", text);
-}
-
-/* Opens what is in memory now: no errors, and leaks only where they may be; then all is repaired. */
-static void expect_sound(const char *when)
-{
-    Error *err = NULL;
-    BlockCheck c;
-    g_autoptr(GString) text = g_string_new(NULL);
-    BlockProgress p = {.message = show, .opaque = text};
-    BlockNode *n = open_image(1, &err);
-    if (!n) {
-        g_error("%s: does not open: %s", when, error_message(err));
-    }
-    int ret = image_check(n, 0, &p, &c, &err);
-    if (ret < 0 || c.corruptions || c.check_errors) {
-        g_error("%s: %s\n%s", when, err ? error_message(err) : "errors", text->str);
-    }
-    ret = image_check(n, BLOCK_FIX_LEAKS | BLOCK_FIX_ERRORS, &p, &c, &err);
-    g_assert_cmpint(ret, ==, 0);
-    ret = image_check(n, 0, &p, &c, &err);
-    if (ret < 0 || c.corruptions || c.leaks) {
-        g_error("%s: not repaired\n%s", when, text->str);
-    }
-    node_unref(n);
 }
 
 /* ---- operations ---- */
@@ -419,32 +388,6 @@ static void prepare(const Shape *sh, GRand *rng)
     g_assert_cmpint(node_flush(node), ==, 0);
 }
 
-/* What fails in turn. */
-typedef enum Fault { FAULT_REQUEST, FAULT_MEMORY } Fault;
-
-static void arm(Fault fault, int at, bool on)
-{
-    static const int errors[] = {EIO, ENOSPC, ENOMEM};
-    if (fault == FAULT_REQUEST) {
-        bt->mem.ops = 0;
-        bt->mem.fail_at = at;
-        bt->mem.fail_on = on;
-        bt->mem.fail_errno = errors[at % 3];
-    } else {
-        alloc_fault.n = 0;
-        alloc_fault.fail_at = at;
-        alloc_fault.fail_on = on;
-    }
-}
-
-/* Nothing fails any more; was the at-th reached? */
-static bool disarm(int at)
-{
-    bool reached = bt->mem.fail_at ? bt->mem.ops >= at : alloc_fault.n >= at;
-    bt->mem.fail_at = alloc_fault.fail_at = 0;
-    return reached;
-}
-
 /* Runs `op` with the at-th request or allocation failing; true if it was reached. */
 static bool fail_once(const Shape *sh, const Op *op, Fault fault, int at, bool on)
 {
@@ -457,13 +400,12 @@ static bool fail_once(const Shape *sh, const Op *op, Fault fault, int at, bool o
             op_delete(rng);
         }
     }
-    arm(fault, at, on);
+    crash_arm(fault, at, on);
     op->run(rng);
     node_flush(node);
-    bool reached = disarm(at);
-    g_autofree char *when = g_strdup_printf("%s: %s with %s %d failing%s", sh->name, op->name,
-                                            fault == FAULT_MEMORY ? "allocation" : "request", at,
-                                            on ? " and all after it" : "");
+    bool reached = crash_disarm(at);
+    g_autofree char *what = crash_fault_text(fault, at, on);
+    g_autofree char *when = g_strdup_printf("%s: %s with %s", sh->name, op->name, what);
     /* It goes on working, or has stopped itself. */
     int ret = op_write(rng);
     if (fault == FAULT_MEMORY && (ret < 0 || op_write(rng) < 0 || node_flush(node) < 0)) {
@@ -471,7 +413,7 @@ static bool fail_once(const Shape *sh, const Op *op, Fault fault, int at, bool o
     }
     op_write(rng);
     close_image();
-    expect_sound(when);
+    crash_expect_sound(open_image, false, when);
     g_rand_free(rng);
     g_free(model);
     bt_end();
@@ -507,9 +449,9 @@ static void test_open(gconstpointer data)
             prepare(data, rng);
             close_image();
             Error *err = NULL;
-            arm(kind & 1 ? FAULT_MEMORY : FAULT_REQUEST, at, kind & 2);
+            crash_arm(kind & 1 ? FAULT_MEMORY : FAULT_REQUEST, at, kind & 2);
             node = open_image(0, &err);
-            reached = disarm(at);
+            reached = crash_disarm(at);
             g_assert_true((node != NULL) != (err != NULL));
             opened += node != NULL;
             refused += node == NULL;
@@ -517,7 +459,7 @@ static void test_open(gconstpointer data)
             if (node) {
                 close_image();
             }
-            expect_sound("opening fails");
+            crash_expect_sound(open_image, false, "opening fails");
             g_rand_free(rng);
             g_free(model);
             bt_end();
@@ -543,38 +485,6 @@ static void note_point(GArray *points, bool flushed)
                flushed ? g_memdup2(model->ever, sizeof(model->ever)) : NULL,
                g_memdup2(model->touched, sizeof(model->touched)), model->size};
     g_array_append_val(points, p);
-}
-
-static uint8_t *image_at(guint upto, GRand *rng, uint64_t *size, const uint8_t *start,
-                         uint64_t start_size)
-{
-    guint flushed = 0;
-    for (guint i = 0; i < upto; i++) {
-        if (!g_array_index(bt->mem.log, MemWrite, i).data) {
-            flushed = i;
-        }
-    }
-    uint8_t *img = g_malloc0(bt->mem.room);
-    memcpy(img, start, start_size);
-    *size = start_size;
-    int keep = g_rand_int_range(rng, 0, 4); /* all, none, or some of what was not flushed */
-    for (guint i = 0; i < upto; i++) {
-        MemWrite *w = &g_array_index(bt->mem.log, MemWrite, i);
-        bool there = i < flushed || keep == 0 || (keep > 1 && g_rand_boolean(rng));
-        if (!w->data || !there) {
-            continue;
-        }
-        if (w->truncate) {
-            if (w->off < *size) {
-                memset(img + w->off, 0, *size - w->off);
-            }
-            *size = w->off;
-        } else {
-            memcpy(img + w->off, w->data, w->len);
-            *size = MAX(*size, w->off + w->len);
-        }
-    }
-    return img;
 }
 
 /* What was flushed and not touched since reads as it did. */
@@ -624,25 +534,18 @@ static void expect_data(const GArray *points, guint cut, const char *when, unsig
     node_unref(n);
 }
 
-static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
+static void begin_bitmap(void)
 {
-    bt_begin();
-    model = g_new0(Model, 1);
-    GRand *rng = g_rand_new_with_seed(seed);
-    GArray *points = g_array_new(FALSE, FALSE, sizeof(Point));
-    make_image(sh);
-    model->size = sh->size;
-    uint64_t start_size = bt->mem.size;
-    g_autofree uint8_t *start = g_memdup2(bt->mem.data, start_size);
-    bt->mem.log = g_array_new(FALSE, FALSE, sizeof(MemWrite));
-    if (sh->version >= 3) {
-        Error *err = NULL;
-        BlockBitmap *b = bitmap_new(node, "b", 4096, &err);
-        b->persistent = true;
-        g_assert_true(node->drv->bitmap_store(node, b, &err));
-    }
+    Error *err = NULL;
+    BlockBitmap *b = bitmap_new(node, "b", 4096, &err);
+    b->persistent = true;
+    g_assert_true(node->drv->bitmap_store(node, b, &err));
+}
+
+static void random_ops(const Shape *sh, GRand *rng, unsigned n, GArray *points)
+{
     note_point(points, true);
-    for (unsigned i = 0; i < n_ops; i++) {
+    for (unsigned i = 0; i < n; i++) {
         const Op *op = choose(rng);
         int ret = op->run(rng);
         if (ret < 0 && ret != -EOVERFLOW && ret != -EFBIG) {
@@ -657,31 +560,50 @@ static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
             memset(model->touched, 0, sizeof(model->touched));
         }
     }
-    close_image();
-    guint n = bt->mem.log->len;
-    unsigned bitmaps = 0;
-    for (guint cut = 0; cut <= n; cut++) {
-        uint64_t size;
-        g_autofree uint8_t *img = image_at(cut, rng, &size, start, start_size);
-        GArray *log = bt->mem.log;
-        bt->mem.log = NULL;
-        memcpy(bt->mem.data, img, bt->mem.room);
-        bt->mem.size = size;
-        g_autofree char *when =
-            g_strdup_printf("%s, seed %u, cut at %u of %u", sh->name, seed, cut, n);
-        expect_data(points, cut, when, &bitmaps);
-        memcpy(bt->mem.data, img, MIN(bt->mem.room, size));
-        memset(bt->mem.data + size, 0, bt->mem.room - size);
-        bt->mem.size = size;
-        expect_sound(when);
-        bt->mem.log = log;
-    }
+}
+
+static void free_points(GArray *points)
+{
     for (guint i = 0; i < points->len; i++) {
         g_free(g_array_index(points, Point, i).disk);
         g_free(g_array_index(points, Point, i).ever);
         g_free(g_array_index(points, Point, i).touched);
     }
     g_array_free(points, TRUE);
+}
+
+static unsigned crash_round(const void *shape, unsigned seed)
+{
+    const Shape *sh = shape;
+    bt_begin();
+    model = g_new0(Model, 1);
+    GRand *rng = g_rand_new_with_seed(seed);
+    GArray *points = g_array_new(FALSE, FALSE, sizeof(Point));
+    make_image(sh);
+    model->size = sh->size;
+    uint64_t start_size;
+    g_autofree uint8_t *start = crash_log_begin(&start_size);
+    if (sh->version >= 3) {
+        begin_bitmap();
+    }
+    random_ops(sh, rng, 120, points);
+    close_image();
+    GArray *log = bt->mem.log;
+    guint n = log->len;
+    unsigned bitmaps = 0;
+    for (guint cut = 0; cut <= n; cut++) {
+        uint64_t size;
+        g_autofree uint8_t *img = crash_image_at(cut, rng, start, start_size, &size);
+        g_autofree char *when =
+            g_strdup_printf("%s, seed %u, cut at %u of %u", sh->name, seed, cut, n);
+        bt->mem.log = NULL;
+        crash_put(img, size);
+        expect_data(points, cut, when, &bitmaps);
+        crash_put(img, size);
+        crash_expect_sound(open_image, false, when);
+        bt->mem.log = log;
+    }
+    free_points(points);
     g_assert_true(sh->version < 3 || bitmaps > n / 8);
     g_rand_free(rng);
     g_free(model);
@@ -691,14 +613,8 @@ static unsigned crash_round(const Shape *sh, unsigned seed, unsigned n_ops)
 
 static void test_crashes(gconstpointer data)
 {
-    const char *rounds = g_getenv("RHEA_CRASH_ROUNDS"), *seconds = g_getenv("RHEA_CRASH_SECONDS");
-    unsigned n = rounds ? (unsigned)atoi(rounds) : 2, seed = seconds ? g_random_int() : 0, i = 0;
-    gint64 end = seconds ? g_get_monotonic_time() + atoi(seconds) * G_USEC_PER_SEC : 0;
-    uint64_t cuts = 0;
-    while (seconds ? g_get_monotonic_time() < end : i < n) {
-        cuts += crash_round(data, seed + ++i, 120);
-    }
-    g_test_message("%" G_GUINT64_FORMAT " cuts in %u rounds", cuts, i);
+    const char *rounds = g_getenv("RHEA_CRASH_ROUNDS");
+    crash_rounds(rounds ? (unsigned)atoi(rounds) : 2, crash_round, data);
 }
 
 int main(int argc, char **argv)
