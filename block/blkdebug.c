@@ -15,7 +15,7 @@ typedef enum Io { IO_READ, IO_WRITE, IO_ZERO, IO_DISCARD, IO_FLUSH, IO_STATUS } 
 static const char *const io_names[] = {"read",         "write", "write-zeroes", "discard", "flush",
                                        "block-status", NULL};
 
-static const char *const event_names[BLKEV_COUNT + 1] = {
+const char *const blkdebug_event_names[BLKEV_COUNT + 1] = {
     "none",
     "l1_update",
     "l1_grow_alloc_table",
@@ -110,7 +110,7 @@ static bool add_rule(Debug *d, const Json *j, bool inject, Error **errp)
 {
     Rule r = {.inject = inject, .sector = -1};
     g_autoptr(BlockOpts) o = block_opts_new(j, inject ? "inject-error" : "set-state");
-    r.event = (BlkEvent)block_opts_enum(o, "event", event_names, BLKEV_NONE);
+    r.event = (BlkEvent)block_opts_enum(o, "event", blkdebug_event_names, BLKEV_NONE);
     r.io = requests_of(r.event) ? requests_of(r.event) : 0x3f;
     r.state = (unsigned)block_opts_uint(o, "state", 0, 0, 1u << 20);
     if (inject) {

@@ -402,6 +402,7 @@ typedef enum BlkEvent {
     BLKEV_COR_WRITE,
     BLKEV_COUNT,
 } BlkEvent;
+extern const char *const blkdebug_event_names[]; /* by BlkEvent; NULL at the end */
 void blkdebug_event(BlockNode *n, BlkEvent e);
 /* `n` is about to be asked for what the event says; nothing unless it is such a filter. */
 static inline void node_event(BlockNode *n, BlkEvent e)
