@@ -518,15 +518,7 @@ static const Property i8254_props[] = {
     {0},
 };
 
-static const DeviceClass i8254_class = {
-    .realize = i8254_realize,
-    .unrealize = i8254_unrealize,
-    .reset = i8254_reset,
-    .state = &i8254_state,
-    .bus_type = TYPE_ISA_BUS,
-    .category = DEVICE_CATEGORY_MISC,
-    .not_hotpluggable = true,
-};
+static const DeviceClass i8254_class = I8254_CLASS(i8254_realize);
 
 OBJECT_TYPE(i8254_type, .name = TYPE_I8254, .parent = TYPE_ISA_DEVICE,
             .help = "8254 programmable interval timer", .size = sizeof(I8254),

@@ -46,6 +46,13 @@ bool i8254_realize(Device *dev, Error **errp);
 void i8254_unrealize(Device *dev);
 void i8254_reset(Device *dev);
 extern const StateDesc i8254_state;
+/* What the classes of both types are, but for realize(). */
+#define I8254_CLASS(realize_)                                                              \
+    {                                                                                      \
+        .realize = (realize_), .unrealize = i8254_unrealize, .reset = i8254_reset,         \
+        .state = &i8254_state, .bus_type = TYPE_ISA_BUS, .category = DEVICE_CATEGORY_MISC, \
+        .not_hotpluggable = true,                                                          \
+    }
 int64_t i8254_now(const I8254 *s);
 int64_t i8254_ticks_to_ns(int64_t ticks);
 uint32_t i8254_from_bcd(uint16_t v);

@@ -191,15 +191,7 @@ static const Property kvm_pit_props[] = {
     {0},
 };
 
-static const DeviceClass kvm_pit_class = {
-    .realize = kvm_pit_realize,
-    .unrealize = i8254_unrealize,
-    .reset = i8254_reset,
-    .state = &i8254_state,
-    .bus_type = TYPE_ISA_BUS,
-    .category = DEVICE_CATEGORY_MISC,
-    .not_hotpluggable = true,
-};
+static const DeviceClass kvm_pit_class = I8254_CLASS(kvm_pit_realize);
 
 OBJECT_TYPE(kvm_pit_type, .name = TYPE_KVM_PIT, .parent = TYPE_I8254,
             .help = "8254 programmable interval timer in the kernel", .size = sizeof(I8254),
