@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What PS/2 keyboard and mouse have in common: the queue towards the controller.
+ * What PS/2 keyboard and mouse have in common: the queue towards the controller, and answers.
  */
 #include "hw/input/ps2_int.h"
+#include "util/log.h"
 
 #include <string.h>
+
+#define SELF_TEST_OK 0xaa
 
 bool ps2_has_data(const Ps2Device *d)
 {
@@ -52,6 +55,22 @@ void ps2_reply(Ps2Device *d, uint8_t v)
     }
     put(q, q->replies++, v);
     q->count++;
+}
+
+void ps2_reply_self_test(Ps2Device *d)
+{
+    ps2_reply(d, PS2_ACK);
+    ps2_reply(d, SELF_TEST_OK);
+}
+
+void ps2_other_command(Ps2Device *d, uint8_t cmd)
+{
+    if (cmd == PS2_CMD_RESEND) {
+        ps2_reply(d, d->last);
+    } else {
+        guest_error(d->name, "command 0x%02x", cmd);
+        ps2_reply(d, PS2_RESEND);
+    }
 }
 
 void ps2_queue_clear(Ps2Device *d)

@@ -13,15 +13,11 @@
 TRACE_EVENT(ps2_keyboard_write, "0x%02x")
 TRACE_EVENT(ps2_keyboard_key, "code %d down %d")
 
+/* Besides those that both devices know (PS2_CMD_*). */
 enum {
     CMD_LEDS = 0xed,
     CMD_ECHO = 0xee,
     CMD_SCAN_SET = 0xf0,
-    CMD_GET_ID = 0xf2,
-    CMD_RATE = 0xf3,
-    CMD_ENABLE = 0xf4,
-    CMD_DISABLE = 0xf5,
-    CMD_DEFAULTS = 0xf6,
     CMD_ALL_TYPEMATIC = 0xf7,
     CMD_ALL_MAKE_BREAK = 0xf8,
     CMD_ALL_MAKE = 0xf9,
@@ -29,8 +25,6 @@ enum {
     CMD_KEY_TYPEMATIC = 0xfb,
     CMD_KEY_MAKE_BREAK = 0xfc,
     CMD_KEY_MAKE = 0xfd,
-    CMD_RESEND = 0xfe,
-    CMD_RESET = 0xff,
 };
 
 /* Set 3: what a key sends besides its make code. */
@@ -277,7 +271,7 @@ static void argument(Ps2Keyboard *k, int cmd, uint8_t v)
     case CMD_LEDS:
         set_leds(k, v);
         break;
-    case CMD_RATE:
+    case PS2_CMD_RATE:
         k->rate = v & 0x7f;
         break;
     case CMD_SCAN_SET:
@@ -308,7 +302,7 @@ static void command(Ps2Keyboard *k, uint8_t v)
 
     switch (v) {
     case CMD_LEDS:
-    case CMD_RATE:
+    case PS2_CMD_RATE:
     case CMD_SCAN_SET:
     case CMD_KEY_TYPEMATIC:
     case CMD_KEY_MAKE_BREAK:
@@ -319,19 +313,19 @@ static void command(Ps2Keyboard *k, uint8_t v)
     case CMD_ECHO:
         ps2_reply(d, CMD_ECHO);
         break;
-    case CMD_GET_ID:
+    case PS2_CMD_GET_ID:
         ps2_reply(d, PS2_ACK);
         ps2_reply(d, 0xab);
         ps2_reply(d, 0x83);
         break;
-    case CMD_ENABLE:
-    case CMD_DISABLE:
-    case CMD_DEFAULTS:
+    case PS2_CMD_ENABLE:
+    case PS2_CMD_DISABLE:
+    case PS2_CMD_DEFAULTS:
         ps2_queue_clear(d);
-        if (v != CMD_ENABLE) {
+        if (v != PS2_CMD_ENABLE) {
             defaults(k);
         }
-        k->enabled = v != CMD_DISABLE;
+        k->enabled = v != PS2_CMD_DISABLE;
         ps2_reply(d, PS2_ACK);
         break;
     case CMD_ALL_TYPEMATIC:
@@ -344,17 +338,12 @@ static void command(Ps2Keyboard *k, uint8_t v)
                                                    : KEY_REPEATS | KEY_BREAKS);
         ps2_reply(d, PS2_ACK);
         break;
-    case CMD_RESEND:
-        ps2_reply(d, d->last);
-        break;
-    case CMD_RESET:
+    case PS2_CMD_RESET:
         ps2_keyboard_reset(k);
-        ps2_reply(d, PS2_ACK);
-        ps2_reply(d, PS2_SELF_TEST_OK);
+        ps2_reply_self_test(d);
         break;
     default:
-        guest_error("ps2-kbd", "command 0x%02x", v);
-        ps2_reply(d, PS2_RESEND);
+        ps2_other_command(d, v);
         break;
     }
 }

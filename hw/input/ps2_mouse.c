@@ -13,6 +13,7 @@
 TRACE_EVENT(ps2_mouse_write, "0x%02x")
 TRACE_EVENT(ps2_mouse_packet, "dx %d dy %d dz %d buttons 0x%x")
 
+/* Besides those that both devices know (PS2_CMD_*). */
 enum {
     CMD_SCALE_1_1 = 0xe6,
     CMD_SCALE_2_1 = 0xe7,
@@ -23,13 +24,6 @@ enum {
     CMD_END_WRAP = 0xec,
     CMD_WRAP = 0xee,
     CMD_REMOTE = 0xf0,
-    CMD_GET_ID = 0xf2,
-    CMD_RATE = 0xf3,
-    CMD_ENABLE = 0xf4,
-    CMD_DISABLE = 0xf5,
-    CMD_DEFAULTS = 0xf6,
-    CMD_RESEND = 0xfe,
-    CMD_RESET = 0xff,
 };
 
 #define STATUS_REMOTE 0x40
@@ -204,24 +198,56 @@ static void set_rate(Ps2Mouse *m, uint8_t v)
     }
 }
 
+/* Commands that are only heard: false: it is none of them. */
+static bool obey(Ps2Mouse *m, uint8_t v)
+{
+    switch (v) {
+    case CMD_SCALE_1_1:
+        m->status &= ~STATUS_SCALE_2_1;
+        return true;
+    case CMD_SCALE_2_1:
+        m->status |= STATUS_SCALE_2_1;
+        return true;
+    case CMD_STREAM:
+        m->status &= ~STATUS_REMOTE;
+        return true;
+    case CMD_REMOTE:
+        m->status |= STATUS_REMOTE;
+        return true;
+    case CMD_RESOLUTION:
+    case PS2_CMD_RATE:
+        m->ps2.pending = v;
+        return true;
+    case CMD_WRAP:
+        m->wrap = 1;
+        return true;
+    case CMD_END_WRAP:
+        return true;
+    case PS2_CMD_ENABLE:
+        m->status |= STATUS_ENABLED;
+        return true;
+    case PS2_CMD_DISABLE:
+        m->status &= ~STATUS_ENABLED;
+        ps2_queue_clear(&m->ps2);
+        return true;
+    case PS2_CMD_DEFAULTS:
+        defaults(m);
+        ps2_queue_clear(&m->ps2);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void command(Ps2Mouse *m, uint8_t v)
 {
     Ps2Device *d = &m->ps2;
 
+    if (obey(m, v)) {
+        ps2_reply(d, PS2_ACK);
+        return;
+    }
     switch (v) {
-    case CMD_SCALE_1_1:
-        m->status &= ~STATUS_SCALE_2_1;
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_SCALE_2_1:
-        m->status |= STATUS_SCALE_2_1;
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_RESOLUTION:
-    case CMD_RATE:
-        d->pending = v;
-        ps2_reply(d, PS2_ACK);
-        break;
     case CMD_STATUS:
         ps2_reply(d, PS2_ACK);
         ps2_reply(d, (uint8_t)(m->status | (m->buttons & 1) << 2 | (m->buttons & 4) >> 1 |
@@ -229,55 +255,21 @@ static void command(Ps2Mouse *m, uint8_t v)
         ps2_reply(d, m->resolution);
         ps2_reply(d, m->rate);
         break;
-    case CMD_STREAM:
-        m->status &= ~STATUS_REMOTE;
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_REMOTE:
-        m->status |= STATUS_REMOTE;
-        ps2_reply(d, PS2_ACK);
-        break;
     case CMD_READ:
         ps2_reply(d, PS2_ACK);
         put_packet(m, ps2_reply);
         break;
-    case CMD_WRAP:
-        m->wrap = 1;
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_END_WRAP:
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_GET_ID:
+    case PS2_CMD_GET_ID:
         ps2_reply(d, PS2_ACK);
         ps2_reply(d, m->type);
         break;
-    case CMD_ENABLE:
-        m->status |= STATUS_ENABLED;
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_DISABLE:
-        m->status &= ~STATUS_ENABLED;
-        ps2_queue_clear(d);
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_DEFAULTS:
-        defaults(m);
-        ps2_queue_clear(d);
-        ps2_reply(d, PS2_ACK);
-        break;
-    case CMD_RESEND:
-        ps2_reply(d, d->last);
-        break;
-    case CMD_RESET:
+    case PS2_CMD_RESET:
         ps2_mouse_reset(m);
-        ps2_reply(d, PS2_ACK);
-        ps2_reply(d, PS2_SELF_TEST_OK);
+        ps2_reply_self_test(d);
         ps2_reply(d, 0x00);
         break;
     default:
-        guest_error("ps2-mouse", "command 0x%02x", v);
-        ps2_reply(d, PS2_RESEND);
+        ps2_other_command(d, v);
         break;
     }
 }
@@ -288,11 +280,11 @@ void ps2_mouse_write(Ps2Mouse *m, uint8_t v)
     int cmd = d->pending;
 
     trace(ps2_mouse_write, v);
-    if (m->wrap && v != CMD_RESET && v != CMD_END_WRAP) {
+    if (m->wrap && v != PS2_CMD_RESET && v != CMD_END_WRAP) {
         ps2_reply(d, v); /* everything comes back */
     } else if (cmd >= 0) {
         d->pending = -1;
-        if (cmd == CMD_RATE) {
+        if (cmd == PS2_CMD_RATE) {
             set_rate(m, v);
         } else {
             m->resolution = v & 3;
