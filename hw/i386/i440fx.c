@@ -61,7 +61,6 @@ static bool realize(Device *dev, Error **errp)
     d->wmask[0x70] = 0xff; /* multi-transaction timer */
     d->wmask[0x71] = 0xff; /* CPU latency timer */
     if (!pam_init(&s->pam, dev, pci, &PC_MACHINE(dev->machine)->ram_all, errp)) {
-        pam_fini(&s->pam);
         return false;
     }
     smram_init(&s->smram, dev, PC_MACHINE(dev->machine), pci);

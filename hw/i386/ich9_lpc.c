@@ -334,43 +334,30 @@ static void init_pm(Ich9Lpc *s)
     region_add(&m->io, 0, &s->pm_io);
 }
 
+static const IsaBridge bridge = {.map_irq = map_irq,
+                                 .set_irq = set_irq,
+                                 .reset_read = rst_cnt_read,
+                                 .reset_write = rst_cnt_write,
+                                 .pirqs = PIRQS};
+
 static bool realize(Device *dev, Error **errp)
 {
     Ich9Lpc *s = ICH9_LPC(dev);
-    Machine *m = dev->machine;
-    PcMachine *pc = PC_MACHINE(m);
-    PciBus *bus = pci_device_bus(&s->pci);
 
     init_config(&s->pci);
     init_pm(s);
     region_init_io(&s->rcrb, &dev->owner, &rcrb_ops, s, "lpc-rcrb-mmio", RCRB_SIZE);
     region_set_enabled(&s->rcrb, false);
-    region_add_overlap(&m->memory, 0, &s->rcrb, 1);
-    isa_bus_init(&s->isa, dev, m, &m->io, bus->mem);
-    for (unsigned n = 0; n < 16; n++) {
-        s->isa.irqs[n] = gsi_line(&pc->gsi, n, GSI_ISA);
-    }
-    m->isa = &s->isa;
-    bus->map_irq = map_irq;
-    bus->set_irq = set_irq;
-    bus->irq_opaque = s;
-    bus->nirq = PIRQS;
-    pc->host->reset_read = rst_cnt_read;
-    pc->host->reset_write = rst_cnt_write;
-    pc->host->reset_opaque = s;
+    region_add_overlap(&dev->machine->memory, 0, &s->rcrb, 1);
+    isa_bridge_init(&s->pci, &s->isa, &bridge);
     return true;
 }
 
 static void unrealize(Device *dev)
 {
     Ich9Lpc *s = ICH9_LPC(dev);
-    PcMachine *pc = PC_MACHINE(dev->machine);
 
-    pc->host->reset_read = NULL;
-    pc->host->reset_write = NULL;
-    pci_device_bus(&s->pci)->map_irq = NULL;
-    dev->machine->isa = NULL;
-    bus_fini(&s->isa.bus);
+    isa_bridge_fini(&s->pci, &s->isa);
     tco_fini(&s->tco);
     acpi_pm_fini(&s->pm);
     region_fini(&s->smi_io);

@@ -24,7 +24,7 @@ typedef struct Pam {
     Region copy_region;
 } Pam;
 
-/* `pci`: the PCI memory space; `ram`: the machine's RAM from address 0. */
+/* false: nothing is left behind. `pci`: the PCI memory space; `ram`: the machine's RAM from address 0. */
 bool pam_init(Pam *p, Device *owner, Region *pci, Region *ram, Error **errp);
 void pam_fini(Pam *p);
 /* `regs`: the seven PAM registers as they stand in config space. */

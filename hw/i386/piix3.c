@@ -74,12 +74,16 @@ static void rcr_write(void *opaque, uint8_t v)
 }
 
 /* ---- life ---- */
+static const IsaBridge bridge = {.map_irq = map_irq,
+                                 .set_irq = set_irq,
+                                 .reset_read = rcr_read,
+                                 .reset_write = rcr_write,
+                                 .pirqs = PIRQS};
+
 static bool realize(Device *dev, Error **errp)
 {
     Piix3 *s = PIIX3(dev);
     PciDevice *d = &s->pci;
-    PcMachine *pc = PC_MACHINE(dev->machine);
-    PciBus *bus = pci_device_bus(d);
 
     pci_config_set(d, PCI_COMMAND, 2, PCI_COMMAND_IO | PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     pci_config_set(d, PCI_STATUS, 2, PCI_STATUS_DEVSEL_MEDIUM);
@@ -92,32 +96,15 @@ static bool realize(Device *dev, Error **errp)
     memset(d->wmask + 0x76, 0xff, 4);
     memset(d->wmask + 0x80, 0xff, 3);
     memset(d->wmask + 0xa0, 0xff, 16);
-    isa_bus_init(&s->isa, dev, dev->machine, &dev->machine->io, bus->mem);
-    for (unsigned n = 0; n < 16; n++) {
-        s->isa.irqs[n] = gsi_line(&pc->gsi, n, GSI_ISA);
-    }
-    dev->machine->isa = &s->isa;
-    bus->map_irq = map_irq;
-    bus->set_irq = set_irq;
-    bus->irq_opaque = s;
-    bus->nirq = PIRQS;
-    pc->host->reset_read = rcr_read;
-    pc->host->reset_write = rcr_write;
-    pc->host->reset_opaque = s;
+    isa_bridge_init(d, &s->isa, &bridge);
     return true;
 }
 
 static void unrealize(Device *dev)
 {
     Piix3 *s = PIIX3(dev);
-    PcMachine *pc = PC_MACHINE(dev->machine);
-    PciBus *bus = pci_device_bus(&s->pci);
 
-    pc->host->reset_read = NULL;
-    pc->host->reset_write = NULL;
-    bus->map_irq = NULL;
-    dev->machine->isa = NULL;
-    bus_fini(&s->isa.bus);
+    isa_bridge_fini(&s->pci, &s->isa);
 }
 
 static void reset(Device *dev)

@@ -111,7 +111,6 @@ static bool realize(Device *dev, Error **errp)
     d->wmask[REG_PAM] = 0x30;
     memset(d->wmask + REG_PAM + 1, 0x33, 6);
     if (!pam_init(&s->pam, dev, pci, &PC_MACHINE(dev->machine)->ram_all, errp)) {
-        pam_fini(&s->pam);
         return false;
     }
     smram_init(&s->smram, dev, PC_MACHINE(dev->machine), pci);

@@ -27,4 +27,20 @@ AcpiPm *ich9_lpc_acpi(PciDevice *lpc);
 /* For the tables: where firmware put PMBASE; 0 if it is off. */
 uint16_t ich9_lpc_pmbase(PciDevice *lpc);
 
+/*
+ * isa_bridge.c: a PCI-to-ISA bridge as its board's: ISA's interrupts go to the GSIs, PCI's are
+ * routed by the bridge, and port CF9h resets.
+ */
+typedef struct IsaBridge {
+    /* See PciBus and PciHost; `opaque` is the bridge's PciDevice, first in its state. */
+    int (*map_irq)(void *opaque, uint8_t devfn, int pin);
+    void (*set_irq)(void *opaque, int line, int level);
+    uint8_t (*reset_read)(void *opaque);
+    void (*reset_write)(void *opaque, uint8_t v);
+    int pirqs; /* lines that map_irq() names */
+} IsaBridge;
+/* While the bridge `d` is realized: sets `isa`, the machine's from then on, up. */
+void isa_bridge_init(PciDevice *d, IsaBus *isa, const IsaBridge *b);
+void isa_bridge_fini(PciDevice *d, IsaBus *isa);
+
 #endif
