@@ -59,6 +59,7 @@ static bool connect_now(Nbd *s, Error **errp)
     if (fd < 0) {
         return false;
     }
+    socket_widen(fd);
     NbdLink l = {.ch = io_channel_new(fd, s->n->loop)};
     if (!nbd_link_greet(&l, s->tls, s->tls_hostname, true, errp) ||
         !nbd_link_go(&l, s->export, s->context, errp)) {
@@ -128,6 +129,7 @@ static bool try_reconnect(Nbd *s)
     if (r.fd < 0) {
         return false;
     }
+    socket_widen(r.fd);
     NbdLink l = {.ch = io_channel_new(r.fd, s->n->loop)};
     Error *err = NULL;
     bool ok = nbd_link_greet(&l, s->tls, s->tls_hostname, true, &err) &&

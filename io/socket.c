@@ -247,3 +247,15 @@ int socket_connect(const SocketSpec *s, unsigned timeout_ms, Error **errp)
     }
     return fd;
 }
+
+/* The kernel's own limit (net.core.wmem_max) is often less, and it doubles what it gets. */
+#define WIDE (512 * 1024)
+
+void socket_widen(int fd)
+{
+    int domain = 0, size = WIDE;
+    socklen_t len = sizeof(domain);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX) {
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+    }
+}

@@ -27,5 +27,7 @@ char *socket_spec_text(const SocketSpec *s); /* for messages */
 int socket_listen(const SocketSpec *s, int backlog, Error **errp);
 /* timeout_ms 0: as long as the system tries. */
 int socket_connect(const SocketSpec *s, unsigned timeout_ms, Error **errp);
+/* For bulk data: a Unix socket takes more before its sender must wait.  TCP sizes itself. */
+void socket_widen(int fd);
 
 #endif

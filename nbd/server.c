@@ -85,6 +85,7 @@ static void accept_one(NbdServer *s, int fd)
 {
     int one = 1;
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)); /* fails where it means nothing */
+    socket_widen(fd);
     NbdClient *c = g_new0(NbdClient, 1);
     EventLoop *control = s->graph->control;
     c->server = s;

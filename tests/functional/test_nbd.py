@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """NBD in both directions with other programs: nbdinfo, nbdcopy, nbdkit, qemu-nbd, qemu-img; TLS;
 clients that mean no good; a server that goes and comes back; images of a web server."""
+import contextlib
 import http.server
 import json
 import os
@@ -66,6 +67,57 @@ class Server:
             self.p.kill()
             self.p.wait()
             raise
+
+
+class FakeNbd:
+    """Negotiates well; then says the same to every client, whatever it asks, and listens no more.
+    None: reads requests and goes."""
+
+    def __init__(self, path, answer):
+        self.path, self.answer = path, answer
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(path)
+        self.listener.listen(4)
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            with s, contextlib.suppress(OSError, struct.error):
+                self.talk(s)
+
+    def talk(self, s):
+        s.settimeout(20)
+        s.sendall(struct.pack(">QQH", 0x4e42444d41474943, 0x49484156454f5054, 3))
+        f = s.makefile("rb")
+        f.read(4)
+        while True:
+            _, option, length = struct.unpack(">QII", f.read(16))
+            f.read(length)
+            reply = lambda kind, data=b"": s.sendall(struct.pack(
+                ">QIII", 0x3e889045565a9, option, kind, len(data)) + data)
+            if option == 7:
+                reply(3, struct.pack(">HQH", 0, 64 << 20, 1))
+                reply(1)
+                break
+            reply(1 if option == 8 else 0x80000001)
+        if self.answer is None:
+            f.read(28 * 5)
+            return
+        s.sendall(self.answer)
+        s.shutdown(socket.SHUT_WR)
+        while f.read(1 << 16):
+            pass
+
+    def __enter__(self):
+        return self.path
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
 
 
 class Nbd(unittest.TestCase):
@@ -365,6 +417,35 @@ class Nbd(unittest.TestCase):
                 self.talk(*bad)
             run(IMG, "compare", "-f", "raw", "-F", "raw", self.uri(), self.path("a.raw"))
         run(IMG, "check", "-q", self.path("a.qcow2"))
+
+    def test_client_many(self):
+        """More requests at a time, and more pieces of one, than go into one call; short buffers."""
+        with self.serve("-f", "raw", image="a.raw"):
+            pieces = ["1536"] * 150
+            run(IO, "-f", "raw", "-c", "writev -P 9 1M " + " ".join(pieces),
+                "-c", "readv -P 9 1M " + " ".join(pieces), "-c", "read -P 17 0 1M",
+                "-c", f"read -P 17 {MIB + 1536 * 150} 64k", self.uri())
+            for size, depth in (("512", 200), ("64k", 100), ("4M", 20)):
+                run(IMG, "bench", "-q", "-f", "raw", "-w", "--pattern", "77", "-s", size,
+                    "-c", "400" if depth == 200 else "60", "-d", depth, self.uri())
+            run(IO, "-f", "raw", "-c", "read -P 77 0 16M", self.uri())
+
+    def test_client_hostile(self):
+        """Servers that answer what nobody asked, or too early, or never wholly: an error, no more."""
+        chunk = lambda flags, kind, cookie, data: struct.pack(
+            ">IHHQI", 0x668e33ef, flags, kind, cookie, len(data)) + data
+        for n, bad in enumerate((
+                b"\0" * 20, b"\xff" * 64, struct.pack(">IIQ", 0x67446698, 0, 1),
+                b"".join(chunk(1, 0, c, b"") for c in range(1, 100)),  # done, without the data
+                b"".join(chunk(0, 1, c, struct.pack(">Q", 1 << 40) + b"x") for c in range(9)),
+                chunk(1, 1, 99, bytes(9)), chunk(0, 1, 1, bytes(8)), chunk(0, 5, 1, bytes(12)),
+                chunk(0, 2, 1, struct.pack(">QI", 0, 0xffffffff)), chunk(1, 0x8001, 1, b"\0" * 3),
+                struct.pack(">IHHQI", 0x668e33ef, 0, 1, 1, 0xffffffff), None)):
+            with FakeNbd(self.path(f"fake{n}"), bad) as sock:
+                for more in ("-w", "-q"):
+                    r = run(IMG, "bench", "-f", "raw", more, "-s", "64k", "-c", "200", "-d", "20",
+                            "nbd+unix:///?socket=" + sock, ok=False)
+                    self.assertEqual(r.returncode, 1, (n, r.stderr))
 
     def test_reconnect(self):
         opts = ("driver=raw,file.driver=nbd,file.server.type=unix,file.server.path=" + self.sock +
