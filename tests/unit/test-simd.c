@@ -6,6 +6,7 @@
  */
 #include "target/i386/decode.h"
 #include "target/i386/simd.h"
+#include "tests/unit/rng.h"
 #include "util/bits.h"
 
 #include <glib.h>
@@ -17,18 +18,6 @@
 
 #include <sys/mman.h>
 #include <sys/ucontext.h>
-
-typedef struct Rng {
-    uint64_t s;
-} Rng;
-
-static uint64_t next(Rng *r)
-{
-    r->s ^= r->s << 13;
-    r->s ^= r->s >> 7;
-    r->s ^= r->s << 17;
-    return r->s * 0x2545f4914f6cdd1dull;
-}
 
 /* What an instruction can read or write. Offsets are used by the assembly below. */
 typedef struct State {

@@ -4,24 +4,13 @@
  * operation by SSE and x87 instructions, results and flags bit by bit.
  */
 #include "target/i386/tcg/softfloat.h"
+#include "tests/unit/rng.h"
 
 #include <glib.h>
 #include <inttypes.h>
 #include <string.h>
 
 #ifdef __x86_64__
-
-typedef struct Rng {
-    uint64_t s;
-} Rng;
-
-static uint64_t next(Rng *r)
-{
-    r->s ^= r->s << 13;
-    r->s ^= r->s >> 7;
-    r->s ^= r->s << 17;
-    return r->s * 0x2545f4914f6cdd1dull;
-}
 
 /* Bit patterns in which carries, halves and borders are likely. */
 static uint64_t pattern(Rng *r, unsigned bits)

@@ -6,7 +6,7 @@
  * host about every encoding: is it an instruction?
  */
 #include "target/i386/decode.h"
-#include "tcg-harness.h"
+#include "tests/unit/tcg-native.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -18,16 +18,12 @@
 #include <signal.h>
 
 /* The same addresses on both sides: operands, then tables, then the registers in and out. */
-#define WINDOW 0x10000000ull
 #define WINDOW_SIZE 0x3000ull
 #define INDEX32 0x600u /* small indexes for gathers */
 #define INDEX64 0x640u
 #define AREA_IN (WINDOW + 0x1000)
 #define AREA_OUT (WINDOW + 0x2000)
 #define AREA_MXCSR 0x200
-#define CODE 0x10100000ull
-#define TABLES 0x1000ull
-#define RAM (288 * MiB)
 
 typedef struct Code {
     uint8_t b[2048];
@@ -342,93 +338,11 @@ static void end(Gen *g)
     emit(&g->code, 0xc3);
 }
 
-typedef struct Regs {
-    uint64_t rax, rcx, rdx, rsi, r8, r9, r10, r11, flags;
-} Regs;
-
-static void run_native(Regs *s)
-{
-    static uint32_t mxcsr = 0x1f80;
-    register const Regs *state __asm__("r12") = s;
-    register uint64_t code __asm__("r13") = CODE;
-    register uint64_t window __asm__("r14") = WINDOW;
-    __asm__ volatile("sub $128, %%rsp\n\tpush %%rbx\n\tpush %%rbp\n\tmov %[s], %%rbp\n\t"
-                     "mov %[w], %%rbx\n\t"
-                     "mov 0(%%rbp), %%rax\n\tmov 8(%%rbp), %%rcx\n\tmov 16(%%rbp), %%rdx\n\t"
-                     "mov 24(%%rbp), %%rsi\n\tmov 32(%%rbp), %%r8\n\tmov 40(%%rbp), %%r9\n\t"
-                     "mov 48(%%rbp), %%r10\n\tmov 56(%%rbp), %%r11\n\t"
-                     "push 64(%%rbp)\n\tpopfq\n\tcall *%[c]\n\tpushfq\n\tpop 64(%%rbp)\n\t"
-                     "mov %%rax, 0(%%rbp)\n\tmov %%rcx, 8(%%rbp)\n\tmov %%rdx, 16(%%rbp)\n\t"
-                     "mov %%rsi, 24(%%rbp)\n\tmov %%r8, 32(%%rbp)\n\tmov %%r9, 40(%%rbp)\n\t"
-                     "mov %%r10, 48(%%rbp)\n\tmov %%r11, 56(%%rbp)\n\t"
-                     "pop %%rbp\n\tpop %%rbx\n\tadd $128, %%rsp\n\tldmxcsr %[m]"
-                     :
-                     : [s] "r"(state), [c] "r"(code), [w] "r"(window), [m] "m"(mxcsr)
-                     : "memory", "cc", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11",
-                       "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-}
-
-static const uint8_t regs_in_order[8] = {R_RAX, R_RCX, R_RDX, R_RSI, R_R8, R_R9, R_R10, R_R11};
-
-static void load_guest(CPUX86 *cpu, const Regs *s)
-{
-    const uint64_t *v = (const uint64_t *)s;
-    for (unsigned i = 0; i < 8; i++) {
-        cpu->regs[regs_in_order[i]] = v[i];
-    }
-    cpu->regs[R_RBX] = WINDOW;
-    cpu->rflags = s->flags;
-    cpu->rip = CODE;
-    cpu_update_hflags(cpu);
-}
-
-static void save_guest(const CPUX86 *cpu, Regs *s)
-{
-    uint64_t *v = (uint64_t *)s;
-    for (unsigned i = 0; i < 8; i++) {
-        v[i] = cpu->regs[regs_in_order[i]];
-    }
-    s->flags = cpu->rflags;
-}
-
-static uint64_t random64(GRand *rand)
-{
-    static const uint64_t v[] = {0,
-                                 0x7ff0000000000000,
-                                 0x7ff8000000000001,
-                                 0x7ff0000000000001,
-                                 1,
-                                 0x000fffffffffffff,
-                                 0x7fefffffffffffff,
-                                 0x3ff0000000000000,
-                                 0x7f8000003f800000,
-                                 0x7fa00000ff7fffff,
-                                 0x3f800000bf800000,
-                                 0x00000001807fffff,
-                                 0x7c017e00fc000001};
-    uint64_t x = (uint64_t)g_rand_int(rand) << 32 | g_rand_int(rand);
-    switch (g_rand_int(rand) % 6) {
-    case 0:
-        return v[x % ARRAY_LEN(v)] ^ (x & BIT(63));
-    case 1:
-        return (x & 0x800fffffffffffff) | (0x3f0 + (x >> 52 & 0x1f)) << 52;
-    case 2:
-        return (x & 0x807fffff807fffff) | 0x3f8000003f000000;
-    case 3:
-        return x & 0x8000ffff00ff0001;
-    case 4:
-        return x & 0x0000003f0000001f;
-    default:
-        return x;
-    }
-}
-
 static void random_window(GRand *rand)
 {
     uint8_t *w = (uint8_t *)WINDOW;
     for (unsigned a = 0; a < WINDOW_SIZE; a += 8) {
-        st_le64(w + a, random64(rand));
+        st_le64(w + a, native_random64(rand));
     }
     for (unsigned i = 0; i < 8; i++) {
         st_le32(w + INDEX32 + i * 4, (uint32_t)g_rand_int_range(rand, -8, 100));
@@ -482,17 +396,17 @@ static bool one_round(Harness *h, Gen *g, unsigned insns)
     Regs want, got;
     uint64_t *w = (uint64_t *)&want;
     for (unsigned i = 0; i < 8; i++) {
-        w[i] = random64(g->rand);
+        w[i] = native_random64(g->rand);
     }
     want.flags = (g_rand_int(g->rand) & FLAGS_ARITH) | FLAG_ONE | FLAG_IF;
     got = want;
-    run_native(&want);
+    native_run(&want);
 
     g->code.b[g->code.n - 1] = 0xf4;
     harness_write(h, CODE, g->code.b, g->code.n);
-    load_guest(h->cpu, &got);
+    native_load_guest(h->cpu, &got);
     RunExit r = harness_run(h);
-    save_guest(h->cpu, &got);
+    native_save_guest(h->cpu, &got);
     want.flags &= FLAGS_ARITH & ~g->undefined;
     got.flags &= FLAGS_ARITH & ~g->undefined;
     bool ok = r == RUN_EXIT_HALTED && !memcmp(&want, &got, sizeof(want)) &&
@@ -549,7 +463,7 @@ static Vec random_vec(GRand *rand)
 {
     Vec v;
     for (unsigned i = 0; i < 8; i++) {
-        v.u64[i] = random64(rand);
+        v.u64[i] = native_random64(rand);
     }
     return v;
 }
@@ -627,7 +541,7 @@ static int probe(const uint8_t *code, unsigned n)
     memcpy((void *)CODE, code, n);
     int sig = sigsetjmp(probe_jump, 1);
     if (!sig) {
-        run_native(&regs);
+        native_run(&regs);
     }
     return sig == SIGILL ? sig : 0;
 }

@@ -5,7 +5,7 @@
  * the TCG engine; registers, flags and memory (with the saved area in it) must agree.
  */
 #include "target/i386/decode.h"
-#include "tcg-harness.h"
+#include "tests/unit/tcg-native.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +14,9 @@
 #ifdef __x86_64__
 
 /* The same addresses on both sides. The areas of FXRSTOR and FXSAVE lie in the window. */
-#define WINDOW 0x10000000ull
 #define WINDOW_SIZE 0x2000ull
 #define AREA_IN (WINDOW + 0x1000)
 #define AREA_OUT (WINDOW + 0x1400)
-#define CODE 0x10100000ull
-#define TABLES 0x1000ull
-#define RAM (288 * MiB)
 
 typedef struct Code {
     uint8_t b[512];
@@ -227,83 +223,6 @@ static void emit_area(Code *c, unsigned reg, uint64_t addr)
 
 /* ---- state ---- */
 
-typedef struct Regs {
-    uint64_t rax, rcx, rdx, rsi, r8, r9, r10, r11, flags;
-} Regs;
-
-static void run_native(Regs *s)
-{
-    static uint32_t mxcsr = 0x1f80;
-    /* Not in RBX or RBP, which the sequence sets before it uses these. */
-    register const Regs *state __asm__("r12") = s;
-    register uint64_t code __asm__("r13") = CODE;
-    register uint64_t window __asm__("r14") = WINDOW;
-    __asm__ volatile("sub $128, %%rsp\n\tpush %%rbx\n\tpush %%rbp\n\tmov %[s], %%rbp\n\t"
-                     "mov %[w], %%rbx\n\t"
-                     "mov 0(%%rbp), %%rax\n\tmov 8(%%rbp), %%rcx\n\tmov 16(%%rbp), %%rdx\n\t"
-                     "mov 24(%%rbp), %%rsi\n\tmov 32(%%rbp), %%r8\n\tmov 40(%%rbp), %%r9\n\t"
-                     "mov 48(%%rbp), %%r10\n\tmov 56(%%rbp), %%r11\n\t"
-                     "push 64(%%rbp)\n\tpopfq\n\tcall *%[c]\n\tpushfq\n\tpop 64(%%rbp)\n\t"
-                     "mov %%rax, 0(%%rbp)\n\tmov %%rcx, 8(%%rbp)\n\tmov %%rdx, 16(%%rbp)\n\t"
-                     "mov %%rsi, 24(%%rbp)\n\tmov %%r8, 32(%%rbp)\n\tmov %%r9, 40(%%rbp)\n\t"
-                     "mov %%r10, 48(%%rbp)\n\tmov %%r11, 56(%%rbp)\n\t"
-                     "pop %%rbp\n\tpop %%rbx\n\tadd $128, %%rsp\n\tfninit\n\tldmxcsr %[m]\n\tcld"
-                     :
-                     : [s] "r"(state), [c] "r"(code), [w] "r"(window), [m] "m"(mxcsr)
-                     : "memory", "cc", "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11",
-                       "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8",
-                       "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
-}
-
-static void load_guest(CPUX86 *cpu, const Regs *s)
-{
-    const uint64_t v[8] = {s->rax, s->rcx, s->rdx, s->rsi, s->r8, s->r9, s->r10, s->r11};
-    static const uint8_t n[8] = {R_RAX, R_RCX, R_RDX, R_RSI, R_R8, R_R9, R_R10, R_R11};
-    for (unsigned i = 0; i < 8; i++) {
-        cpu->regs[n[i]] = v[i];
-    }
-    cpu->regs[R_RBX] = WINDOW;
-    cpu->rflags = s->flags;
-    cpu->rip = CODE;
-    cpu_update_hflags(cpu);
-}
-
-static void save_guest(const CPUX86 *cpu, Regs *s)
-{
-    const uint64_t *r = cpu->regs;
-    *s = (Regs){r[R_RAX], r[R_RCX], r[R_RDX], r[R_RSI],   r[R_R8],
-                r[R_R9],  r[R_R10], r[R_R11], cpu->rflags};
-}
-
-static uint64_t random64(GRand *rand)
-{
-    static const uint64_t v[] = {0,
-                                 0x7ff0000000000000,
-                                 0x7ff8000000000001,
-                                 0x7ff0000000000001,
-                                 1,
-                                 0x000fffffffffffff,
-                                 0x7fefffffffffffff,
-                                 0x3ff0000000000000,
-                                 0x7f8000003f800000,
-                                 0x7fa00000ff7fffff,
-                                 0x3f800000bf800000,
-                                 0x00000001807fffff};
-    uint64_t x = (uint64_t)g_rand_int(rand) << 32 | g_rand_int(rand);
-    switch (g_rand_int(rand) % 5) {
-    case 0:
-        return v[x % ARRAY_LEN(v)] ^ (x & BIT(63));
-    case 1:
-        return (x & 0x800fffffffffffff) | (0x3f0 + (x >> 52 & 0x1f)) << 52;
-    case 2:
-        return (x & 0x807fffff807fffff) | 0x3f8000003f000000;
-    case 3:
-        return x & 0x8000ffff00ff0001;
-    default:
-        return x;
-    }
-}
-
 static void random_area(GRand *rand, uint8_t *a)
 {
     memset(a, 0, 512);
@@ -316,11 +235,11 @@ static void random_area(GRand *rand, uint8_t *a)
     for (unsigned i = 0; i < 8; i++) {
         uint16_t e = (uint16_t)(0x3fff - 20 + g_rand_int(rand) % 40);
         e = g_rand_int(rand) % 6 ? e : g_rand_int(rand) % 2 ? 0x7fff : 0;
-        st_le64(a + 32 + 16 * i, random64(rand) | (e ? BIT(63) : 0));
+        st_le64(a + 32 + 16 * i, native_random64(rand) | (e ? BIT(63) : 0));
         st_le16(a + 40 + 16 * i, (uint16_t)(e | (g_rand_int(rand) & 0x8000)));
     }
     for (unsigned i = 0; i < 32; i++) {
-        st_le64(a + 160 + 8 * i, random64(rand));
+        st_le64(a + 160 + 8 * i, native_random64(rand));
     }
 }
 
@@ -374,7 +293,7 @@ static bool one_round(Harness *h, Gen *g, Kind kind, unsigned insns)
     emit(&g->code, 0xc3);
     memcpy((void *)CODE, g->code.b, g->code.n);
     for (uint64_t a = 0; a < WINDOW_SIZE; a += 8) {
-        st_le64((void *)(WINDOW + a), random64(g->rand));
+        st_le64((void *)(WINDOW + a), native_random64(g->rand));
     }
     random_area(g->rand, (uint8_t *)AREA_IN);
     uint8_t *mem = h->ram->host + WINDOW;
@@ -383,17 +302,17 @@ static bool one_round(Harness *h, Gen *g, Kind kind, unsigned insns)
     Regs want, got;
     uint64_t *w = (uint64_t *)&want;
     for (unsigned i = 0; i < 8; i++) {
-        w[i] = random64(g->rand);
+        w[i] = native_random64(g->rand);
     }
     want.flags = (g_rand_int(g->rand) & FLAGS_ARITH) | FLAG_ONE | FLAG_IF;
     got = want;
-    run_native(&want);
+    native_run(&want);
 
     g->code.b[g->code.n - 1] = 0xf4;
     harness_write(h, CODE, g->code.b, g->code.n);
-    load_guest(h->cpu, &got);
+    native_load_guest(h->cpu, &got);
     RunExit r = harness_run(h);
-    save_guest(h->cpu, &got);
+    native_save_guest(h->cpu, &got);
     mask_area(mem);
     mask_area((uint8_t *)WINDOW);
     want.flags &= FLAGS_ARITH;

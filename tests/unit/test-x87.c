@@ -5,6 +5,7 @@
  */
 #include "target/i386/tcg/helper.h"
 #include "target/i386/tcg/x87.h"
+#include "tests/unit/rng.h"
 #include "util/bits.h"
 
 #include <glib.h>
@@ -14,18 +15,6 @@
 #ifdef __x86_64__
 
 #include <sys/mman.h>
-
-typedef struct Rng {
-    uint64_t s;
-} Rng;
-
-static uint64_t next(Rng *r)
-{
-    r->s ^= r->s << 13;
-    r->s ^= r->s >> 7;
-    r->s ^= r->s << 17;
-    return r->s * 0x2545f4914f6cdd1dull;
-}
 
 /* FNSAVE's image in 32-bit protected format. */
 typedef struct __attribute__((packed)) Image {
