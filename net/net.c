@@ -155,6 +155,25 @@ void net_default_mac(Object *root, uint8_t mac[6])
     mac[5] = (uint8_t)(mac[5] + r->next_mac++);
 }
 
+bool net_nic_init(NetClient *nc, const NetClientOps *ops, void *opaque, const char *model,
+                  const char *name, NicConf *conf, Object *root, Error **errp)
+{
+    static const uint8_t none[6] = {0};
+    uint8_t *mac = conf->mac;
+    if (!memcmp(mac, none, 6)) {
+        net_default_mac(root, mac);
+    }
+    net_client_init(nc, ops, opaque, model, name);
+    if (conf->netdev && !net_connect(nc, netdev_client(conf->netdev), errp)) {
+        net_client_fini(nc);
+        return false;
+    }
+    g_free(nc->info_str);
+    nc->info_str = g_strdup_printf("macaddr=%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2],
+                                   mac[3], mac[4], mac[5]);
+    return true;
+}
+
 NetRegistry *net_registry(Object *root)
 {
     Object *existing = object_resolve(root, "/net-registry");

@@ -70,6 +70,12 @@ typedef struct NicConf {
         PROPERTY_LINK("netdev", T, f.netdev, TYPE_NETDEV, "network backend")
 /* 52:54:00:12:34:56 + n, n counted per machine root. */
 void net_default_mac(Object *root, uint8_t mac[6]);
+/*
+ * A NIC's client `nc`, with an address in any case and connected to its backend.  false: that is
+ * taken; nothing is left behind.  `root`: the machine's.
+ */
+bool net_nic_init(NetClient *nc, const NetClientOps *ops, void *opaque, const char *model,
+                  const char *name, NicConf *conf, Object *root, Error **errp);
 /* The backend's client, for connecting; asserts it is a netdev. */
 NetClient *netdev_client(Object *netdev);
 

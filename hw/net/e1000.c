@@ -397,20 +397,11 @@ static const NetClientOps net_ops = {
 
 static bool e1000_realize(Device *dev, Error **errp)
 {
-    static const uint8_t none[6] = {0};
     E1000 *d = (E1000 *)dev;
-    if (!memcmp(d->conf.mac, none, 6)) {
-        net_default_mac(object_root(&dev->obj), d->conf.mac);
-    }
-    net_client_init(&d->nc, &net_ops, d, "e1000", dev->id ? dev->id : "e1000");
-    if (d->conf.netdev && !net_connect(&d->nc, netdev_client(d->conf.netdev), errp)) {
-        net_client_fini(&d->nc);
+    if (!net_nic_init(&d->nc, &net_ops, d, "e1000", dev->id ? dev->id : "e1000", &d->conf,
+                      object_root(&dev->obj), errp)) {
         return false;
     }
-    g_free(d->nc.info_str);
-    d->nc.info_str =
-        g_strdup_printf("macaddr=%02x:%02x:%02x:%02x:%02x:%02x", d->conf.mac[0], d->conf.mac[1],
-                        d->conf.mac[2], d->conf.mac[3], d->conf.mac[4], d->conf.mac[5]);
     timer_init(&d->itr_timer, dev->owner.loop, CLOCK_VIRTUAL, itr_expired, d);
     d->pci.config[PCI_INTERRUPT_PIN] = 1;
     region_init_io(&d->mmio, &dev->owner, &mmio_ops, d, "e1000-mmio", MMIO_SIZE);

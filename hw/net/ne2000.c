@@ -491,7 +491,6 @@ static void fill_prom(Ne2000 *s)
 
 static bool ne2000_realize(Device *dev, Error **errp)
 {
-    static const uint8_t none[6] = {0};
     Ne2000 *s = NE2000(dev);
 
     if (s->iobase > 0xffe0 || s->irq_number > 15) {
@@ -499,18 +498,10 @@ static bool ne2000_realize(Device *dev, Error **errp)
                   s->iobase, s->irq_number);
         return false;
     }
-    if (!memcmp(s->conf.mac, none, 6)) {
-        net_default_mac(object_root(&dev->obj), s->conf.mac);
-    }
-    net_client_init(&s->nc, &net_ops, s, TYPE_NE2K_ISA, dev->id ? dev->id : TYPE_NE2K_ISA);
-    if (s->conf.netdev && !net_connect(&s->nc, netdev_client(s->conf.netdev), errp)) {
-        net_client_fini(&s->nc);
+    if (!net_nic_init(&s->nc, &net_ops, s, TYPE_NE2K_ISA, dev->id ? dev->id : TYPE_NE2K_ISA,
+                      &s->conf, object_root(&dev->obj), errp)) {
         return false;
     }
-    g_free(s->nc.info_str);
-    s->nc.info_str =
-        g_strdup_printf("macaddr=%02x:%02x:%02x:%02x:%02x:%02x", s->conf.mac[0], s->conf.mac[1],
-                        s->conf.mac[2], s->conf.mac[3], s->conf.mac[4], s->conf.mac[5]);
     fill_prom(s);
     s->irq = isa_irq(&s->isa, s->irq_number);
     region_init_io(&s->io, &dev->owner, &io_ops, s, "ne2000", 0x20);

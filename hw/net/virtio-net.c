@@ -415,24 +415,15 @@ static bool ring_size_ok(const char *name, uint16_t size, Error **errp)
 
 static bool virtio_net_realize(Device *dev, Error **errp)
 {
-    static const uint8_t none[6] = {0};
     VirtioNet *d = (VirtioNet *)dev;
     if (!ring_size_ok("rx_queue_size", d->rx_queue_size, errp) ||
         !ring_size_ok("tx_queue_size", d->tx_queue_size, errp)) {
         return false;
     }
-    if (!memcmp(d->conf.mac, none, 6)) {
-        net_default_mac(object_root(&dev->obj), d->conf.mac);
-    }
-    net_client_init(&d->nc, &net_ops, d, "virtio-net-pci", dev->id ? dev->id : "virtio-net");
-    if (d->conf.netdev && !net_connect(&d->nc, netdev_client(d->conf.netdev), errp)) {
-        net_client_fini(&d->nc);
+    if (!net_nic_init(&d->nc, &net_ops, d, "virtio-net-pci", dev->id ? dev->id : "virtio-net",
+                      &d->conf, object_root(&dev->obj), errp)) {
         return false;
     }
-    g_free(d->nc.info_str);
-    d->nc.info_str =
-        g_strdup_printf("macaddr=%02x:%02x:%02x:%02x:%02x:%02x", d->conf.mac[0], d->conf.mac[1],
-                        d->conf.mac[2], d->conf.mac[3], d->conf.mac[4], d->conf.mac[5]);
     virtio_init(&d->parent.vdev, dev, &virtio_net_ops, features(d));
     d->rx = virtio_add_queue(&d->parent.vdev, d->rx_queue_size, handle_rx);
     d->tx = virtio_add_queue(&d->parent.vdev, d->tx_queue_size, handle_tx);
