@@ -285,18 +285,22 @@ static void forget_globals(Device *dev)
     }
 }
 
-bool device_realize(Device *dev, Machine *m, Bus *bus, Error **errp)
+/* `parent` NULL: where devices of the user's, or the machine's, lie in the tree. */
+static bool realize_below(Device *dev, Machine *m, Bus *bus, Device *parent, const char *name,
+                          Error **errp)
 {
     bool ok;
 
-    assert(!dev->realized);
     lock_platform(m);
     attach(dev, m, bus);
-    if (!check_place(dev, m, bus, errp) || !put_into_tree(dev, m, errp)) {
+    if (!check_place(dev, m, bus, errp) || (!parent && !put_into_tree(dev, m, errp))) {
         dev->bus = NULL;
         object_unref(&dev->obj);
         unlock_platform(m);
         return false;
+    }
+    if (parent) {
+        object_add_child(&parent->obj, name, &dev->obj);
     }
     ok = start_device(dev, errp);
     forget_globals(dev);
@@ -308,28 +312,15 @@ bool device_realize(Device *dev, Machine *m, Bus *bus, Error **errp)
     return ok;
 }
 
+bool device_realize(Device *dev, Machine *m, Bus *bus, Error **errp)
+{
+    assert(!dev->realized);
+    return realize_below(dev, m, bus, NULL, NULL, errp);
+}
+
 bool device_realize_child(Device *dev, Device *parent, const char *name, Bus *bus, Error **errp)
 {
-    Machine *m = parent->machine;
-    bool ok;
-
-    lock_platform(m);
-    attach(dev, m, bus);
-    if (!check_place(dev, m, bus, errp)) {
-        dev->bus = NULL;
-        object_unref(&dev->obj);
-        unlock_platform(m);
-        return false;
-    }
-    object_add_child(&parent->obj, name, &dev->obj);
-    ok = start_device(dev, errp);
-    forget_globals(dev);
-    if (!ok) {
-        dev->bus = NULL;
-        object_unparent(&dev->obj);
-    }
-    unlock_platform(m);
-    return ok;
+    return realize_below(dev, parent->machine, bus, parent, name, errp);
 }
 
 void device_unrealize(Device *dev)
