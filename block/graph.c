@@ -221,7 +221,7 @@ void node_unref(BlockNode *n)
     }
 }
 
-static NodeUser *find_user(BlockNode *n, const void *user)
+NodeUser *node_find_user(BlockNode *n, const void *user)
 {
     for (guint i = 0; i < n->users->len; i++) {
         NodeUser *u = &g_array_index(n->users, NodeUser, i);
@@ -278,7 +278,7 @@ bool node_take(BlockNode *n, const void *user, const char *user_name, bool write
             return false;
         }
     }
-    NodeUser *mine = find_user(n, user), before = {0};
+    NodeUser *mine = node_find_user(n, user), before = {0};
     bool fresh = !mine;
     if (fresh) {
         g_array_append_val(n->users, before);
@@ -292,7 +292,7 @@ bool node_take(BlockNode *n, const void *user, const char *user_name, bool write
     if (apply_permissions(n, errp)) {
         return true;
     }
-    mine = find_user(n, user);
+    mine = node_find_user(n, user);
     if (fresh) {
         g_array_remove_index(n->users, n->users->len - 1);
     } else {

@@ -94,22 +94,11 @@ typedef struct Move {
     bool had_perm;
 } Move;
 
-static NodeUser *find_user(BlockNode *n, const void *user)
-{
-    for (guint i = 0; i < n->users->len; i++) {
-        NodeUser *u = &g_array_index(n->users, NodeUser, i);
-        if (u->user == user) {
-            return u;
-        }
-    }
-    return NULL;
-}
-
 static void add_move(GArray *moves, BlockNode *from, BlockNode **slot, const void *user,
                      BlockBackend *blk)
 {
     Move m = {.slot = slot, .user = user, .blk = blk};
-    NodeUser *u = find_user(from, user);
+    NodeUser *u = node_find_user(from, user);
     if (u) {
         m.had_perm = true;
         m.perm = *u;
@@ -347,7 +336,7 @@ static bool change_file(BlockNode *n, BlockNode *file, Error **errp)
         return false;
     }
     BlockNode *old = n->file;
-    NodeUser *u = find_user(old, n);
+    NodeUser *u = node_find_user(old, n);
     bool write = u && u->write, share = u && u->share_writes;
     node_release(old, n);
     if (u && !node_take(file, n, n->name, write, share, errp)) {

@@ -269,6 +269,7 @@ const char *node_filename(const BlockNode *n);
 bool node_take(BlockNode *n, const void *user, const char *user_name, bool write, bool share_writes,
                Error **errp);
 void node_release(BlockNode *n, const void *user);
+NodeUser *node_find_user(BlockNode *n, const void *user); /* or NULL */
 
 /* A new filter node over `child`, not yet in anybody's way; `name` NULL: made up.  The caller
  * holds its one reference.  `s` of drv->state_size is there, zeroed; open() is not called. */
