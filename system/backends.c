@@ -421,6 +421,9 @@ static void make_monitors(Vm *vm, const Config *cfg, Cmdline *c)
         const char *id = option_take_string(g->text, "chardev", NULL);
         int mode = option_take_enum(g->text, "mode", modes, 0);
         bool pretty = option_take_bool(g->text, "pretty", false);
+        if (pretty && mode == 0) {
+            option_mistake(g->text, "pretty", "only monitors with mode=control have it");
+        }
         check_monitor_id(g, names);
         if (!id) {
             option_mistake(g->text, NULL, "'chardev' is missing");

@@ -54,6 +54,7 @@ static void test_mistakes(void)
     REFUSED("-netdev nosuch,id=n", "nosuch");
     REFUSED("-object nosuch,id=n", "no object type 'nosuch'");
     REFUSED("-mon chardev=nosuch", "nosuch");
+    REFUSED("-chardev null,id=c -mon c,pretty=on", "only monitors with mode=control");
     REFUSED("-chardev null,id=n -mon n,id=4x", "an id is a letter");
     REFUSED("-chardev null,id=n -chardev null,id=o -mon n,id=a -mon o,id=a", "'a' already");
     REFUSED("-qtest-log /dev/null", "there is no -qtest");
