@@ -284,6 +284,22 @@ def linux_guest(extra=None, name="linux"):
     return folder / "vmlinuz", initramfs
 
 
+def kvm_modules(kernel, to):
+    """Copies the modules of a guest's kernel that make its KVM on AMD's processors."""
+    to.mkdir(parents=True, exist_ok=True)
+    for name in "virt/lib/irqbypass", "arch/x86/kvm/kvm", "arch/x86/kvm/kvm-amd":
+        found = list((kernel.parent / "modules/kernel").glob(name + ".ko*"))
+        skip_unless(found, f"the guest kernel has no module {name}")
+        shutil.copy(found[0], to)
+
+
+# The guest's script for them.
+LOAD_KVM = """for m in irqbypass kvm kvm-amd; do
+    insmod /lib/modules/$m.ko 2>/dev/null || insmod /lib/modules/$m.ko.xz
+done
+"""
+
+
 class TapResult(unittest.TextTestResult):
     """Meson reads TAP; unittest's own text goes to stderr."""
 

@@ -32,10 +32,7 @@ ARGUMENTS = {
     "memslot_perf_test": "-f 2 -l 1 -s 64",
 }
 
-BEFORE = """for m in irqbypass kvm kvm-amd; do
-    insmod /lib/modules/$m.ko 2>/dev/null || insmod /lib/modules/$m.ko.xz
-done
-mkdir -p /dev/shm
+BEFORE = rhea.LOAD_KVM + """mkdir -p /dev/shm
 mount -t tmpfs none /dev/shm"""
 TEST = f"""    since=$(cut -d. -f1 /proc/uptime)
     timeout -s KILL {ONE_TEST} ./$t $arguments < /dev/null > /tmp/out 2>&1
@@ -54,14 +51,6 @@ def programs(source):
     return [source / w for w in wanted if (source / w).exists()]
 
 
-def copy_modules(kernel, to):
-    to.mkdir(parents=True)
-    for name in "virt/lib/irqbypass", "arch/x86/kvm/kvm", "arch/x86/kvm/kvm-amd":
-        found = list((kernel.parent / "modules/kernel").glob(name + ".ko*"))
-        rhea.skip_unless(found, f"the guest kernel has no module {name}")
-        shutil.copy(found[0], to)
-
-
 def make_root(work):
     """A folder to add to the initramfs, and its list of the tests."""
     rhea.skip_unless(shutil.which("make"), "the package make is not installed")
@@ -76,7 +65,7 @@ def make_root(work):
         done = subprocess.run(["gcc", "-print-file-name=libgcc_s.so.1"], capture_output=True,
                               text=True, check=True)
         selftests.copy_libraries(built, extra, {done.stdout.strip(): "lib/x86_64-linux-gnu"})
-        copy_modules(kernel, extra / "lib/modules")
+        rhea.kvm_modules(kernel, extra / "lib/modules")
     return extra, lines
 
 

@@ -72,22 +72,17 @@ def build(folder, add_program, inner=None):
     and the initramfs of what is to run in it, if that is not the plain one."""
     kernel, initramfs = rhea.linux_guest()
     root = pathlib.Path(folder)
-    for d in "opt", "init.d", "lib/modules", "usr/share/seabios", "usr/share/qemu":
+    for d in "opt", "init.d", "usr/share/seabios", "usr/share/qemu":
         (root / d).mkdir(parents=True)
     add_program(root)
     copy_files(root, [str(p) for p in pathlib.Path("/usr/share/seabios").iterdir()])
-    modules_of_kernel = kernel.parent / "modules" / "kernel"
-    for name in "virt/lib/irqbypass", "arch/x86/kvm/kvm", "arch/x86/kvm/kvm-amd":
-        found = list(modules_of_kernel.glob(name + ".ko*"))
-        rhea.skip_unless(found, f"the guest kernel has no module {name}")
-        shutil.copy(found[0], root / "lib/modules")
+    rhea.kvm_modules(kernel, root / "lib/modules")
     shutil.copy(kernel, root / "opt/vmlinuz")
     shutil.copy(inner or initramfs, root / "opt/linux.gz")
     (root / "opt/start").write_text(START)
     (root / "opt/help").write_text(HELP)
     script = root / "init.d/kvm"
-    script.write_text("#!/bin/sh\nfor m in irqbypass kvm kvm-amd; do "
-                      "insmod /lib/modules/$m.ko || insmod /lib/modules/$m.ko.xz; done\n"
+    script.write_text("#!/bin/sh\n" + rhea.LOAD_KVM +
                       "mkdir -p /usr/local/lib/x86_64-linux-gnu\n"
                       "ln -s /opt /usr/local/lib/x86_64-linux-gnu/rhea\n")
     script.chmod(0o755)
