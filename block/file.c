@@ -551,40 +551,59 @@ static const BlockCreateOption file_create_options[] = {
     {NULL},
 };
 
-/* Opened before it is emptied: an image that somebody uses stays as it is. */
-static bool file_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp)
+typedef struct FileCreate {
+    const char *path;
+    uint64_t size;
+    bool nocow;
+    Error **errp;
+} FileCreate;
+
+static bool make_empty(const FileCreate *c, int fd, Error **errp)
 {
-    const char *path = block_opts_string(o, "filename", NULL);
-    uint64_t size = block_opts_size(o, "size", 0);
-    bool nocow = block_opts_bool(o, "nocow", false);
-    if (!path || !*path) {
-        block_opts_mistake(o, "'filename' is missing");
-    }
-    if (!block_opts_finish(o, errp)) {
-        return false;
-    }
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
-    if (fd < 0) {
-        error_set_errno(errp, errno, "cannot create '%s'", path);
-        return false;
-    }
     ImageLock lock = {0};
     uint32_t bits = IMAGE_PERM_WRITE | IMAGE_PERM_RESIZE;
-    bool ok = !image_lock_supported(fd) || image_lock_set(&lock, fd, path, bits, bits, errp);
     int attr;
-    if (ok && nocow && ioctl(fd, FS_IOC_GETFLAGS, &attr) == 0) {
+    if (image_lock_supported(fd) && !image_lock_set(&lock, fd, c->path, bits, bits, errp)) {
+        return false;
+    }
+    if (c->nocow && ioctl(fd, FS_IOC_GETFLAGS, &attr) == 0) {
         attr |= FS_NOCOW_FL;
         if (ioctl(fd, FS_IOC_SETFLAGS, &attr) < 0) {
-            error_set_errno(errp, errno, "nocow=on: cannot change the attributes of '%s'", path);
-            ok = false;
+            error_set_errno(errp, errno, "nocow=on: cannot change the attributes of '%s'", c->path);
+            return false;
         }
     }
-    if (ok && (ftruncate(fd, 0) < 0 || (size && ftruncate(fd, (off_t)size) < 0))) {
-        error_set_errno(errp, errno, "cannot create '%s'", path);
-        ok = false;
+    if (ftruncate(fd, 0) < 0 || (c->size && ftruncate(fd, (off_t)c->size) < 0)) {
+        error_set_errno(errp, errno, "cannot create '%s'", c->path);
+        return false;
     }
+    return true;
+}
+
+/* Opened before it is emptied: an image that somebody uses stays as it is. */
+static int create_work(void *opaque)
+{
+    const FileCreate *c = opaque;
+    int fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd < 0) {
+        error_set_errno(c->errp, errno, "cannot create '%s'", c->path);
+        return -EIO;
+    }
+    bool ok = make_empty(c, fd, c->errp);
     close(fd);
-    return ok;
+    return ok ? 0 : -EIO;
+}
+
+static bool file_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp)
+{
+    FileCreate c = {.path = block_opts_string(o, "filename", NULL),
+                    .size = block_opts_size(o, "size", 0),
+                    .nocow = block_opts_bool(o, "nocow", false),
+                    .errp = errp};
+    if (!c.path || !*c.path) {
+        block_opts_mistake(o, "'filename' is missing");
+    }
+    return block_opts_finish(o, errp) && block_run_blocking(g, create_work, &c) == 0;
 }
 
 #define FILE_CALLBACKS                                                                            \

@@ -547,13 +547,48 @@ static void blocking_done(void *opaque, int result)
     loop_defer(w->loop, blocking_resume, w);
 }
 
-int node_run_blocking(BlockNode *n, int (*work)(void *opaque), void *opaque)
+static int run_blocking(EventLoop *loop, int (*work)(void *opaque), void *opaque)
 {
-    if (!fiber_in() || !n->loop) {
+    if (!fiber_in() || !loop) {
         return work(opaque);
     }
-    BlockingWork w = {work, opaque, n->loop, fiber_self(), 0};
-    thread_pool_submit(loop_thread_pool(n->loop), blocking_run, blocking_done, &w);
+    BlockingWork w = {work, opaque, loop, fiber_self(), 0};
+    thread_pool_submit(loop_thread_pool(loop), blocking_run, blocking_done, &w);
+    fiber_yield();
+    return w.result;
+}
+
+int node_run_blocking(BlockNode *n, int (*work)(void *opaque), void *opaque)
+{
+    return run_blocking(n->loop, work, opaque);
+}
+
+int block_run_blocking(BlockGraph *g, int (*work)(void *opaque), void *opaque)
+{
+    return run_blocking(g->control ? g->control : g->loop, work, opaque);
+}
+
+typedef struct OutsideWork {
+    int (*work)(void *opaque);
+    void *opaque;
+    Fiber *fiber;
+    int result;
+} OutsideWork;
+
+static void outside_run(void *opaque)
+{
+    OutsideWork *w = opaque;
+    w->result = w->work(w->opaque);
+    fiber_enter(w->fiber);
+}
+
+int block_run_outside(BlockGraph *g, int (*work)(void *opaque), void *opaque)
+{
+    if (!fiber_in()) {
+        return work(opaque);
+    }
+    OutsideWork w = {work, opaque, fiber_self(), 0};
+    loop_defer(g->control ? g->control : g->loop, outside_run, &w);
     fiber_yield();
     return w.result;
 }

@@ -171,10 +171,11 @@ struct BlockDriver {
     /*
      * Protocols (`file` NULL): makes what the option "filename" names, empty or of "size"
      * bytes, and overwrites what was there.  Formats: writes an empty image over `file`.
-     * Takes its options out of `o` and ends with block_opts_finish().
+     * Takes its options out of `o` and ends with block_opts_finish().  In a fiber of the control
+     * loop (a job) or outside of any (tools): what blocks goes to block_run_blocking(), what
+     * opens and closes nodes to block_run_outside().
      */
     bool (*create)(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp);
-    bool create_opens; /* it opens more nodes, and so does not run in a fiber */
     /* How large such an image would be; `src` (may be NULL) is what will be written to it. */
     bool (*measure)(BlockNode *src, BlockOpts *o, BlockMeasure *out, Error **errp);
     const BlockCreateOption *amend_options;
@@ -348,6 +349,11 @@ int node_map_chain(BlockNode *n, BlockNode *base, uint64_t off, uint64_t len, Bl
 void node_sleep(BlockNode *n, int64_t ns);
 /* Runs work(opaque) on a worker thread, or directly outside of a fiber. */
 int node_run_blocking(BlockNode *n, int (*work)(void *opaque), void *opaque);
+/* The same for a fiber of the control loop that has no node yet. */
+int block_run_blocking(BlockGraph *g, int (*work)(void *opaque), void *opaque);
+/* For a fiber of the control loop: runs work(opaque) there but outside of any fiber, as opening
+ * and closing of nodes demands. */
+int block_run_outside(BlockGraph *g, int (*work)(void *opaque), void *opaque);
 /* Only zero bytes? */
 bool buffer_is_zero(const void *buf, size_t len);
 bool iovec_is_zero(const IoVec *v);

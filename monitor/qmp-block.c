@@ -239,29 +239,12 @@ typedef struct CreateJob {
     Json *options;
 } CreateJob;
 
-static bool make_image(CreateJob *c, Error **errp)
-{
-    g_autoptr(BlockOpts) o = block_opts_new(c->options, "blockdev-create");
-    return c->drv->create(c->job.graph, c->file, o, errp);
-}
-
-/* Formats write to a node that is ours alone, and can take their time over it. */
-static bool in_fiber(const CreateJob *c)
-{
-    return c->file && !c->drv->create_opens;
-}
-
+/* What blocks does so on worker threads: the monitor goes on. */
 static int create_run(Job *job, Error **errp)
 {
     CreateJob *c = (CreateJob *)job;
-    return !in_fiber(c) || make_image(c, errp) ? 0 : -EIO;
-}
-
-/* What opens nodes or files does so on the control thread; that is quick. */
-static bool create_prepare(Job *job, Error **errp)
-{
-    CreateJob *c = (CreateJob *)job;
-    return in_fiber(c) || make_image(c, errp);
+    g_autoptr(BlockOpts) o = block_opts_new(c->options, "blockdev-create");
+    return c->drv->create(job->graph, c->file, o, errp) ? 0 : -EIO;
 }
 
 static void create_clean(Job *job)
@@ -281,7 +264,6 @@ static const JobDriver create_job = {
     .type = "create",
     .size = sizeof(CreateJob),
     .run = create_run,
-    .prepare = create_prepare,
     .clean = create_clean,
 };
 

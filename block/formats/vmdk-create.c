@@ -36,6 +36,23 @@ typedef struct VmdkPlan {
     char *path; /* of the description */
 } VmdkPlan;
 
+/* A directory: where its tables are, one after the other from `first`. */
+static int write_directory(BlockNode *file, uint64_t at, uint64_t first, uint64_t tables)
+{
+    uint64_t gt_sectors = VMDK_GTES * 4 / 512;
+    size_t len = ALIGN_UP(tables * 4, 512);
+    g_autofree uint8_t *b = g_try_malloc0(MAX(len, 1));
+    if (!b) {
+        return -ENOMEM;
+    }
+    for (uint64_t i = 0; i < tables; i++) {
+        st_le32(b + i * 4, (uint32_t)(first + i * gt_sectors));
+    }
+    int ret = node_pwrite(file, at * 512, b, len, 0);
+    /* The tables themselves are empty. */
+    return ret < 0 ? ret : node_zero(file, first * 512, tables * gt_sectors * 512, BLK_MAY_UNMAP);
+}
+
 /* Header, directories, and tables that are all empty. */
 static int write_sparse(BlockNode *file, uint64_t size, bool compressed, const char *desc)
 {
@@ -45,9 +62,12 @@ static int write_sparse(BlockNode *file, uint64_t size, bool compressed, const c
     uint64_t rgd = 1 + DESC_SECTORS, rgt = rgd + gd_sectors;
     uint64_t gd = rgt + tables * gt_sectors, gt = gd + gd_sectors;
     uint64_t overhead = ALIGN_UP(gt + tables * gt_sectors, (uint64_t)GRAIN_SECTORS);
-    g_autofree uint8_t *b = g_try_malloc0((gt + tables * gt_sectors) * 512);
-    if (!b || (desc && strlen(desc) > DESC_SECTORS * 512)) {
-        return b ? -ENAMETOOLONG : -ENOMEM;
+    uint8_t b[(1 + DESC_SECTORS) * 512] = {0};
+    if (desc && strlen(desc) > DESC_SECTORS * 512) {
+        return -ENAMETOOLONG;
+    }
+    if (gt + tables * gt_sectors > UINT32_MAX) {
+        return -EFBIG;
     }
     st_le32(b, VMDK_MAGIC);
     st_le32(b + VMDK_H_VERSION, compressed ? 3 : 1);
@@ -66,37 +86,65 @@ static int write_sparse(BlockNode *file, uint64_t size, bool compressed, const c
     if (desc) {
         memcpy(b + 512, desc, strlen(desc));
     }
-    for (uint64_t i = 0; i < tables; i++) {
-        st_le32(b + rgd * 512 + i * 4, (uint32_t)(rgt + i * gt_sectors));
-        st_le32(b + gd * 512 + i * 4, (uint32_t)(gt + i * gt_sectors));
-    }
     int ret = node_truncate(file, overhead * 512, NULL);
-    return ret < 0 ? ret : node_pwrite(file, 0, b, (gt + tables * gt_sectors) * 512, 0);
+    ret = ret < 0 ? ret : write_directory(file, rgd, rgt, tables);
+    ret = ret < 0 ? ret : write_directory(file, gd, gt, tables);
+    return ret < 0 ? ret : node_pwrite(file, 0, b, sizeof(b), 0);
 }
 
 /* One extent's file beside the description. */
+typedef struct Extent {
+    BlockGraph *g;
+    char *path;
+    uint64_t size;
+    bool flat;
+    BlockNode *file; /* of a sparse one */
+    Error **errp;
+} Extent;
+
+static int open_extent(void *opaque)
+{
+    Extent *e = opaque;
+    g_autoptr(Json) o = json_object();
+    json_put(o, "size", json_uint(e->size));
+    if (!image_create(e->g, e->path, "raw", o, false, e->errp)) {
+        return -EIO;
+    }
+    if (e->flat) {
+        return 0;
+    }
+    BlockOpenFlags f = {0};
+    g_autoptr(Json) where = json_object();
+    json_put_string(where, "driver", "file");
+    json_put_string(where, "filename", e->path);
+    e->file = node_open(e->g, where, &f, e->errp);
+    if (!e->file) {
+        return -EIO;
+    }
+    node_set_loop(e->file, e->g->control ? e->g->control : e->g->loop);
+    return 0;
+}
+
+static int close_extent(void *opaque)
+{
+    Extent *e = opaque;
+    node_unref(e->file);
+    return 0;
+}
+
 static bool make_extent(const VmdkPlan *p, const char *name, uint64_t size, bool flat, Error **errp)
 {
     g_autofree char *path = filename_combine(p->path, name);
-    g_autoptr(Json) o = json_object(), where = json_object();
-    json_put(o, "size", json_uint(flat ? size : 0));
-    if (!image_create(p->g, path, "raw", o, false, errp)) {
-        return false;
+    Extent e = {.g = p->g, .path = path, .size = flat ? size : 0, .flat = flat, .errp = errp};
+    int ret = block_run_outside(p->g, open_extent, &e);
+    if (ret == 0 && e.file) {
+        ret = write_sparse(e.file, size, false, NULL);
+        if (ret < 0) {
+            error_set_errno(errp, -ret, "cannot write '%s'", path);
+        }
     }
-    if (flat) {
-        return true;
-    }
-    json_put_string(where, "driver", "file");
-    json_put_string(where, "filename", path);
-    BlockOpenFlags f = {0};
-    BlockNode *file = node_open(p->g, where, &f, errp);
-    int ret = file ? write_sparse(file, size, false, NULL) : 0;
-    if (ret < 0) {
-        error_set_errno(errp, -ret, "cannot write '%s'", path);
-    }
-    bool ok = file && ret == 0;
-    node_unref(file);
-    return ok;
+    block_run_outside(p->g, close_extent, &e);
+    return ret == 0;
 }
 
 /* The lines of the extents, which are made on the way. */
@@ -153,6 +201,24 @@ static char *describe(const VmdkPlan *p, const char *extents)
                            p->hwversion, p->size / (63 * heads * 512), heads, p->adapter);
 }
 
+typedef struct Parent {
+    VmdkPlan *p;
+    char *name;
+    Error **errp;
+} Parent;
+
+static int look_at_parent(void *opaque)
+{
+    Parent *w = opaque;
+    BlockOpenFlags f = {.read_only = true, .force_share = true, .no_backing = true};
+    BlockNode *b = node_open_filename(w->p->g, w->name, "vmdk", &f, w->errp);
+    if (b) {
+        w->p->parent_cid = ((Vmdk *)b->s)->cid;
+        node_unref(b);
+    }
+    return b ? 0 : -EIO;
+}
+
 static bool read_parent(VmdkPlan *p, Error **errp)
 {
     p->parent_cid = UINT32_MAX;
@@ -160,13 +226,8 @@ static bool read_parent(VmdkPlan *p, Error **errp)
         return true;
     }
     g_autofree char *name = filename_combine(p->path, p->backing);
-    BlockOpenFlags f = {.read_only = true, .force_share = true, .no_backing = true};
-    BlockNode *b = node_open_filename(p->g, name, "vmdk", &f, errp);
-    if (b) {
-        p->parent_cid = ((Vmdk *)b->s)->cid;
-        node_unref(b);
-    }
-    return b != NULL;
+    Parent w = {p, name, errp};
+    return block_run_outside(p->g, look_at_parent, &w) == 0;
 }
 
 static bool take_plan(BlockOpts *o, VmdkPlan *p, Error **errp)

@@ -337,5 +337,4 @@ const BlockDriver block_driver_vmdk = {
     .supports_compressed = true,
     .create_options = vmdk_create_options,
     .create = vmdk_create,
-    .create_opens = true,
 };

@@ -153,6 +153,20 @@ static void report_create(const char *text)
     report_warning("%s", text);
 }
 
+typedef struct NfsCreate {
+    const NfsModule *m;
+    const NfsSpec *spec;
+    const RemoteHost *host;
+    uint64_t size;
+    char *why;
+} NfsCreate;
+
+static int create_work(void *opaque)
+{
+    NfsCreate *c = opaque;
+    return c->m->create(c->spec, c->host, c->size, &c->why) ? 0 : -EIO;
+}
+
 static bool nfs_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp)
 {
     static const unsigned hurry = 1; /* nothing waits for its server to come back */
@@ -161,15 +175,15 @@ static bool nfs_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **err
     g_autoptr(BlockOpts) inner = location ? block_opts_new(location, "location") : NULL;
     g_autofree char *what = NULL;
     NfsSpec spec;
-    char *why = NULL;
     take_spec(inner ? inner : o, &spec, &what);
     if ((inner && !block_opts_finish(inner, errp)) || !block_opts_finish(o, errp)) {
         return false;
     }
     const NfsModule *m = module_load("nfs", errp);
     RemoteHost host = {.what = what, .report = report_create, .draining = &hurry};
-    if (m && !m->create(&spec, &host, size, &why)) {
-        remote_error(why, errp);
+    NfsCreate c = {m, &spec, &host, size, NULL};
+    if (m && block_run_blocking(g, create_work, &c) < 0) {
+        remote_error(c.why, errp);
         m = NULL;
     }
     return m != NULL;

@@ -341,6 +341,21 @@ static const BlockCreateOption rbd_create_options[] = {
     {NULL},
 };
 
+typedef struct RbdCreate {
+    const RbdModule *m;
+    const RbdOptions *x;
+    uint64_t size;
+    unsigned order;
+    char *why;
+} RbdCreate;
+
+static int create_work(void *opaque)
+{
+    RbdCreate *c = opaque;
+    return c->m->create(&c->x->spec, c->x->what, c->size, c->order, c->x->aes128, &c->why) ? 0
+                                                                                           : -EIO;
+}
+
 static bool rbd_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **errp)
 {
     RbdOptions x = {0};
@@ -348,7 +363,6 @@ static bool rbd_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **err
     uint64_t object = block_opts_size(o, "cluster_size", 0);
     const Json *location = block_opts_take(o, "location");
     g_autoptr(BlockOpts) inner = location ? block_opts_new(location, "location") : NULL;
-    char *why = NULL;
     unsigned order = 0;
     take_options(&x, inner ? inner : o);
     take_encryption(&x, o, "encrypt", true);
@@ -366,8 +380,9 @@ static bool rbd_create(BlockGraph *g, BlockNode *file, BlockOpts *o, Error **err
         take_secrets(&x, g, errp)) {
         m = module_load("rbd", errp);
     }
-    if (m && !m->create(&x.spec, x.what, size, order, x.aes128, &why)) {
-        remote_error(why, errp);
+    RbdCreate c = {m, &x, size, order, NULL};
+    if (m && block_run_blocking(g, create_work, &c) < 0) {
+        remote_error(c.why, errp);
         m = NULL;
     }
     options_clear(&x);

@@ -803,6 +803,25 @@ class Export(unittest.TestCase):
             self.assertEqual({}, d.qmp("blockdev-create", job_id="l", options={
                 "driver": "luks", "file": "luks", **names["luks"]}))
             self.assertIn("nonsense", drain(d, "l")[0]["l"]["error"])
+            # A protocol makes a file; a format, files beside it: 300 extents.
+            vmdk = self.path("many.vmdk")
+            self.assertEqual({}, d.qmp("blockdev-create", job_id="f", options={
+                "driver": "file", "filename": vmdk, "size": 0}))
+            self.assertNotIn("error", drain(d, "f")[0]["f"])
+            self.assertEqual({}, d.qmp("blockdev-create", job_id="bad", options={
+                "driver": "file", "filename": self.path("no/such/folder"), "size": 0}))
+            self.assertIn("No such file", drain(d, "bad")[0]["bad"]["error"])
+            self.assertEqual({}, d.qmp("blockdev-add", driver="file", node_name="vmdk",
+                                       filename=vmdk))
+            self.assertEqual({}, d.qmp("blockdev-create", job_id="v", options={
+                "driver": "vmdk", "file": "vmdk", "size": 600 << 30,
+                "subformat": "twoGbMaxExtentSparse"}))
+            done, answers = drain(d, "v")
+            self.assertNotIn("error", done["v"])
+            self.assertGreater(answers, 3, "QMP stood still")
+        self.assertIn(str(600 << 30), run(IMG, "info", vmdk).stdout)
+        run(IO, "-f", "vmdk", "-c", "write -P 3 599G 64k", "-c", "read -P 3 599G 64k",
+            "-c", "read -P 0 1G 64k", vmdk)
         self.assertGreaterEqual(os.stat(self.path("raw")).st_blocks * 512, 512 * MIB)
         self.assertGreaterEqual(os.stat(self.path("qcow2")).st_blocks * 512, 256 * MIB)
         run(IMG, "check", self.path("qcow2"))
