@@ -349,35 +349,51 @@ static bool change_file(BlockNode *n, BlockNode *file, Error **errp)
     return true;
 }
 
-static bool reopen_one(BlockNode *n, const Json *options, Error **errp)
+/* What a node is to become. */
+typedef struct Reopen {
+    BlockNode *backing, *file; /* NULL: as they are */
+    bool no_backing;           /* or: none */
+    bool read_only, auto_ro, unmap;
+    int detect_zeroes;
+    const char *throttle_group; /* or NULL; within `generic` */
+    Json *generic;              /* the options but for children */
+} Reopen;
+
+static Json *generic_options(const Json *options)
 {
-    static const char *const discards[] = {"ignore", "off", "unmap", "on", NULL};
-    static const char *const zeroes[] = {"off", "on", "unmap", NULL};
-    BlockNode *backing, *file;
-    bool no_backing, no_file;
-    if (!named_child(n, options, "backing", &backing, &no_backing, errp) ||
-        !named_child(n, options, "file", &file, &no_file, errp)) {
-        return false;
-    }
-    g_autoptr(Json) generic = json_object();
+    Json *generic = json_object();
     for (size_t i = 0; i < json_length(options); i++) {
         const char *key = json_key_at(options, i);
         if (g_strv_contains(changeable, key) && strcmp(key, "backing") && strcmp(key, "file")) {
             json_put(generic, key, json_ref(json_value_at(options, i)));
         }
     }
-    g_autoptr(BlockOpts) o = block_opts_new(generic, "blockdev-reopen");
-    bool read_only = block_opts_bool(o, "read-only", false);
-    bool auto_ro = block_opts_bool(o, "auto-read-only", false);
-    bool unmap = block_opts_enum(o, "discard", discards, 0) >= 2;
-    int detect = block_opts_enum(o, "detect-zeroes", zeroes, 0);
+    return generic;
+}
+
+/* r->generic is the caller's in any case. */
+static bool read_reopen(BlockNode *n, const Json *options, Reopen *r, Error **errp)
+{
+    static const char *const discards[] = {"ignore", "off", "unmap", "on", NULL};
+    static const char *const zeroes[] = {"off", "on", "unmap", NULL};
+    bool no_file;
+    if (!named_child(n, options, "backing", &r->backing, &r->no_backing, errp) ||
+        !named_child(n, options, "file", &r->file, &no_file, errp)) {
+        return false;
+    }
+    r->generic = generic_options(options);
+    g_autoptr(BlockOpts) o = block_opts_new(r->generic, "blockdev-reopen");
+    r->read_only = block_opts_bool(o, "read-only", false);
+    r->auto_ro = block_opts_bool(o, "auto-read-only", false);
+    r->unmap = block_opts_enum(o, "discard", discards, 0) >= 2;
+    r->detect_zeroes = block_opts_enum(o, "detect-zeroes", zeroes, 0);
     bool share = block_opts_bool(o, "force-share", false);
     block_opts_take(o, "cache");
-    const char *group = block_opts_string(o, "throttle-group", NULL);
+    r->throttle_group = block_opts_string(o, "throttle-group", NULL);
     if (!block_opts_finish(o, errp)) {
         return false;
     }
-    if (detect == DETECT_ZEROES_UNMAP && !unmap) {
+    if (r->detect_zeroes == DETECT_ZEROES_UNMAP && !r->unmap) {
         error_set(errp, "detect-zeroes=unmap needs discard=unmap");
         return false;
     }
@@ -385,33 +401,47 @@ static bool reopen_one(BlockNode *n, const Json *options, Error **errp)
         error_set(errp, "Cannot change the option 'force-share' of node '%s'", n->name);
         return false;
     }
-    if (group &&
-        (!n->drv->reopen_option || !n->drv->reopen_option(n, "throttle-group", group, errp))) {
-        if (!n->drv->reopen_option) {
-            error_set(errp, "Cannot change the option 'throttle-group' of node '%s'", n->name);
-        }
+    return true;
+}
+
+static bool change_throttle_group(BlockNode *n, const char *group, Error **errp)
+{
+    if (group && !n->drv->reopen_option) {
+        error_set(errp, "Cannot change the option 'throttle-group' of node '%s'", n->name);
         return false;
     }
+    return !group || n->drv->reopen_option(n, "throttle-group", group, errp);
+}
+
+static bool change_read_only(BlockNode *n, const Reopen *r, Error **errp)
+{
     Error *err = NULL;
-    if (read_only != n->flags.read_only && !node_reopen(n, read_only, &err)) {
-        if (!auto_ro || read_only) {
+    if (r->read_only != n->flags.read_only && !node_reopen(n, r->read_only, &err)) {
+        if (!r->auto_ro || r->read_only) {
             error_propagate(errp, err);
             return false;
         }
         error_free(err);
     }
-    if ((backing || no_backing) && !node_set_backing(n, backing, errp)) {
-        return false;
-    }
-    if (!change_file(n, file, errp)) {
-        return false;
-    }
-    n->flags.auto_read_only = auto_ro;
-    n->flags.discard_unmap = unmap;
-    n->detect_zeroes = (unsigned)detect;
-    json_unref(n->options);
-    n->options = json_copy(options);
     return true;
+}
+
+static bool reopen_one(BlockNode *n, const Json *options, Error **errp)
+{
+    Reopen r = {0};
+    bool ok = read_reopen(n, options, &r, errp) &&
+              change_throttle_group(n, r.throttle_group, errp) && change_read_only(n, &r, errp) &&
+              (!(r.backing || r.no_backing) || node_set_backing(n, r.backing, errp)) &&
+              change_file(n, r.file, errp);
+    if (ok) {
+        n->flags.auto_read_only = r.auto_ro;
+        n->flags.discard_unmap = r.unmap;
+        n->detect_zeroes = (unsigned)r.detect_zeroes;
+        json_unref(n->options);
+        n->options = json_copy(options);
+    }
+    json_unref(r.generic);
+    return ok;
 }
 
 /* `options`: an array of node descriptions. */
