@@ -384,6 +384,86 @@ static bool must_align(const DecodedInsn *in, OperandSize sz)
     return sz == SZ_X && !(in->vex && in->row->fn);
 }
 
+/* Forms of vectors, and of MMX. */
+static bool read_vector(Decoder *d, uint16_t desc, Operand *o)
+{
+    DecodedInsn *in = d->insn;
+    bool mem = in->mod != 3;
+    switch (OPERAND_FORM(desc)) {
+    case OF_P:
+        set_vector(in, o, OK_MMX, false);
+        return true;
+    case OF_Q:
+    case OF_N:
+        set_vector(in, o, OK_MMX, true);
+        if (mem) {
+            o->kind = OK_MEM;
+        }
+        return true;
+    case OF_V:
+        set_vector(in, o, OK_VEC, false);
+        return true;
+    case OF_W:
+    case OF_U:
+        set_vector(in, o, OK_VEC, true);
+        if (mem) {
+            o->kind = OK_MEM;
+            o->aligned = must_align(in, OPERAND_SIZE(desc));
+        }
+        return true;
+    case OF_H:
+        o->kind = OK_VEC;
+        o->reg = in->vvvv;
+        return true;
+    case OF_L:
+        if (!get_value(d, 1, &in->imm)) {
+            return false;
+        }
+        in->imm &= d->mode->bits == 64 ? 0xff : 0x7f;
+        o->kind = OK_VEC;
+        o->reg = (uint8_t)(in->imm >> 4);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Forms that no byte of the instruction chooses among. */
+static bool read_fixed(Decoder *d, uint16_t desc, Operand *o)
+{
+    DecodedInsn *in = d->insn;
+    switch (OPERAND_FORM(desc)) {
+    case OF_ONE:
+        o->kind = OK_IMM;
+        in->imm = 1;
+        return true;
+    case OF_RAX:
+    case OF_RCX:
+    case OF_RDX:
+        o->kind = OK_REG;
+        o->reg = (uint8_t)(R_RAX + (OPERAND_FORM(desc) - OF_RAX));
+        return true;
+    case OF_SEG:
+        o->kind = OK_SEG;
+        o->reg = in->row->arg;
+        return true;
+    case OF_X:
+        o->kind = OK_STR_X;
+        in->seg = SEG_DS;
+        return true;
+    case OF_Y:
+        o->kind = OK_STR_Y;
+        return true;
+    case OF_DI:
+        o->kind = OK_MEM;
+        in->base = R_RDI;
+        in->seg = SEG_DS;
+        return true;
+    default:
+        return read_vector(d, desc, o);
+    }
+}
+
 static bool read_operand(Decoder *d, uint16_t desc, Operand *o)
 {
     DecodedInsn *in = d->insn;
@@ -436,70 +516,11 @@ static bool read_operand(Decoder *d, uint16_t desc, Operand *o)
         o->kind = OPERAND_FORM(desc) == OF_C ? OK_CR : OK_DR;
         o->reg = in->reg;
         return true;
-    case OF_ONE:
-        o->kind = OK_IMM;
-        in->imm = 1;
-        return true;
-    case OF_RAX:
-    case OF_RCX:
-    case OF_RDX:
-        o->kind = OK_REG;
-        o->reg = (uint8_t)(R_RAX + (OPERAND_FORM(desc) - OF_RAX));
-        return true;
-    case OF_SEG:
-        o->kind = OK_SEG;
-        o->reg = in->row->arg;
-        return true;
-    case OF_X:
-        o->kind = OK_STR_X;
-        in->seg = SEG_DS;
-        return true;
-    case OF_Y:
-        o->kind = OK_STR_Y;
-        return true;
-    case OF_DI:
-        o->kind = OK_MEM;
-        in->base = R_RDI;
-        in->seg = SEG_DS;
-        return true;
-    case OF_P:
-        set_vector(in, o, OK_MMX, false);
-        return true;
-    case OF_Q:
-    case OF_N:
-        set_vector(in, o, OK_MMX, true);
-        if (mem) {
-            o->kind = OK_MEM;
-        }
-        return true;
-    case OF_V:
-        set_vector(in, o, OK_VEC, false);
-        return true;
-    case OF_W:
-    case OF_U:
-        set_vector(in, o, OK_VEC, true);
-        if (mem) {
-            o->kind = OK_MEM;
-            o->aligned = must_align(in, sz);
-        }
-        return true;
-    case OF_H:
-        o->kind = OK_VEC;
-        o->reg = in->vvvv;
-        return true;
     case OF_B:
         set_gpr(in, o, in->vvvv);
         return true;
-    case OF_L:
-        if (!get_value(d, 1, &in->imm)) {
-            return false;
-        }
-        in->imm &= d->mode->bits == 64 ? 0xff : 0x7f;
-        o->kind = OK_VEC;
-        o->reg = (uint8_t)(in->imm >> 4);
-        return true;
     default:
-        return false;
+        return read_fixed(d, desc, o);
     }
 }
 
