@@ -404,12 +404,45 @@ static void basic_leaf(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32_t 
     }
 }
 
+/* Signature and AMD's features. */
+static void leaf_80000001(const CPUX86 *cpu, uint32_t r[4])
+{
+    const CpuConfig *c = &cpu->config;
+    const uint32_t *f = c->features;
+
+    set(r, signature(c), 0, f[FEAT_80000001_ECX], f[FEAT_80000001_EDX]);
+    if (is_amd(c)) {
+        r[3] |= f[FEAT_1_EDX] & AMD_COMMON_EDX & (apic_enabled(cpu) ? ~0u : ~F1_EDX_APIC);
+        if (threads_per_package(c) > 1) {
+            r[2] |= F81_ECX_CMP_LEGACY;
+        }
+    }
+}
+
+/* Widths of addresses; AMD's count of threads. */
+static void leaf_80000008(const CpuConfig *c, uint32_t r[4])
+{
+    const uint32_t *f = c->features;
+    uint32_t virt = f[FEAT_7_0_ECX] & F7_ECX_LA57 ? 57 : 48;
+
+    r[0] = c->phys_bits | (f[FEAT_80000001_EDX] & F81_EDX_LM ? virt : 32) << 8;
+    r[1] = f[FEAT_80000008_EBX];
+    if (is_amd(c) && threads_per_package(c) > 1) {
+        r[2] = package_shift(c) << 12 | MIN(threads_per_package(c) - 1, 255u);
+    }
+}
+
+static void leaf_amd_ids(const CpuConfig *c, uint32_t r[4])
+{
+    set(r, c->apic_id, (at_least_1(c->threads) - 1) << 8 | ((c->apic_id >> core_shift(c)) & 0xff),
+        (c->apic_id >> package_shift(c)) & 0xff, 0);
+}
+
 static void extended_leaf(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32_t r[4])
 {
     const CpuConfig *c = &cpu->config;
     const uint32_t *f = c->features;
     bool topoext = f[FEAT_80000001_ECX] & F81_ECX_TOPOEXT;
-    uint32_t virt = f[FEAT_7_0_ECX] & F7_ECX_LA57 ? 57 : 48;
 
     set(r, 0, 0, 0, 0);
     switch (leaf) {
@@ -421,13 +454,7 @@ static void extended_leaf(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32
         }
         break;
     case 0x80000001:
-        set(r, signature(c), 0, f[FEAT_80000001_ECX], f[FEAT_80000001_EDX]);
-        if (is_amd(c)) {
-            r[3] |= f[FEAT_1_EDX] & AMD_COMMON_EDX & (apic_enabled(cpu) ? ~0u : ~F1_EDX_APIC);
-            if (threads_per_package(c) > 1) {
-                r[2] |= F81_ECX_CMP_LEGACY;
-            }
-        }
+        leaf_80000001(cpu, r);
         break;
     case 0x80000002:
     case 0x80000003:
@@ -446,11 +473,7 @@ static void extended_leaf(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32
         set(r, 0, f[FEAT_80000007_EBX], 0, f[FEAT_80000007_EDX]);
         break;
     case 0x80000008:
-        r[0] = c->phys_bits | (f[FEAT_80000001_EDX] & F81_EDX_LM ? virt : 32) << 8;
-        r[1] = f[FEAT_80000008_EBX];
-        if (is_amd(c) && threads_per_package(c) > 1) {
-            r[2] = package_shift(c) << 12 | MIN(threads_per_package(c) - 1, 255u);
-        }
+        leaf_80000008(c, r);
         break;
     case 0x8000000a:
         if (f[FEAT_80000001_ECX] & F81_ECX_SVM) {
@@ -464,9 +487,7 @@ static void extended_leaf(const CPUX86 *cpu, uint32_t leaf, uint32_t sub, uint32
         break;
     case 0x8000001e:
         if (topoext) {
-            set(r, c->apic_id,
-                (at_least_1(c->threads) - 1) << 8 | ((c->apic_id >> core_shift(c)) & 0xff),
-                (c->apic_id >> package_shift(c)) & 0xff, 0);
+            leaf_amd_ids(c, r);
         }
         break;
     case 0x80000021:
