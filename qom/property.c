@@ -323,6 +323,47 @@ static bool parse_link(Object *obj, const Property *p, const Json *v, PropValue 
     return true;
 }
 
+static bool parse_switch(Object *obj, const Property *p, const Json *v, PropValue *out,
+                         Error **errp)
+{
+    bool b;
+
+    if (!json_to_bool(v, &b)) {
+        set_not(errp, v, "a switch: on or off is accepted");
+        return false;
+    }
+    if (p->kind == PROP_BOOL) {
+        out->b = b;
+    } else {
+        out->u64 = *(uint64_t *)field_of(obj, p) & ~(1ull << p->arg);
+        out->u64 |= (uint64_t)b << p->arg;
+    }
+    return true;
+}
+
+/* A string, or what is written as one. */
+static bool parse_text(const Property *p, const Json *v, PropValue *out, Error **errp)
+{
+    const char *s = json_get_string(v), *wanted = NULL;
+
+    if (p->kind == PROP_STRING) {
+        out->s = g_strdup(s);
+        wanted = s ? NULL : "a string";
+    } else if (p->kind == PROP_MAC) {
+        wanted = s && parse_mac(s, out->bytes)
+                     ? NULL
+                     : "a MAC address (six bytes in hexadecimal, as in 52:54:00:12:34:56)";
+    } else {
+        wanted = s && parse_uuid(s, out->bytes)
+                     ? NULL
+                     : "a UUID (as in 550e8400-e29b-41d4-a716-446655440000)";
+    }
+    if (wanted) {
+        set_not(errp, v, wanted);
+    }
+    return !wanted;
+}
+
 static bool parse_value(Object *obj, const Property *p, const Json *v, PropValue *out,
                         Error **errp);
 
@@ -359,25 +400,10 @@ static bool parse_array(Object *obj, const Property *p, const Json *v, PropValue
 
 static bool parse_value(Object *obj, const Property *p, const Json *v, PropValue *out, Error **errp)
 {
-    const char *s = json_get_string(v);
-
     switch (p->kind) {
     case PROP_BOOL:
-    case PROP_BIT: {
-        bool b;
-
-        if (!json_to_bool(v, &b)) {
-            set_not(errp, v, "a switch: on or off is accepted");
-            return false;
-        }
-        if (p->kind == PROP_BOOL) {
-            out->b = b;
-        } else {
-            out->u64 = *(uint64_t *)field_of(obj, p) & ~(1ull << p->arg);
-            out->u64 |= (uint64_t)b << p->arg;
-        }
-        return true;
-    }
+    case PROP_BIT:
+        return parse_switch(obj, p, v, out, errp);
     case PROP_ON_OFF_AUTO: {
         bool b;
 
@@ -397,26 +423,11 @@ static bool parse_value(Object *obj, const Property *p, const Json *v, PropValue
     case PROP_I64:
         return parse_signed(p, v, out, errp);
     case PROP_STRING:
-        if (!s) {
-            set_not(errp, v, "a string");
-            return false;
-        }
-        out->s = g_strdup(s);
-        return true;
+    case PROP_MAC:
+    case PROP_UUID:
+        return parse_text(p, v, out, errp);
     case PROP_ENUM:
         return parse_names(p->names, v, out, errp);
-    case PROP_MAC:
-        if (!s || !parse_mac(s, out->bytes)) {
-            set_not(errp, v, "a MAC address (six bytes in hexadecimal, as in 52:54:00:12:34:56)");
-            return false;
-        }
-        return true;
-    case PROP_UUID:
-        if (!s || !parse_uuid(s, out->bytes)) {
-            set_not(errp, v, "a UUID (as in 550e8400-e29b-41d4-a716-446655440000)");
-            return false;
-        }
-        return true;
     case PROP_PCI_ADDR:
         return parse_pci_addr(v, out, errp);
     case PROP_LINK:
