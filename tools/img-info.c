@@ -136,6 +136,39 @@ static uint64_t number(const Json *o, const char *key)
     return v;
 }
 
+static void print_backing(const Json *i)
+{
+    const char *backing = json_get_str(i, "backing-filename");
+    const char *full = json_get_str(i, "full-backing-filename");
+    if (backing) {
+        printf("backing file: %s", backing);
+        if (full && strcmp(full, backing)) {
+            printf(" (actual path: %s)", full);
+        }
+        printf("\n");
+        if (json_get(i, "backing-filename-format")) {
+            printf("backing file format: %s\n", json_get_str(i, "backing-filename-format"));
+        }
+    }
+}
+
+static void print_snapshots(const Json *snapshots)
+{
+    g_autoptr(GPtrArray) list = block_snapshot_array();
+    for (size_t k = 0; k < json_length(snapshots); k++) {
+        const Json *j = json_at(snapshots, k);
+        BlockSnapshot *s = g_new0(BlockSnapshot, 1);
+        s->id = g_strdup(json_get_str(j, "id"));
+        s->name = g_strdup(json_get_str(j, "name"));
+        s->vm_state_size = number(j, "vm-state-size");
+        s->date_sec = (uint32_t)number(j, "date-sec");
+        s->vm_clock_ns = number(j, "vm-clock-sec") * 1000000000u + number(j, "vm-clock-nsec");
+        s->icount = json_get(j, "icount") ? number(j, "icount") : UINT64_MAX;
+        g_ptr_array_add(list, s);
+    }
+    img_print_snapshots(list);
+}
+
 static void print_info(Tool *t, const Json *i)
 {
     uint64_t size = number(i, "virtual-size");
@@ -158,33 +191,9 @@ static void print_info(Tool *t, const Json *i)
     if (json_get_bool(json_get(i, "dirty-flag"), &flag) && flag) {
         printf("cleanly shut down: no\n");
     }
-    const char *backing = json_get_str(i, "backing-filename");
-    const char *full = json_get_str(i, "full-backing-filename");
-    if (backing) {
-        printf("backing file: %s", backing);
-        if (full && strcmp(full, backing)) {
-            printf(" (actual path: %s)", full);
-        }
-        printf("\n");
-        if (json_get(i, "backing-filename-format")) {
-            printf("backing file format: %s\n", json_get_str(i, "backing-filename-format"));
-        }
-    }
-    const Json *snapshots = json_get(i, "snapshots");
-    if (snapshots) {
-        g_autoptr(GPtrArray) list = block_snapshot_array();
-        for (size_t k = 0; k < json_length(snapshots); k++) {
-            const Json *j = json_at(snapshots, k);
-            BlockSnapshot *s = g_new0(BlockSnapshot, 1);
-            s->id = g_strdup(json_get_str(j, "id"));
-            s->name = g_strdup(json_get_str(j, "name"));
-            s->vm_state_size = number(j, "vm-state-size");
-            s->date_sec = (uint32_t)number(j, "date-sec");
-            s->vm_clock_ns = number(j, "vm-clock-sec") * 1000000000u + number(j, "vm-clock-nsec");
-            s->icount = json_get(j, "icount") ? number(j, "icount") : UINT64_MAX;
-            g_ptr_array_add(list, s);
-        }
-        img_print_snapshots(list);
+    print_backing(i);
+    if (json_get(i, "snapshots")) {
+        print_snapshots(json_get(i, "snapshots"));
     }
     const Json *specific = json_get(i, "format-specific");
     if (specific && json_length(json_get(specific, "data"))) {
