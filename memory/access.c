@@ -71,40 +71,34 @@ static unsigned device_step(const MemTarget *t, size_t len)
  * Memory is copied in units that the host moves at once where alignment allows: a
  * bus master's 2-, 4- or 8-byte field never shows up half-written in a vCPU.
  */
+#define COPY_UNIT(T)                                                 \
+    do {                                                             \
+        T v_;                                                        \
+        if (guest == from) {                                         \
+            v_ = __atomic_load_n((const T *)from, __ATOMIC_RELAXED); \
+            memcpy(to, &v_, sizeof(T));                              \
+        } else {                                                     \
+            memcpy(&v_, from, sizeof(T));                            \
+            __atomic_store_n((T *)to, v_, __ATOMIC_RELAXED);         \
+        }                                                            \
+    } while (0)
+
+/* `guest`: which of the two is the guest's memory. */
 static void copy_units(uint8_t *to, const uint8_t *from, size_t len, const uint8_t *guest)
 {
-    if (len == 4 && IS_ALIGNED((uintptr_t)guest, 4)) {
-        uint32_t v;
-
-        if (guest == from) {
-            v = __atomic_load_n((const uint32_t *)from, __ATOMIC_RELAXED);
-            memcpy(to, &v, 4);
-        } else {
-            memcpy(&v, from, 4);
-            __atomic_store_n((uint32_t *)to, v, __ATOMIC_RELAXED);
-        }
-    } else if (len == 8 && IS_ALIGNED((uintptr_t)guest, 8)) {
-        uint64_t v;
-
-        if (guest == from) {
-            v = __atomic_load_n((const uint64_t *)from, __ATOMIC_RELAXED);
-            memcpy(to, &v, 8);
-        } else {
-            memcpy(&v, from, 8);
-            __atomic_store_n((uint64_t *)to, v, __ATOMIC_RELAXED);
-        }
-    } else if (len == 2 && IS_ALIGNED((uintptr_t)guest, 2)) {
-        uint16_t v;
-
-        if (guest == from) {
-            v = __atomic_load_n((const uint16_t *)from, __ATOMIC_RELAXED);
-            memcpy(to, &v, 2);
-        } else {
-            memcpy(&v, from, 2);
-            __atomic_store_n((uint16_t *)to, v, __ATOMIC_RELAXED);
-        }
-    } else {
+    switch ((uintptr_t)guest % MAX(len, 1) ? 0 : len) { /* 0: not aligned */
+    case 2:
+        COPY_UNIT(uint16_t);
+        break;
+    case 4:
+        COPY_UNIT(uint32_t);
+        break;
+    case 8:
+        COPY_UNIT(uint64_t);
+        break;
+    default:
         memcpy(to, from, len);
+        break;
     }
 }
 
