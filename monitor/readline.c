@@ -221,6 +221,23 @@ static void complete(Readline *rl)
     }
 }
 
+static void left(Readline *rl)
+{
+    go_to(rl, rl->cursor ? rl->cursor - 1 : 0);
+}
+
+static void right(Readline *rl)
+{
+    go_to(rl, MIN(rl->cursor + 1, rl->line->len));
+}
+
+static void erase_next(Readline *rl)
+{
+    if (rl->cursor < rl->line->len) {
+        erase(rl, rl->cursor, rl->cursor + 1, false);
+    }
+}
+
 static void csi(Readline *rl, uint8_t c)
 {
     switch (c) {
@@ -231,14 +248,10 @@ static void csi(Readline *rl, uint8_t c)
         browse(rl, 1);
         break;
     case 'C':
-        if (rl->cursor < rl->line->len) {
-            go_to(rl, rl->cursor + 1);
-        }
+        right(rl);
         break;
     case 'D':
-        if (rl->cursor) {
-            go_to(rl, rl->cursor - 1);
-        }
+        left(rl);
         break;
     case 'H':
         go_to(rl, 0);
@@ -251,8 +264,8 @@ static void csi(Readline *rl, uint8_t c)
             go_to(rl, 0);
         } else if (rl->param == 4 || rl->param == 8) {
             go_to(rl, rl->line->len);
-        } else if (rl->param == 3 && rl->cursor < rl->line->len) {
-            erase(rl, rl->cursor, rl->cursor + 1, false);
+        } else if (rl->param == 3) {
+            erase_next(rl);
         }
         break;
     }
@@ -285,27 +298,21 @@ static void control(Readline *rl, uint8_t c)
         go_to(rl, 0);
         break;
     case 'B' - 64:
+        left(rl);
+        break;
     case 'C' - 64:
-        if (c == 'C' - 64) {
-            put(rl, "^C\r\n");
-            readline_reset(rl);
-            readline_show(rl);
-        } else if (rl->cursor) {
-            go_to(rl, rl->cursor - 1);
-        }
+        put(rl, "^C\r\n");
+        readline_reset(rl);
+        readline_show(rl);
         break;
     case 'D' - 64:
-        if (rl->cursor < rl->line->len) {
-            erase(rl, rl->cursor, rl->cursor + 1, false);
-        }
+        erase_next(rl);
         break;
     case 'E' - 64:
         go_to(rl, rl->line->len);
         break;
     case 'F' - 64:
-        if (rl->cursor < rl->line->len) {
-            go_to(rl, rl->cursor + 1);
-        }
+        right(rl);
         break;
     case 'H' - 64:
     case 127:

@@ -260,6 +260,7 @@ static void command_write(void *opaque, hwaddr off, uint64_t value, unsigned siz
         break;
     case CMD_TEST_AUX:
     case CMD_TEST_KBD:
+    case CMD_READ_TEST:
         reply(s, 0x00);
         break;
     case CMD_SELF_TEST:
@@ -282,9 +283,6 @@ static void command_write(void *opaque, hwaddr off, uint64_t value, unsigned siz
     case CMD_A20_OFF:
     case CMD_A20_ON:
         set_outport(s, v == CMD_A20_ON ? s->outport | OUT_A20 : s->outport & ~OUT_A20);
-        break;
-    case CMD_READ_TEST:
-        reply(s, 0x00);
         break;
     case CMD_PULSE ... CMD_PULSE + 15:
         if (!(v & OUT_NO_RESET)) {
