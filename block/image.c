@@ -349,7 +349,5 @@ void block_run_fiber(BlockGraph *g, FiberFn *fn, void *opaque)
 {
     FiberRun r = {fn, opaque, false};
     loop_defer(g->loop, fiber_start, &r);
-    while (!r.ended) {
-        loop_poll(g->loop, -1);
-    }
+    loop_run_until(g->loop, &r.ended);
 }

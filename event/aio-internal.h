@@ -73,7 +73,11 @@ AioRing *aio_ring_new(EventLoop *loop, int *err);
 void aio_ring_free(AioRing *ring);
 /* Reads, writes and AIO_FSYNC only.  They go to the kernel with aio_ring_submit(). */
 void aio_ring_queue(AioRing *ring, Op *op);
-void aio_ring_submit(AioRing *ring);
+/* wait_follows: the next aio_ring_wait() of this thread, which is near, hands them over. */
+void aio_ring_submit(AioRing *ring, bool wait_follows);
+/* See aio_wait(), aio_reap(). */
+bool aio_ring_wait(AioRing *ring, int64_t timeout_ns);
+bool aio_ring_reap(AioRing *ring, bool *descriptors);
 /* Not yet in the kernel. */
 unsigned aio_ring_queued(const AioRing *ring);
 

@@ -22,7 +22,7 @@
 /* An engine is made when it is first asked for; one that failed is not tried again. */
 struct AioContext {
     EventLoop *loop;
-    AioRing *ring;
+    AioRing *ring; /* atomic, written under the lock */
     AioNative *native;
     int ring_error, native_error; /* errno */
 };
@@ -31,8 +31,9 @@ static AioContext *context(EventLoop *loop)
 {
     AioContext **slot = loop_aio_slot(loop);
     if (!*slot) {
-        *slot = g_new0(AioContext, 1);
-        (*slot)->loop = loop;
+        AioContext *ctx = g_new0(AioContext, 1);
+        ctx->loop = loop;
+        __atomic_store_n(slot, ctx, __ATOMIC_SEQ_CST);
     }
     return *slot;
 }
@@ -40,7 +41,8 @@ static AioContext *context(EventLoop *loop)
 static AioRing *ring_of(AioContext *ctx)
 {
     if (!ctx->ring && !ctx->ring_error) {
-        ctx->ring = aio_ring_new(ctx->loop, &ctx->ring_error);
+        AioRing *ring = aio_ring_new(ctx->loop, &ctx->ring_error);
+        __atomic_store_n(&ctx->ring, ring, __ATOMIC_SEQ_CST);
     }
     return ctx->ring;
 }
@@ -202,14 +204,25 @@ void op_to_worker(Op *op)
 }
 
 /* ---- what the loop calls ---- */
-void aio_flush(AioContext *ctx)
+void aio_flush(AioContext *ctx, bool wait_follows)
 {
     if (ctx && ctx->ring) {
-        aio_ring_submit(ctx->ring);
+        aio_ring_submit(ctx->ring, wait_follows);
     }
     if (ctx && ctx->native) {
         aio_native_submit(ctx->native);
     }
+}
+
+bool aio_wait(AioContext *ctx, int64_t timeout_ns)
+{
+    AioRing *ring = ctx ? __atomic_load_n(&ctx->ring, __ATOMIC_SEQ_CST) : NULL;
+    return ring && aio_ring_wait(ring, timeout_ns);
+}
+
+bool aio_reap(AioContext *ctx, bool *descriptors)
+{
+    return ctx && ctx->ring && aio_ring_reap(ctx->ring, descriptors);
 }
 
 void aio_free(AioContext *ctx)
@@ -283,7 +296,7 @@ static bool to_engine(EventLoop *loop, AioEngine engine, Op *op)
         if (ring) {
             aio_ring_queue(ring, op);
             if (now || (batch && aio_ring_queued(ring) >= batch)) {
-                aio_ring_submit(ring);
+                aio_ring_submit(ring, false);
             }
             return true;
         }

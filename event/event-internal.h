@@ -24,6 +24,12 @@ void clock_set_leave(ClockSet *cs, EventLoop *loop);
 /* ---- loop.c ---- */
 /* Makes a waiting loop look at its queues again. Any thread; cheap when already noted. */
 void loop_notify(EventLoop *loop);
+/* What it waits on for its descriptors. */
+int loop_epoll_fd(const EventLoop *loop);
+/* Does a thread wait for descriptors (or is about to), and not for requests of io_uring? */
+bool loop_asleep(const EventLoop *loop);
+/* Counts the calling thread as one that does, or no longer. */
+void loop_set_asleep(EventLoop *loop, bool asleep);
 bool loop_is_control(const EventLoop *loop);
 /* Has it deferred calls, or (`timers`) virtual timers that are due? */
 bool loop_has_work(EventLoop *loop, bool timers);
@@ -56,8 +62,22 @@ bool timer_set_run(TimerSet *ts, const ClockSet *cs, unsigned mask, EventLoop *b
 
 /* ---- aio.c ---- */
 AioContext **loop_aio_slot(EventLoop *loop);
-/* Hands queued submissions to the kernel; called before the loop waits. */
-void aio_flush(AioContext *ctx);
+/*
+ * Hands queued submissions to the kernel; called before the loop waits.  wait_follows: this very
+ * thread calls aio_wait() next, which may do it.  Under the loop's lock.
+ */
+void aio_flush(AioContext *ctx, bool wait_follows);
+/*
+ * Waits until a request of io_uring ends or a descriptor of the loop is ready, for at most
+ * timeout_ns (-1: for ever).  false: it did not wait (no such request is under way, or the time is
+ * 0), and descriptors are to be looked at.  Without the loop's lock.
+ */
+bool aio_wait(AioContext *ctx, int64_t timeout_ns);
+/*
+ * Tells the requesters of what io_uring has done; true if there was any.  *descriptors is set if
+ * the wait saw the loop's descriptors.  Under the loop's lock, by each round.
+ */
+bool aio_reap(AioContext *ctx, bool *descriptors);
 void aio_free(AioContext *ctx);
 
 #endif

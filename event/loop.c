@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Event loops: epoll for descriptors, an eventfd to be woken, a queue of deferred calls. */
+/*
+ * Event loops: epoll for descriptors, an eventfd to be woken, a queue of deferred calls.  While
+ * io_uring has requests the wait is in its ring (aio-ring.c).
+ */
 #include "event/loop.h"
 
 #include "event/event-internal.h"
@@ -47,6 +50,7 @@ struct EventLoop {
     GHashTable *watches;
     GPtrArray *graveyard; /* dead watches that a dispatch under way may still point to */
     unsigned n_always;    /* atomic */
+    unsigned asleep;      /* threads that wait for descriptors only; atomic */
     unsigned rounds;      /* of loop_poll() under way, nested or by several threads; atomic */
 
     pthread_mutex_t queue_lock; /* a leaf */
@@ -153,6 +157,21 @@ bool loop_has_work(EventLoop *loop, bool timers)
 TimerSet *loop_timers(EventLoop *loop)
 {
     return &loop->timers;
+}
+
+int loop_epoll_fd(const EventLoop *loop)
+{
+    return loop->epoll_fd;
+}
+
+bool loop_asleep(const EventLoop *loop)
+{
+    return __atomic_load_n(&loop->asleep, __ATOMIC_SEQ_CST) != 0;
+}
+
+void loop_set_asleep(EventLoop *loop, bool asleep)
+{
+    __atomic_add_fetch(&loop->asleep, asleep ? 1 : -1u, __ATOMIC_SEQ_CST);
 }
 
 AioContext **loop_aio_slot(EventLoop *loop)
@@ -508,7 +527,13 @@ static int wait_unlocked(EventLoop *loop, struct epoll_event *ev, int max, int64
     bool busy = loop->queue.length || __atomic_load_n(&loop->n_always, __ATOMIC_RELAXED);
     pthread_mutex_unlock(&loop->queue_lock);
     int64_t wait = busy ? 0 : until == INT64_MAX ? -1 : until > now ? until - now : 0;
-    int n = wait_events(loop, ev, max, wait);
+    /* Who submits a request from now on finds a sleeper to wake, or is found here. */
+    loop_set_asleep(loop, true);
+    int n = 0;
+    if (!aio_wait(__atomic_load_n(&loop->aio, __ATOMIC_SEQ_CST), wait)) {
+        n = wait_events(loop, ev, max, wait);
+    }
+    loop_set_asleep(loop, false);
     timer_set_awake(&loop->timers);
     return n < 0 ? 0 : n; /* EINTR: signals are nobody's event */
 }
@@ -551,7 +576,8 @@ static bool dispatch(EventLoop *loop, struct epoll_event *ev, int n)
     return ran;
 }
 
-bool loop_poll(EventLoop *loop, int64_t timeout_ns)
+/* again: the caller does the next round at once. */
+static bool poll_round(EventLoop *loop, int64_t timeout_ns, bool again)
 {
     struct epoll_event ev[32];
     EventLoop *outer = running_loop;
@@ -560,14 +586,18 @@ bool loop_poll(EventLoop *loop, int64_t timeout_ns)
     unsigned depth = 0;
     __atomic_add_fetch(&loop->rounds, 1, __ATOMIC_SEQ_CST);
     if (loop_lock_held(loop)) {
-        aio_flush(loop->aio);
+        aio_flush(loop->aio, true);
         depth = lock_drop(loop);
     }
     int n = wait_unlocked(loop, ev, ARRAY_LEN(ev), timeout_ns);
     loop_lock(loop);
     loop->to_spend = SPEND_BYTES;
-    bool ran = dispatch(loop, ev, n);
-    aio_flush(loop->aio);
+    bool descriptors = false, ran = aio_reap(loop->aio, &descriptors);
+    if (descriptors && !n) {
+        n = wait_events(loop, ev, ARRAY_LEN(ev), 0);
+    }
+    ran |= dispatch(loop, ev, n);
+    aio_flush(loop->aio, again);
     bury_watches(loop);
     loop_unlock(loop);
     if (depth) {
@@ -576,6 +606,20 @@ bool loop_poll(EventLoop *loop, int64_t timeout_ns)
     }
     running_loop = outer;
     return ran;
+}
+
+bool loop_poll(EventLoop *loop, int64_t timeout_ns)
+{
+    return poll_round(loop, timeout_ns, false);
+}
+
+void loop_run_until(EventLoop *loop, const bool *done)
+{
+    while (!*done) {
+        poll_round(loop, -1, true);
+    }
+    LOOP_LOCK_GUARD(loop);
+    aio_flush(loop->aio, false); /* what the last round has left */
 }
 
 bool loop_spend(EventLoop *loop, size_t bytes)
@@ -589,13 +633,13 @@ void loop_run(EventLoop *loop)
 {
     __atomic_store_n(&loop->serving, true, __ATOMIC_SEQ_CST);
     while (!__atomic_load_n(&loop->quit, __ATOMIC_SEQ_CST)) {
-        loop_poll(loop, -1);
+        poll_round(loop, -1, true);
     }
     loop_lock(loop);
     __atomic_store_n(&loop->serving, false, __ATOMIC_SEQ_CST);
     /* Callers in loop_call() may have queued theirs after the last round. */
     run_deferred(loop);
-    aio_flush(loop->aio);
+    aio_flush(loop->aio, false);
     __atomic_store_n(&loop->quit, false, __ATOMIC_SEQ_CST);
     loop_unlock(loop);
 }

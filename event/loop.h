@@ -38,6 +38,11 @@ ClockSet *loop_clocks(const EventLoop *loop);
 void loop_run(EventLoop *loop);
 /* One round; waits for at most timeout_ns (-1: for ever). true if anything ran. */
 bool loop_poll(EventLoop *loop, int64_t timeout_ns);
+/*
+ * Rounds until a callback of this loop has set *done: like loop_poll() again and again, but a
+ * round's requests are submitted in the system call that waits for them.
+ */
+void loop_run_until(EventLoop *loop, const bool *done);
 void loop_quit(EventLoop *loop); /* any thread */
 /* Starts a thread that runs the loop; stop waits for its end. */
 bool loop_start_thread(EventLoop *loop, Error **errp);

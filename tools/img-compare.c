@@ -302,7 +302,7 @@ typedef struct Bench {
     struct iovec one;
     IoVec v;
     unsigned workers, in_flight;
-    bool drain, flushing;
+    bool drain, flushing, ended;
     FiberQueue gate; /* for a flush to end, or for others to end before one */
     int error;
 } Bench;
@@ -348,7 +348,7 @@ static void bench_worker(void *opaque)
         }
         b->error = b->error ? b->error : ret;
     }
-    b->workers--;
+    b->ended = --b->workers == 0;
 }
 
 static void start_bench(void *opaque)
@@ -373,9 +373,7 @@ static bool bench(Tool *t, Bench *b, unsigned depth, int pattern, Error **errp)
     for (unsigned i = 0; i < depth; i++) {
         loop_defer(t->loop, start_bench, b);
     }
-    while (b->workers) {
-        loop_poll(t->loop, NS_PER_SEC);
-    }
+    loop_run_until(t->loop, &b->ended);
     double took = (double)(g_get_monotonic_time() - start) / 1e6;
     free(b->buf);
     if (b->error) {

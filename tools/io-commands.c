@@ -186,9 +186,7 @@ static bool submit(IoRequest *r)
         return true;
     }
     loop_defer(r->s->tool.loop, start_request, r);
-    while (!r->done) {
-        loop_poll(r->s->tool.loop, -1);
-    }
+    loop_run_until(r->s->tool.loop, &r->done);
     bool ok = finish_request(r);
     request_free(r);
     return ok;
