@@ -113,6 +113,8 @@ typedef struct OptionDef {
     const char *help;
     const char *const *lists; /* ARG_KEYS: keys that may be repeated */
     int n;                    /* which of several: 1 for -fdb */
+    /* ARG_KEYS: "name:type" of what management programs look for before they use it; or NULL */
+    const char *const *params;
 } OptionDef;
 extern const OptionDef option_table[]; /* ends with {0} */
 /* QEMU's options that are not offered, each with why or what to use; ends with {0}. */

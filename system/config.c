@@ -129,6 +129,30 @@ static void refuse(Cmdline *c, const GivenOption *g, const char *why)
     cmdline_error(c, err);
 }
 
+static void read_sandbox(Config *cfg, const GivenOption *g)
+{
+    static const char *const words[] = {"allow", "deny", "children", NULL};
+    static const char *const keys[] = {"obsolete", "elevateprivileges", "spawn", "resourcecontrol"};
+    int how[G_N_ELEMENTS(keys)];
+    bool on = option_take_bool(g->text, "enable", false);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(keys); i++) {
+        how[i] = option_take_enum(g->text, keys[i], words, i == 0); /* the obsolete: denied */
+        if (how[i] == 2 && i != 1) {
+            option_mistake(g->text, keys[i], "'children' is a word of elevateprivileges alone");
+        }
+        if (!on && option_has(g->text, keys[i])) {
+            option_mistake(g->text, keys[i], "it says something of -sandbox on only");
+        }
+    }
+    cfg->sandbox = (SandboxRules){.on = on,
+                                  .allow_obsolete = how[0] == 0,
+                                  .deny_rights = how[1] == 1,
+                                  .deny_rights_of_children = how[1] == 2,
+                                  .deny_spawn = how[2] == 1,
+                                  .deny_resources = how[3] == 1};
+}
+
 static void read_process(Config *cfg, Cmdline *c)
 {
     CMDLINE_EACH(c, OPT_RUN_WITH, g)
@@ -142,11 +166,8 @@ static void read_process(Config *cfg, Cmdline *c)
     }
     CMDLINE_EACH(c, OPT_SANDBOX, g)
     {
-        if (option_take_bool(g->text, "enable", false)) {
-            refuse(c, g, "the system-call filter is not supported yet");
-        } else {
-            finish(g, c);
-        }
+        read_sandbox(cfg, g);
+        finish(g, c);
     }
     CMDLINE_EACH(c, OPT_OVERCOMMIT, g)
     {

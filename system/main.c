@@ -110,6 +110,11 @@ static void start(Vm *vm, Config *cfg, Cmdline *c)
         cmdline_error(c, g_steal_pointer(&err));
     }
     stop_if_wrong(c);
+    if (cfg->sandbox.on) {
+        sandbox_enter(&cfg->sandbox, &err);
+        cmdline_error(c, g_steal_pointer(&err));
+        stop_if_wrong(c);
+    }
     if (!cfg->stopped) {
         vm_start(vm, NULL);
     }

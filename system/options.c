@@ -6,6 +6,9 @@
 #include <string.h>
 
 static const char *const smbios_lists[] = {"value", "path", NULL};
+static const char *const sandbox_params[] = {"enable:boolean",           "obsolete:string",
+                                             "elevateprivileges:string", "spawn:string",
+                                             "resourcecontrol:string",   NULL};
 static const char *const net_lists[] = {"hostfwd", "guestfwd", "dnssearch", NULL};
 
 #define TEXT(n, i, f, h)                                          \
@@ -178,7 +181,14 @@ const OptionDef option_table[] = {
     FLAG("daemonize", OPT_DAEMONIZE, "go into the background when everything is ready"),
     KEYS("run-with", OPT_RUN_WITH, NULL, "[user=name|uid:gid][,chroot=dir]",
          "give up rights before the guest starts"),
-    KEYS("sandbox", OPT_SANDBOX, "enable", "off", "system-call filter"),
+    {.name = "sandbox",
+     .id = OPT_SANDBOX,
+     .arg = ARG_KEYS,
+     .implied = "enable",
+     .form = "on|off[,obsolete=allow|deny][,elevateprivileges=allow|deny|children]"
+             "[,spawn=allow|deny][,resourcecontrol=allow|deny]",
+     .help = "take system calls away from the process before the guest starts",
+     .params = sandbox_params},
     KEYS("icount", OPT_ICOUNT, "shift", "[shift=]N|auto[,align=on|off][,sleep=on|off]",
          "count the guest's time in instructions of 2^N ns (-accel tcg)"),
     KEYS("overcommit", OPT_OVERCOMMIT, NULL, "mem-lock=on|off", "keep all memory resident"),

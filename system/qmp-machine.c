@@ -339,9 +339,16 @@ bool qmp_query_command_line_options(Object *root, const char *option, Json **out
         if (!d->name || d->arg != ARG_KEYS || (option && strcmp(option, d->name))) {
             continue;
         }
-        Json *e = json_object();
+        Json *e = json_object(), *params = json_array();
+        for (unsigned i = 0; d->params && d->params[i]; i++) {
+            g_auto(GStrv) word = g_strsplit(d->params[i], ":", 2);
+            Json *p = json_object();
+            json_put_string(p, "name", word[0]);
+            json_put_string(p, "type", word[1]);
+            json_append(params, p);
+        }
         json_put_string(e, "option", d->name);
-        json_put(e, "parameters", json_array());
+        json_put(e, "parameters", params);
         json_append(*out, e);
     }
     if (option && !json_length(*out)) {

@@ -10,6 +10,11 @@
 #include "system/cmdline.h"
 #include "system/vm.h"
 
+/* -sandbox */
+typedef struct SandboxRules {
+    bool on, allow_obsolete, deny_rights, deny_rights_of_children, deny_spawn, deny_resources;
+} SandboxRules;
+
 /* What the options say, put together: pure values, nothing touched yet. */
 typedef struct Config {
     const char *machine_type;          /* as given, or NULL */
@@ -36,6 +41,7 @@ typedef struct Config {
     const char *vnc, *vga, *pidfile, *mem_path;
     const char *kernel, *initrd, *append, *bios;
     char *chroot_dir, *user;
+    SandboxRules sandbox;
     IcountConfig icount;
     bool perfmap;
     uint8_t escape;
@@ -82,5 +88,9 @@ void pidfile_remove(void);
 bool signals_setup(Vm *vm, Error **errp);
 /* -run-with user=, chroot=. */
 bool rights_drop(const char *user, const char *chroot_dir, Error **errp);
+
+/* ---- sandbox.c ---- */
+/* For good, and for all threads that there are and will be (docs/sandbox.md). */
+bool sandbox_enter(const SandboxRules *r, Error **errp);
 
 #endif

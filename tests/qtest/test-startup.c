@@ -180,6 +180,34 @@ static void test_panic(void)
     g_assert_cmpint(qtest_wait_exit(q), ==, 1);
 }
 
+/* What a machine needs while it runs, and what it does not. */
+static void test_sandbox(void)
+{
+    int status;
+    g_autofree char *err = NULL;
+    const char *dir = qtest_tmpdir(NULL);
+    g_autofree char *disk = g_strdup_printf("%s/sandbox.raw", dir);
+    QTest *q;
+
+    g_assert_true(g_file_set_contents(disk, "x", 1, NULL));
+    q = qtest_start("-machine pc -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,"
+                    "resourcecontrol=deny");
+    json_unref(qtest_qmp(q, "object-add", "{'qom-type': 'iothread', 'id': 'io'}"));
+    json_unref(qtest_qmp(q, "blockdev-add",
+                         "{'driver': 'raw', 'node-name': 'd', 'file': {'driver': 'file',"
+                         "'filename': '%s'}}",
+                         disk));
+    json_unref(qtest_qmp(q, "chardev-add",
+                         "{'id': 'c', 'backend': {'type': 'socket', 'data': {'wait': false,"
+                         "'addr': {'type': 'unix', 'data': {'path': '%s.socket'}}}}}",
+                         disk));
+    g_assert_cmphex(qtest_inb(q, 0x64) & 0x04, ==, 0);
+    qtest_kill(q); /* at its end a sanitizer would look at the process from outside */
+    status = qtest_run_to_end(&err, "-sandbox on,spawn=perhaps");
+    g_assert_cmpint(status, ==, 1);
+    g_assert_nonnull(strstr(err, "expected one of: allow, deny"));
+}
+
 static uint8_t cmos(QTest *q, uint8_t reg)
 {
     qtest_outb(q, 0x70, reg);
@@ -380,6 +408,7 @@ int main(int argc, char **argv)
     g_test_add_func("/startup/qtest-log", test_qtest_log);
     g_test_add_func("/startup/qmp-queries", test_qmp_queries);
     g_test_add_func("/startup/hmp", test_hmp);
+    g_test_add_func("/startup/sandbox", test_sandbox);
     g_test_add_func("/startup/budget", test_budget);
     return g_test_run();
 }
