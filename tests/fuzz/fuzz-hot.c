@@ -203,7 +203,7 @@ static void subroutine(Hot *h)
     unsigned size = g->opt.bits == 16 ? 2 : 4, reg = any_reg(h);
     uint8_t call[5] = {0xe8, 2}, jmp[2] = {0xeb, 0};
     gen_emit(g, call, 1 + size);
-    unsigned at = g->len + 1;
+    unsigned at = g->len + 1, behind = g->seq->n;
     gen_emit(g, jmp, 2);
     if (rng(&g->rng, 2)) {
         one_byte(h, 0x50, reg);
@@ -218,6 +218,7 @@ static void subroutine(Hot *h)
     }
     gen_emit(g, ret.b, ret.n);
     g->code[at] = (uint8_t)(g->len - at - 1);
+    g->seq->undefined[behind] |= g->undefined; /* on the way back */
 }
 
 static void stack(Hot *h)

@@ -66,8 +66,10 @@ typedef struct Side {
     /* An engine that counts instructions (side 0 always does): how many, and how many it may. */
     EventLoop *loop;
     uint64_t executed, limit;
-    Timer wake, nothing;   /* wakes a CPU that has halted, or stops it; uses up its budgets */
-    unsigned period;       /* of the latter; 0: not */
+    Timer wake, nothing; /* wakes a CPU that has halted, or stops it; uses up its budgets */
+    unsigned period;     /* of the latter; 0: not */
+    unsigned fired;
+    uint64_t nmis;         /* non-maskable interrupts */
     DebugPoint watched[4]; /* --watch */
     uint64_t stops;
 } Side;
@@ -106,6 +108,7 @@ static struct {
     uint64_t seen;
     unsigned ticks, limit;
     const Fuzz *f;
+    const Side *nmi; /* may be interrupted; or NULL */
 } watch;
 
 static void on_tick(int sig)
@@ -115,6 +118,31 @@ static void on_tick(int sig)
         watch.ticks = 0;
     } else if (++watch.ticks >= watch.limit && watch.cpu) {
         cpu_interrupt(watch.cpu, IRQ_EXIT);
+    }
+}
+
+/* Is all there that the interrupt needs? Sequences may destroy anything. */
+static bool can_take_nmi(const Side *s)
+{
+    static const struct {
+        unsigned at, size;
+    } parts[] = {{AT_GDT, GDT_SIZE}, {AT_IDT + 2 * 16, 16}, {AT_TSS, 0x68},
+                 {AT_HANDLERS, 12},  {AT_RETURN, 2},        {AT_PT, 8 * 8}};
+    const CPUX86 *cpu = s->g->cpu, *start = &s->start[watch.f->c.mode];
+    bool ok = !memcmp(&cpu->idtr, &start->idtr, sizeof(cpu->idtr)) &&
+              !memcmp(&cpu->gdtr, &start->gdtr, sizeof(cpu->gdtr)) &&
+              cpu->tr.base == start->tr.base && !((cpu->cr3 ^ start->cr3) & 0xfffff000);
+    for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
+        ok = ok && !memcmp(s->g->ram->host + parts[i].at, s->ram[watch.f->c.mode] + parts[i].at,
+                           parts[i].size);
+    }
+    return ok;
+}
+
+static void on_nmi_tick(int sig)
+{
+    if (watch.cpu && watch.nmi && can_take_nmi(watch.nmi)) {
+        cpu_interrupt(watch.cpu, IRQ_NMI);
     }
 }
 
@@ -136,8 +164,14 @@ static void on_crash(int sig)
 
 static void protect(Guest *g, bool wide, bool ring0)
 {
+    for (unsigned p = PAGE; p < AT_CODE; p += PAGE) { /* used by interrupts: A and D are set */
+        guest_st(g, AT_PT + (p >> 12) * (wide ? 8u : 4u), p | 0x67, wide ? 8 : 4);
+    }
     for (unsigned p = 0; ring0 && p < RAM; p += PAGE) { /* one page remains the user's */
-        guest_st(g, AT_PT + (p >> 12) * (wide ? 8u : 4u), p | (p == AT_DATA + PAGE ? 7 : 3),
+        guest_st(g, AT_PT + (p >> 12) * (wide ? 8u : 4u),
+                 p | (p < AT_CODE           ? 0x63
+                      : p == AT_DATA + PAGE ? 7
+                                            : 3),
                  wide ? 8 : 4);
     }
     uint64_t ro = AT_PT + (AT_RO >> 12) * (wide ? 8u : 4u);
@@ -157,6 +191,9 @@ static void prepare_mode(Side *s, unsigned m)
             guest_paging(g, false);
         }
         protect(g, wide, ring0_paged(m));
+    }
+    if (wide) { /* a stack of its own, so that a sequence need not notice it */
+        guest_gate(g, AT_IDT + 2 * 16, SEL_CODE64, AT_HANDLERS + 2 * 4, 14, 0, 1, true);
     }
     if (modes[m].code16) {
         guest_load(g, SEG_CS, SEL_CODE16);
@@ -228,7 +265,7 @@ static uint64_t resume_at(const FzSeq *s, unsigned vector, uint64_t rip)
     if (rip == s->end) {
         return 0;
     }
-    bool trap = vector == 1 || vector == 3 || vector == 4 || vector >= 0x20;
+    bool trap = vector == 1 || vector == 2 || vector == 3 || vector == 4 || vector >= 0x20;
     return trap ? fz_resume(s, 1, rip) : fz_resume(s, 0, rip);
 }
 
@@ -283,6 +320,10 @@ static void on_nothing(void *opaque)
 {
     Side *s = opaque;
     if (!s->g->cpu->halted) {
+        if (++s->fired % 3 == 0) {
+            s->nmis++;
+            cpu_interrupt(s->g->cpu, IRQ_NMI);
+        }
         timer_mod(&s->nothing, clock_virtual(s->g->clocks) + s->period);
     }
 }
@@ -299,6 +340,8 @@ static RunExit run_engine(Side *s)
             timer_mod(&s->nothing, now + s->period);
         }
     }
+    bool noticed = s->loop || s->g->v->step || modes[watch.f->c.mode].mode < GUEST_LONG;
+    watch.nmi = noticed ? NULL : s;
     watch.cpu = cpu;
     watch.number++;
     rcu_read_lock();
@@ -311,6 +354,33 @@ static RunExit run_engine(Side *s)
     }
     s->executed += fz_executed(s->g->accel) - before;
     return r;
+}
+
+/* The handler of an NMI that came at any time (on_nmi_tick()) has halted: goes on as if nothing had been. */
+static bool forget_nmi(Side *s, const Case *c, int vector)
+{
+    CPUX86 *cpu = s->g->cpu;
+    if (vector != 2 || s->loop || !cpu->nmi_masked) {
+        return false;
+    }
+    s->nmis++;
+    if (ld_le64(s->g->ram->host + AT_IST - 40) == c->seq.end + 1) { /* out of the last HLT */
+        st_le64(s->g->ram->host + AT_IST - 40, c->seq.end);
+    }
+    cpu->rip = AT_RETURN;
+    cpu->halted = false;
+    /* A return to ring 3 makes selectors 1 to 3 zero, which a sequence would see. */
+    Segment segs[SEG_COUNT];
+    memcpy(segs, cpu->segs, sizeof(segs));
+    s->g->v->step = true;
+    (void)run_engine(s);
+    s->g->v->step = false;
+    for (unsigned i = 0; i < SEG_COUNT; i++) {
+        if (i != SEG_CS && i != SEG_SS && segs[i].selector < 4) {
+            cpu->segs[i].selector = segs[i].selector;
+        }
+    }
+    return true;
 }
 
 /* To the next halt, or (FLAGS_ZERO, FLAGS_ONE) there in single steps. */
@@ -342,7 +412,7 @@ static void run_side(Side *s, const Case *c, Flags flags)
     restore_cpu(s, c);
     s->n_events = 0;
     s->hung = s->lost = false;
-    s->executed = 0;
+    s->executed = s->fired = 0;
     s->limit = flags == FLAGS_ASIS ? INSNS_MAX : 100 * (uint64_t)STEPS_MAX;
     for (;;) {
         RunExit r = run_on(s, c, flags);
@@ -353,6 +423,9 @@ static void run_side(Side *s, const Case *c, Flags flags)
             return;
         }
         int vector = guest_vector(s->g);
+        if (r == RUN_EXIT_HALTED && forget_nmi(s, c, vector)) {
+            continue;
+        }
         if (r != RUN_EXIT_HALTED || vector < 0 || !handle(s, c, (unsigned)vector)) {
             return;
         }
@@ -396,32 +469,38 @@ static void image(const CPUX86 *cpu, uint8_t *x)
     x[3] &= (uint8_t)~2; /* C1, for which engines may ask different sources */
 }
 
-/* Prints what differs if asked to; returns whether anything does. */
-static bool differs(Side *a, Side *b, const Case *c, bool print)
+/* Prints what differs to `out`, if that is not NULL; returns whether anything does. */
+static bool differs(Side *a, Side *b, const Case *c, FILE *out)
 {
+    if (!b->loop) { /* what NMIs have left there */
+        memset(a->g->ram->host + AT_IST - 40, 0, 40);
+        memset(b->g->ram->host + AT_IST - 40, 0, 40);
+    }
     const uint8_t *p = (const uint8_t *)a->g->cpu, *q = (const uint8_t *)b->g->cpu;
     bool any = a->hung != b->hung || a->g->exit != b->g->exit || a->n_events != b->n_events;
-    if (any && print) {
-        printf("  exits %d%s and %d%s, %u and %u events\n", a->g->exit, a->hung ? " (hung)" : "",
-               b->g->exit, b->hung ? " (hung)" : "", a->n_events, b->n_events);
+    if (any && out) {
+        fprintf(out, "  exits %d%s and %d%s, %u and %u events\n", a->g->exit,
+                a->hung ? " (hung)" : "", b->g->exit, b->hung ? " (hung)" : "", a->n_events,
+                b->n_events);
     }
     if (a->executed != b->executed && b->loop) {
         any = true;
-        if (print) {
-            printf("  %lu and %lu instructions\n", (unsigned long)a->executed,
-                   (unsigned long)b->executed);
+        if (out) {
+            fprintf(out, "  %lu and %lu instructions\n", (unsigned long)a->executed,
+                    (unsigned long)b->executed);
         }
     }
     for (unsigned i = 0; i < MIN(a->n_events, b->n_events); i++) {
         const FzEvent *e = &a->events[i], *f = &b->events[i];
         if (memcmp(e, f, sizeof(*e))) {
             any = true;
-            if (print) {
-                printf("  event %u: vector %u error %x at %lx address %lx flags %lx\n"
-                       "      and: vector %u error %x at %lx address %lx flags %lx\n",
-                       i, e->vector, e->error, (unsigned long)e->rip, (unsigned long)e->addr,
-                       (unsigned long)e->rflags, f->vector, f->error, (unsigned long)f->rip,
-                       (unsigned long)f->addr, (unsigned long)f->rflags);
+            if (out) {
+                fprintf(out,
+                        "  event %u: vector %u error %x at %lx address %lx flags %lx\n"
+                        "      and: vector %u error %x at %lx address %lx flags %lx\n",
+                        i, e->vector, e->error, (unsigned long)e->rip, (unsigned long)e->addr,
+                        (unsigned long)e->rflags, f->vector, f->error, (unsigned long)f->rip,
+                        (unsigned long)f->addr, (unsigned long)f->rflags);
                 break;
             }
         }
@@ -431,10 +510,10 @@ static bool differs(Side *a, Side *b, const Case *c, bool print)
             size_t n = MIN(8, fields[i].size - o);
             if (memcmp(p + fields[i].offset + o, q + fields[i].offset + o, n)) {
                 any = true;
-                if (print) {
-                    printf("  %s+%u: %lx, %lx\n", fields[i].name, o,
-                           (unsigned long)ld_le(p + fields[i].offset + o, (unsigned)n),
-                           (unsigned long)ld_le(q + fields[i].offset + o, (unsigned)n));
+                if (out) {
+                    fprintf(out, "  %s+%u: %lx, %lx\n", fields[i].name, o,
+                            (unsigned long)ld_le(p + fields[i].offset + o, (unsigned)n),
+                            (unsigned long)ld_le(q + fields[i].offset + o, (unsigned)n));
                 }
             }
         }
@@ -442,9 +521,9 @@ static bool differs(Side *a, Side *b, const Case *c, bool print)
     uint64_t ignore = undefined_at(&c->seq, a->g->cpu->rip - 1);
     if ((a->g->cpu->rflags ^ b->g->cpu->rflags) & ~ignore) {
         any = true;
-        if (print) {
-            printf("  rflags: %lx, %lx (undefined %lx)\n", (unsigned long)a->g->cpu->rflags,
-                   (unsigned long)b->g->cpu->rflags, (unsigned long)ignore);
+        if (out) {
+            fprintf(out, "  rflags: %lx, %lx (undefined %lx)\n", (unsigned long)a->g->cpu->rflags,
+                    (unsigned long)b->g->cpu->rflags, (unsigned long)ignore);
         }
     }
     uint8_t x[FZ_XSAVE_SIZE], y[FZ_XSAVE_SIZE];
@@ -453,20 +532,23 @@ static bool differs(Side *a, Side *b, const Case *c, bool print)
     for (unsigned i = 0; i < FZ_XSAVE_SIZE; i += 8) {
         if (memcmp(x + i, y + i, 8)) {
             any = true;
-            if (print) {
-                printf("  xsave+%03x: %lx, %lx\n", i, (unsigned long)ld_le64(x + i),
-                       (unsigned long)ld_le64(y + i));
+            if (out) {
+                fprintf(out, "  xsave+%03x: %lx, %lx\n", i, (unsigned long)ld_le64(x + i),
+                        (unsigned long)ld_le64(y + i));
             }
         }
     }
+    unsigned shown = 0;
     for (unsigned i = 0; i < RAM; i += 8) {
         uint64_t v = ld_le64(a->g->ram->host + i), w = ld_le64(b->g->ram->host + i);
         if (v != w) {
             any = true;
-            if (!print) {
+            if (!out) {
                 break;
             }
-            printf("  memory %x: %lx, %lx\n", i, (unsigned long)v, (unsigned long)w);
+            if (++shown <= 40) {
+                fprintf(out, "  memory %x: %lx, %lx\n", i, (unsigned long)v, (unsigned long)w);
+            }
         }
     }
     return any;
@@ -484,11 +566,11 @@ static bool left_undefined(Fuzz *f, const Case *c)
         return true;
     }
     run_side(&f->side[1], c, FLAGS_ZERO);
-    if (differs(&f->side[0], &f->side[1], c, false)) {
+    if (differs(&f->side[0], &f->side[1], c, NULL)) {
         return false;
     }
     run_side(&f->side[1], c, FLAGS_ONE);
-    return differs(&f->side[0], &f->side[1], c, false);
+    return differs(&f->side[0], &f->side[1], c, NULL);
 }
 
 /* Runs the case a few times, as code may be translated only when it has run before. */
@@ -501,7 +583,7 @@ static bool run_case(Fuzz *f, const Case *c)
             return false;
         }
         run_side(&f->side[1], c, FLAGS_ASIS);
-        if (differs(&f->side[0], &f->side[1], c, false)) {
+        if (differs(&f->side[0], &f->side[1], c, NULL)) {
             return true;
         }
     }
@@ -535,7 +617,8 @@ static void print_code(const Fuzz *f, const Case *c)
     }
 }
 
-static void report(Fuzz *f)
+/* found: what differed then */
+static void report(Fuzz *f, const char *found)
 {
     Case *c = &f->c;
     g_autofree Case *before = g_new(Case, 1);
@@ -543,7 +626,7 @@ static void report(Fuzz *f)
     printf("DIFFERENCE: %s and %s, %s: --seed %lu --first %lu --rounds 1\n", f->side[0].name,
            f->side[1].name, modes[c->mode].name, (unsigned long)f->seed, (unsigned long)f->round);
     if (!try_case(f, c)) {
-        printf("  (not again when it runs alone)\n");
+        printf("  (not again when it runs alone)\n%s", found);
     } else {
         for (unsigned pass = 0; pass < 2; pass++) {
             for (unsigned u = c->seq.unit[c->seq.n - 1] + 1u; u-- > 0;) {
@@ -562,7 +645,7 @@ static void report(Fuzz *f)
         printf("%s%016lx", i % 4 ? " " : "\n  ", (unsigned long)c->state.gpr[i]);
     }
     printf("\n");
-    differs(&f->side[0], &f->side[1], c, true);
+    differs(&f->side[0], &f->side[1], c, stdout);
 }
 
 /* Watchpoints in what the sequences use; these go on whenever they are stopped. */
@@ -603,8 +686,17 @@ static bool one_round(Fuzz *f)
         gen_state(&r, &c->state, true, false);
         gen_memory(&r, &c->mem, true);
         if (run_case(f, c)) {
-            if (!left_undefined(f, c)) {
-                report(f);
+            char *found = NULL; /* an interrupt's chance may never come again */
+            size_t size;
+            FILE *out = open_memstream(&found, &size);
+            differs(&f->side[0], &f->side[1], c, out);
+            fclose(out);
+            bool real = !left_undefined(f, c);
+            if (real) {
+                report(f, found);
+            }
+            free(found);
+            if (real) {
                 break;
             }
             f->undefined++;
@@ -722,6 +814,7 @@ static void run_rounds(Fuzz *f)
     if (f->watch) {
         printf("# %lu stops at watchpoints\n", (unsigned long)f->side[1].stops);
     }
+    printf("# %lu interrupts\n", (unsigned long)f->side[1].nmis);
     printf("# %lu instructions in %lu cases with %lu exceptions, %lu endless, %lu undefined: "
            "%u differences, %.1f s\n",
            (unsigned long)f->insns_done, (unsigned long)f->cases, (unsigned long)f->events,
@@ -754,17 +847,19 @@ int main(int argc, char **argv)
                         .insns = (unsigned)f.insns};
         gen_init(&f.gen[m], &o);
     }
-    struct itimerval tick = {{0, 20000}, {0, 20000}};
+    struct itimerval tick = {{0, 20000}, {0, 20000}}, often = {{0, 150}, {0, 150}};
     setvbuf(stdout, NULL, _IOLBF, 0);
     watch.f = &f;
     watch.limit = 200; /* 4 s of the CPU's time: it hangs */
     signal(SIGPROF, on_tick);
+    signal(SIGALRM, on_nmi_tick);
     signal(SIGSEGV, on_crash);
     signal(SIGABRT, on_crash);
     signal(SIGFPE, on_crash);
     signal(SIGILL, on_crash);
     signal(SIGBUS, on_crash);
     setitimer(ITIMER_PROF, &tick, NULL);
+    setitimer(ITIMER_REAL, &often, NULL);
     printf("1..1\n# x86-system-diff --seed %lu: %s and %s\n", (unsigned long)f.seed, f.side[0].name,
            f.side[1].name);
     run_rounds(&f);
