@@ -83,25 +83,50 @@ static size_t bounce_size(const BlockNode *n)
     return (size_t)MAX(ALIGN_DOWN(max, (uint64_t)align_of(n)), align_of(n));
 }
 
-static int read_bounced(BlockNode *n, uint64_t off, const IoVec *v)
+/* Of a request that goes through a buffer: what the driver sees of it at once. */
+typedef struct Piece {
+    BlockNode *n;
+    uint64_t off; /* the request's */
+    const IoVec *v;
+    unsigned flags;
+    uint64_t pos; /* of the piece, aligned */
+    size_t len;
+    char *buf;
+} Piece;
+
+static int each_piece(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags,
+                      int (*work)(const Piece *p))
 {
     uint64_t start = ALIGN_DOWN(off, (uint64_t)align_of(n));
     uint64_t end = ALIGN_UP(off + v->size, (uint64_t)align_of(n));
     size_t chunk = (size_t)MIN(end - start, (uint64_t)bounce_size(n));
-    void *buf = bounce_alloc(n, chunk);
-    int ret = buf ? 0 : -ENOMEM;
-    for (uint64_t pos = start; ret == 0 && pos < end; pos += chunk) {
-        size_t len = (size_t)MIN((uint64_t)chunk, end - pos);
-        struct iovec one = {buf, len};
-        IoVec part = {.iov = &one, .n = 1, .size = len};
-        ret = n->drv->preadv(n, pos, &part);
-        if (ret == 0) {
-            uint64_t from = MAX(pos, off), to = MIN(pos + len, off + v->size);
-            iov_from_buf(v->iov, v->n, (size_t)(from - off), (char *)buf + (from - pos),
-                         (size_t)(to - from));
-        }
+    Piece p = {.n = n, .off = off, .v = v, .flags = flags, .buf = bounce_alloc(n, chunk)};
+    int ret = p.buf ? 0 : -ENOMEM;
+    for (p.pos = start; ret == 0 && p.pos < end; p.pos += chunk) {
+        p.len = (size_t)MIN((uint64_t)chunk, end - p.pos);
+        ret = work(&p);
     }
-    free(buf);
+    free(p.buf);
+    return ret;
+}
+
+/* What of the piece belongs to the request: [*from, from + the result). */
+static size_t covered(const Piece *p, uint64_t *from)
+{
+    *from = MAX(p->pos, p->off);
+    return (size_t)(MIN(p->pos + p->len, p->off + p->v->size) - *from);
+}
+
+static int read_piece(const Piece *p)
+{
+    struct iovec one = {p->buf, p->len};
+    IoVec part = {.iov = &one, .n = 1, .size = p->len};
+    uint64_t from;
+    size_t len = covered(p, &from);
+    int ret = p->n->drv->preadv(p->n, p->pos, &part);
+    if (ret == 0) {
+        iov_from_buf(p->v->iov, p->v->n, (size_t)(from - p->off), p->buf + (from - p->pos), len);
+    }
     return ret;
 }
 
@@ -113,7 +138,7 @@ int node_preadv(BlockNode *n, uint64_t off, const IoVec *v)
     if (v->size == 0) {
         return 0;
     }
-    return fits(n, off, v) ? n->drv->preadv(n, off, v) : read_bounced(n, off, v);
+    return fits(n, off, v) ? n->drv->preadv(n, off, v) : each_piece(n, off, v, 0, read_piece);
 }
 
 /* ---- writes ---- */
@@ -166,27 +191,23 @@ static int read_edges(BlockNode *n, void *buf, uint64_t pos, size_t len, uint64_
     return ret;
 }
 
+static int write_piece(const Piece *p)
+{
+    struct iovec one = {p->buf, p->len};
+    IoVec part = {.iov = &one, .n = 1, .size = p->len};
+    uint64_t from;
+    size_t len = covered(p, &from);
+    int ret = read_edges(p->n, p->buf, p->pos, p->len, p->off, p->off + p->v->size);
+    if (ret == 0) {
+        iov_to_buf(p->v->iov, p->v->n, (size_t)(from - p->off), p->buf + (from - p->pos), len);
+        ret = p->n->drv->pwritev(p->n, p->pos, &part, p->flags);
+    }
+    return ret;
+}
+
 static int write_bounced(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
 {
-    uint64_t start = ALIGN_DOWN(off, (uint64_t)align_of(n));
-    uint64_t end = ALIGN_UP(off + v->size, (uint64_t)align_of(n));
-    size_t chunk = (size_t)MIN(end - start, (uint64_t)bounce_size(n));
-    void *buf = bounce_alloc(n, chunk);
-    int ret = buf ? 0 : -ENOMEM;
-    for (uint64_t pos = start; ret == 0 && pos < end; pos += chunk) {
-        size_t len = (size_t)MIN((uint64_t)chunk, end - pos);
-        struct iovec one = {buf, len};
-        IoVec part = {.iov = &one, .n = 1, .size = len};
-        ret = read_edges(n, buf, pos, len, off, off + v->size);
-        if (ret == 0) {
-            uint64_t from = MAX(pos, off), to = MIN(pos + len, off + v->size);
-            iov_to_buf(v->iov, v->n, (size_t)(from - off), (char *)buf + (from - pos),
-                       (size_t)(to - from));
-            ret = n->drv->pwritev(n, pos, &part, flags);
-        }
-    }
-    free(buf);
-    return ret;
+    return each_piece(n, off, v, flags, write_piece);
 }
 
 static int write_tracked(BlockNode *n, uint64_t off, const IoVec *v, unsigned flags)
