@@ -16,14 +16,10 @@ rhea_rom_linuxboot:
 
 boot:
         cld
-        movl    $(KERNEL_ADDR | KERNEL_SIZE << 8 | KERNEL_DATA << 16), %ebx
-        call    read_block
-        movl    $(INITRD_ADDR | INITRD_SIZE << 8 | INITRD_DATA << 16), %ebx
-        call    read_block
-        movl    $(CMDLINE_ADDR | CMDLINE_SIZE << 8 | CMDLINE_DATA << 16), %ebx
-        call    read_block
-        movl    $(SETUP_ADDR | SETUP_SIZE << 8 | SETUP_DATA << 16), %ebx
-        call    read_block
+        READ_BLOCK(KERNEL)
+        READ_BLOCK(INITRD)
+        READ_BLOCK(CMDLINE)
+        READ_BLOCK(SETUP)
 
         /* The stack goes right below the command line, in the segment of the setup code. */
         movw    $CMDLINE_ADDR, %ax

@@ -25,13 +25,10 @@ rhea_rom_multiboot:
 
 boot:
         cld
-        movl    $(KERNEL_ADDR | KERNEL_SIZE << 8 | KERNEL_DATA << 16), %ebx
-        call    read_block
-        movl    $(INITRD_ADDR | INITRD_SIZE << 8 | INITRD_DATA << 16), %ebx
-        call    read_block
+        READ_BLOCK(KERNEL)
+        READ_BLOCK(INITRD)
         /* The structure itself, the command lines and the memory map lie in low memory. */
-        movl    $(CMDLINE_ADDR | CMDLINE_SIZE << 8 | CMDLINE_DATA << 16), %ebx
-        call    read_block
+        READ_BLOCK(CMDLINE)
         movw    $CMDLINE_ADDR, %ax
         call    read_u32
         movl    %eax, %ebp              /* linear address of the structure */
