@@ -115,13 +115,7 @@ static const StateDesc state = {.name = "i440FX",
                                 .loaded = state_loaded};
 
 static const PciClass i440fx_class = {
-    .device = {.realize = realize,
-               .unrealize = unrealize,
-               .reset = reset,
-               .state = &state,
-               .bus_type = TYPE_PCI_BUS,
-               .category = DEVICE_CATEGORY_BRIDGE,
-               .not_hotpluggable = true},
+    .device = PC_BRIDGE_DEVICE,
     .vendor_id = PCI_VENDOR_ID_INTEL,
     .device_id = 0x1237,
     .class_id = PCI_CLASS_BRIDGE_HOST,

@@ -453,13 +453,7 @@ static const StateDesc state = {.name = "ICH9-LPC",
                                 .loaded = state_loaded};
 
 static const PciClass ich9_lpc_class = {
-    .device = {.realize = realize,
-               .unrealize = unrealize,
-               .reset = reset,
-               .state = &state,
-               .bus_type = TYPE_PCI_BUS,
-               .category = DEVICE_CATEGORY_BRIDGE,
-               .not_hotpluggable = true},
+    .device = PC_BRIDGE_DEVICE,
     .vendor_id = PCI_VENDOR_ID_INTEL,
     .device_id = 0x2918,
     .class_id = PCI_CLASS_BRIDGE_ISA,

@@ -22,6 +22,13 @@
 #define PIIX4_GPE0 0xafe0u
 #define PIIX4_GPE0_LEN 4u
 
+/* The device class of a bridge that is part of its board; the file has these functions and `state`. */
+#define PC_BRIDGE_DEVICE                                                                        \
+    {                                                                                           \
+        .realize = realize, .unrealize = unrealize, .reset = reset, .state = &state,            \
+        .bus_type = TYPE_PCI_BUS, .category = DEVICE_CATEGORY_BRIDGE, .not_hotpluggable = true, \
+    }
+
 AcpiPm *piix4_pm_acpi(PciDevice *pm);
 AcpiPm *ich9_lpc_acpi(PciDevice *lpc);
 /* For the tables: where firmware put PMBASE; 0 if it is off. */
