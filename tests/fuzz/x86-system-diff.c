@@ -336,9 +336,6 @@ static RunExit run_engine(Side *s)
     if (s->loop) {
         int64_t now = clock_virtual(s->g->clocks);
         timer_mod(&s->wake, now + (int64_t)(s->limit - MIN(s->limit, s->executed)) + 1);
-        if (s->period) {
-            timer_mod(&s->nothing, now + s->period);
-        }
     }
     bool noticed = s->loop || s->g->v->step || modes[watch.f->c.mode].mode < GUEST_LONG;
     watch.nmi = noticed ? NULL : s;
@@ -391,6 +388,9 @@ static RunExit run_on(Side *s, const Case *c, Flags flags)
     unsigned n = 0;
     Undefined u = {.flags = (uint16_t)undefined_at(&c->seq, s->g->cpu->rip)};
     v->step = flags != FLAGS_ASIS || s->walk;
+    if (s->period) {
+        timer_mod(&s->nothing, clock_virtual(s->g->clocks) + s->period);
+    }
     do {
         if (s->walk) {
             cpu_interrupt(s->g->cpu, IRQ_TLB_FLUSH);
