@@ -112,6 +112,7 @@ typedef struct VcpuHooks {
 
 struct Vcpu {
     CPUX86 cpu;
+    size_t allocated; /* bytes, with the engine's data */
     Accel *accel;
     const VcpuHooks *hooks;
     void *hooks_opaque;
@@ -139,8 +140,12 @@ struct Vcpu {
  * Vcpu, so that translated code reaches both from one register.
  */
 #define VCPU_ENGINE_OFFSET ALIGN_UP(sizeof(Vcpu), (size_t)64)
-/* Zeroed memory for a Vcpu and its engine's data, 64-byte aligned; NULL: none. free() it. */
+/*
+ * Zeroed memory for a Vcpu and its engine's data, on a page of its own; NULL: none.  It
+ * costs only what is touched of it: engines have tables in there.
+ */
 Vcpu *vcpu_allocate(const Accel *a);
+void vcpu_deallocate(Vcpu *v);
 /* Allocates, starts the thread in the stopped state, waits for creation. */
 Vcpu *vcpu_new(Accel *a, unsigned index, const CpuConfig *config, const VcpuHooks *hooks,
                void *opaque, Error **errp);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -251,7 +252,7 @@ static void vcpu_release(Vcpu *v)
     pthread_cond_destroy(&v->stopped_cond);
     g_queue_clear_full(&v->work, g_free);
     error_free(v->create_error);
-    free(v);
+    vcpu_deallocate(v);
 }
 
 /* Signals are the main thread's business; an engine unblocks its own kick. */
@@ -270,11 +271,18 @@ static int start_thread(Vcpu *v)
 Vcpu *vcpu_allocate(const Accel *a)
 {
     size_t size = VCPU_ENGINE_OFFSET + ALIGN_UP(accel_class(a)->vcpu_data_size, (size_t)64);
-    Vcpu *v = aligned_alloc(64, size);
-    if (v) {
-        memset(v, 0, size);
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) {
+        return NULL;
     }
+    Vcpu *v = p;
+    v->allocated = size;
     return v;
+}
+
+void vcpu_deallocate(Vcpu *v)
+{
+    munmap(v, v->allocated);
 }
 
 Vcpu *vcpu_new(Accel *a, unsigned index, const CpuConfig *config, const VcpuHooks *hooks,

@@ -113,8 +113,11 @@ typedef struct CodeMap {
 } CodeMap;
 
 /* ---- software TLB ---- */
-#define TLB_BITS 12
+#define TLB_BITS 14
 #define TLB_SIZE (1u << TLB_BITS)
+/* So many entries fill a page of the host's: the parts that are in use are known. */
+#define TLB_PART 128u
+#define TLB_PARTS (TLB_SIZE / TLB_PART)
 /* Low bits of a tag; a tag with any of them never matches on the fast path. */
 #define TLB_SLOW 1u     /* MMIO, part of a page, watchpoint: look closer */
 #define TLB_NOTDIRTY 2u /* tag_w: a write must be noted */
@@ -197,8 +200,8 @@ static inline uint32_t tcg_asid(const CPUX86 *cpu)
 #define WRITER_HEADS 1024u
 #define TLB_ENTRIES (MMU_MODES * TLB_SIZE)
 typedef struct Writers {
-    uint16_t head[WRITER_HEADS]; /* 1 + index into TcgCpu.tlb, taken as one array; 0: none */
-    uint16_t next[TLB_ENTRIES];
+    uint32_t head[WRITER_HEADS]; /* 1 + index into TcgCpu.tlb, taken as one array; 0: none */
+    uint32_t next[TLB_ENTRIES];
     uint16_t list[TLB_ENTRIES]; /* 1 + the hash of the list that the entry is in; 0: none */
 } Writers;
 
@@ -257,10 +260,10 @@ typedef struct TcgCpu {
     uint32_t space, last_space;            /* the present context's; the last that was given out */
     uint64_t large_bloom[BLOOM_BITS / 64]; /* 2/4 MiB pages seen, by hash */
     uint64_t huge_bloom[BLOOM_BITS / 64];  /* 1 GiB pages */
-    unsigned modes_used;                   /* bit n: tlb[n] is not empty */
-    TlbContext ctx[TLB_CONTEXTS];          /* by ASID: what the cached entries were made under */
-    uint64_t run_cr3;                      /* CR3 when run() was left */
-    unsigned pauses;                       /* PAUSE instructions since the thread last gave way */
+    uint64_t tlb_used[MMU_MODES][TLB_PARTS / 64]; /* bit n: part n has entries; tlb_lock */
+    TlbContext ctx[TLB_CONTEXTS]; /* by ASID: what the cached entries were made under */
+    uint64_t run_cr3;             /* CR3 when run() was left */
+    unsigned pauses;              /* PAUSE instructions since the thread last gave way */
     /* guarded by Tcg.excl_lock */
     bool running;         /* executes guest code */
     bool in_exclusive;    /* in an exclusive section, or waits for one, within a block */
@@ -471,16 +474,19 @@ void x86_translate(CPUX86 *cpu, CodeReader *r, uint64_t flags, uint64_t rip, uns
                    IrOp *ops, TranslateResult *res);
 
 /*
- * Hashed, so that pages a power of two apart do not meet in one entry.  Two pages side by side
- * never do, or an access across their border could hit the second one's: so only eight bits
- * are mixed in, less than would make up for a carry.
+ * No hash: each lookup would pay for it.  Pages that meet in one entry are 64 MiB apart; two
+ * side by side never do, or an access across their border could hit the second one's.
  */
 static inline unsigned tlb_index(uint64_t lin)
 {
     uint32_t l = (uint32_t)lin;
-    return (l >> TCG_PAGE_BITS ^ l >> (TCG_PAGE_BITS + TLB_BITS)) & (TLB_SIZE - 1);
+    return l >> TCG_PAGE_BITS & (TLB_SIZE - 1);
 }
 #define TLB_INDEX(lin) tlb_index(lin)
+static inline bool tcg_tlb_part_used(const TcgCpu *tc, unsigned mode, unsigned part)
+{
+    return tc->tlb_used[mode][part / 64] >> (part % 64) & 1;
+}
 /* What IR_PC must be for a block at linear address `linear`. */
 static inline uint64_t tcg_pc_base(const Block *b, uint64_t linear)
 {

@@ -84,9 +84,6 @@ static void index_tlb(JitCtx *j)
         asm_mov(a, 4, H_RCX, H_RAX);
         asm_shift_imm(a, 5, 4, asm_reg(H_RCX), TCG_PAGE_BITS - 5);
     }
-    asm_mov(a, 4, H_RDX, H_RAX);
-    asm_shift_imm(a, 5, 4, asm_reg(H_RDX), TCG_PAGE_BITS + TLB_BITS - 5);
-    asm_alu_load(a, 6, 4, H_RCX, asm_reg(H_RDX));
 }
 
 /* Compares; the displacement of the jump that is taken on a miss. RCX: entry's offset. */

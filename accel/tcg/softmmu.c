@@ -117,7 +117,7 @@ static void note_writer(TcgCpu *tc, const TlbEntry *e)
         return;
     }
     if (w->list[n]) {
-        uint16_t *p = &w->head[w->list[n] - 1];
+        uint32_t *p = &w->head[w->list[n] - 1];
         while (*p != n + 1) {
             p = &w->next[*p - 1];
         }
@@ -126,7 +126,7 @@ static void note_writer(TcgCpu *tc, const TlbEntry *e)
     w->list[n] = (uint16_t)list;
     if (list) {
         w->next[n] = w->head[list - 1];
-        w->head[list - 1] = (uint16_t)(n + 1);
+        w->head[list - 1] = n + 1;
     }
 }
 
@@ -139,6 +139,8 @@ static void set_entry(TcgCpu *tc, TlbEntry *e, TlbInfo *info, uint64_t page, uin
     bool watch = data_watch_on_page(tc->cpu, page) || tcg_watch_on_page(tc->tcg, page);
     uint64_t r = tag | (plain && !watch ? 0 : TLB_SLOW), w = tag, x = tag | (plain ? 0 : TLB_SLOW);
     spin_lock(&tc->tlb_lock);
+    unsigned n = (unsigned)(e - &tc->tlb[0][0]) / TLB_PART;
+    tc->tlb_used[n / TLB_PARTS][n % TLB_PARTS / 64] |= 1ull << (n % 64);
     bool same = info->phys == phys && info->ram == (plain ? m->ram : NULL);
     if (!plain || !m->writable || watch) {
         w |= TLB_SLOW;
@@ -227,7 +229,6 @@ static TlbEntry *fill(TcgCpu *tc, uint64_t lin, PageAccess access, MmuMode mode,
     } else {
         m.host = NULL;
     }
-    tc->modes_used |= 1u << mode;
     set_entry(tc, e, info, page, gen, access, w, phys & TCG_PAGE_MASK, &m);
     rcu_read_unlock();
     return e;
@@ -646,7 +647,11 @@ static void downgrade(TlbEntry *e, uintptr_t first, uintptr_t last)
 static void protect_all(TcgCpu *tc, uintptr_t first, uintptr_t last)
 {
     for (unsigned m = 0; m < MMU_MODES; m++) {
-        for (unsigned i = 0; i < TLB_SIZE && (tc->modes_used >> m & 1); i++) {
+        for (unsigned i = 0; i < TLB_SIZE; i++) {
+            if (i % TLB_PART == 0 && !tcg_tlb_part_used(tc, m, i / TLB_PART)) {
+                i += TLB_PART - 1;
+                continue;
+            }
             downgrade(&tc->tlb[m][i], first, last);
         }
     }

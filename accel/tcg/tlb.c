@@ -21,17 +21,28 @@ static bool has_jumps(const TcgCpu *tc, uint64_t linear)
     return tc->jump_pages[bit / 64] >> (bit % 64) & 1;
 }
 
+static void clear_part(TcgCpu *tc, unsigned mode, unsigned first)
+{
+    for (unsigned i = first; i < first + TLB_PART; i++) {
+        TlbEntry *e = &tc->tlb[mode][i];
+        e->tag_r = e->tag_w = e->tag_x = TLB_INVALID;
+    }
+    memset(&tc->writers.list[mode * TLB_SIZE + first], 0, TLB_PART * sizeof(tc->writers.list[0]));
+}
+
 static void clear_entries(TcgCpu *tc)
 {
     while (__atomic_exchange_n(&tc->tlb_lock, 1, __ATOMIC_ACQUIRE)) {
     }
     for (unsigned m = 0; m < MMU_MODES; m++) {
-        for (unsigned i = 0; i < TLB_SIZE && (tc->modes_used >> m & 1); i++) {
-            tc->tlb[m][i].tag_r = tc->tlb[m][i].tag_w = tc->tlb[m][i].tag_x = TLB_INVALID;
+        for (unsigned part = 0; part < TLB_PARTS; part++) {
+            if (tcg_tlb_part_used(tc, m, part)) {
+                clear_part(tc, m, part * TLB_PART);
+            }
         }
     }
-    tc->modes_used = 0;
-    memset(&tc->writers, 0, sizeof(tc->writers));
+    memset(tc->tlb_used, 0, sizeof(tc->tlb_used));
+    memset(tc->writers.head, 0, sizeof(tc->writers.head));
     __atomic_store_n(&tc->tlb_lock, 0, __ATOMIC_RELEASE);
     tcg_stack_forget(tc);
     clear_jumps(tc);

@@ -84,7 +84,7 @@ void harness_free(Harness *h)
     address_space_free(h->cpu->as);
     address_space_free(h->cpu->as_io);
     free_memory(h);
-    free(h->v);
+    vcpu_deallocate(h->v);
     g_free(h);
 }
 
@@ -197,7 +197,7 @@ RunExit harness_join(HarnessCpu *c, uint64_t *rax)
     if (rax) {
         *rax = c->v->cpu.regs[R_RAX];
     }
-    free(c->v);
+    vcpu_deallocate(c->v);
     g_free(c);
     return r;
 }

@@ -135,7 +135,7 @@ void guest_free(Guest *g)
 
     alarm_cpu = NULL;
     k->vcpu_destroy(g->v);
-    free(g->v);
+    vcpu_deallocate(g->v);
     k->destroy(g->accel);
     object_unref(&g->accel->obj);
     free_spaces(g);
