@@ -810,16 +810,25 @@ Block *tcg_find_block(CPUX86 *cpu)
 Block *tcg_next_block(CPUX86 *cpu)
 {
     TcgCpu *tc = tcg_cpu(cpu);
-    uint64_t rip = cpu->rip, key = tcg_jump_key(tc, tcg_block_flags(cpu));
-    const JumpEntry *e = &tc->jump[tcg_jump_index(rip)];
-    if (e->rip != rip || e->key != key) {
-        e = &tc->jump2[tcg_jump2_index(rip)];
+    uint64_t rip = cpu->rip, flags = tcg_block_flags(cpu);
+    if (tc->no_stack) {
+        rip ^= JUMP_NO_STACK;
+        flags |= BLOCK_NO_STACK;
     }
-    if (tc->no_stack || e->rip != rip || e->key != key || e->block->cs_base != block_cs_base(cpu) ||
+    uint64_t key = tcg_jump_key(tc, flags);
+    JumpEntry *e = &tc->jump[tcg_jump_index(rip)];
+    const JumpEntry *second = &tc->jump2[tcg_jump2_index(rip)];
+    if ((e->rip != rip || e->key != key) && second->rip == rip && second->key == key) {
+        JumpEntry back = *second;
+        tc->jump2[tcg_jump2_index(e->rip)] = *e;
+        *e = back;
+    }
+    if (e->rip != rip || e->key != key || e->block->cs_base != block_cs_base(cpu) ||
         __atomic_load_n(&e->block->invalid, __ATOMIC_RELAXED)) {
         return tcg_find_block(cpu);
     }
+    tc->no_stack = false;
     tc->current = NULL;
-    *ir_reg(cpu, IR_PC) = tcg_pc_base(e->block, rip);
+    *ir_reg(cpu, IR_PC) = tcg_pc_base(e->block, cpu->rip);
     return e->block;
 }

@@ -168,9 +168,9 @@ typedef struct JumpEntry {
 } JumpEntry;
 #define JUMP_BITS 13
 #define JUMP_SIZE (1u << JUMP_BITS)
-#define JUMP2_BITS 15
+#define JUMP2_BITS 16
 #define JUMP2_SIZE (1u << JUMP2_BITS)
-#define JUMP_PAGES 4096u
+#define JUMP_PAGES 32768u
 
 #define PCID_SLOTS 32
 typedef struct PcidSlot {
@@ -500,7 +500,7 @@ static inline bool tlb_hit(uint64_t tag, uint64_t lin, unsigned size, uint64_t g
 
 static inline unsigned tcg_jump_page(uint64_t linear)
 {
-    return (uint32_t)(linear >> TCG_PAGE_BITS) * 0x9e3779b1u >> 20 & (JUMP_PAGES - 1);
+    return (uint32_t)(linear >> TCG_PAGE_BITS) * 0x9e3779b1u >> 17 & (JUMP_PAGES - 1);
 }
 #define JUMP_HASH 0x9e3779b1u
 static inline unsigned tcg_jump_index(uint64_t rip)

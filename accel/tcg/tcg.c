@@ -333,7 +333,7 @@ static RunExit run_loop(TcgCpu *tc)
             continue;
         }
         tc->no_stack = false;
-        Block *b = tcg_find_block(cpu);
+        Block *b = tcg_next_block(cpu);
         if (tc->icount_on && tc->icount_left < b->n_insns) {
             tc->debug_flags |= BLOCK_ALONE; /* up to the end of the budget one by one */
             b = tcg_find_block(cpu);
