@@ -87,16 +87,20 @@ static void check_canonical(JitCtx *j, unsigned i)
     c->resume = j->a.p;
 }
 
+void jit_return(JitCtx *j, unsigned i, int popped)
+{
+    unsigned sp = jit_loc(R_RSP).base;
+    asm_load(&j->a, 8, H_RAX, j->at);
+    asm_lea(&j->a, 8, sp, asm_mem(sp, popped + 8 + (int32_t)j->ops[i].imm));
+    go_to_target(j, i);
+}
+
 static void ret(JitCtx *j, unsigned i)
 {
-    const IrOp *op = &j->ops[i];
-    unsigned sp = jit_loc(R_RSP).base;
     const IrOp top = {.base = R_RSP, .index = IR_ZERO, .seg = SEG_SS};
     jit_flags_to_mem(j);
     jit_load_from(j, i, &top, jit_info(&top, 8, ACC_READ));
-    asm_load(&j->a, 8, H_RAX, j->at);
-    asm_lea(&j->a, 8, sp, asm_mem(sp, 8 + (int32_t)op->imm));
-    go_to_target(j, i);
+    jit_return(j, i, 0);
 }
 
 void jit_cold_target(JitCtx *j, const Cold *c)

@@ -214,6 +214,10 @@ void jit_check_store(JitCtx *j, unsigned i, uint32_t info, MemFn *fn, const IrOp
 void jit_load_from(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info);
 void jit_store_to(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info, MemFn *fn, const IrOp *op,
                   unsigned rest);
+/* The accesses themselves, of JitCtx.at; RAX stays. */
+void jit_load_value(JitCtx *j, const IrOp *op);
+void jit_store_value(JitCtx *j, const IrOp *op);
+void jit_push_value(JitCtx *j, const IrOp *op);
 uint32_t jit_info(const IrOp *op, unsigned size, uint32_t rights);
 /* Same memory operand? */
 bool jit_same_mem(const IrOp *x, const IrOp *y);
@@ -225,6 +229,11 @@ bool jit_same_mem(const IrOp *x, const IrOp *y);
 void jit_stack_begin(JitCtx *j, unsigned i);
 /* Is operation i's operand `mem` checked already?  Then JitCtx.at is it, by RAX. */
 bool jit_stack_operand(JitCtx *j, unsigned i, const IrOp *mem);
+/*
+ * From operation i on, accesses of the stack side by side that are checked already, such as a
+ * function's first pushes: RSP changes once.  The operation after them; 0: there are none.
+ */
+unsigned jit_stack_run(JitCtx *j, unsigned i);
 void jit_cold_stack(JitCtx *j, const Cold *c);
 /* On to the block without such checks that begins with operation i's instruction. */
 void jit_go_without(JitCtx *j, unsigned i);
@@ -250,6 +259,8 @@ void jit_alu_mem(JitCtx *j, const IrOp *op, unsigned size);
 void jit_vec_probe_host(Jit *jit);
 /* `feature`: as decode.h's FEATURE() makes it; 0: none needed. */
 bool jit_host_has(const Jit *jit, unsigned feature);
+/* Operation i, IR_RET, from JitCtx.at; so many bytes above it were popped before. */
+void jit_return(JitCtx *j, unsigned i, int popped);
 /* The code of COLD_TARGET. */
 void jit_cold_target(JitCtx *j, const Cold *c);
 /* A vector instruction, or another in VEX encoding. */

@@ -161,7 +161,7 @@ void jit_store_to(JitCtx *j, unsigned i, const IrOp *mem, uint32_t info, MemFn *
 
 /* ---- operations on [RAX] ---- */
 
-static void store_value(JitCtx *j, const IrOp *op)
+void jit_store_value(JitCtx *j, const IrOp *op)
 {
     Opnd m = j->at;
     if (!(op->flags & IRF_IMM)) {
@@ -174,14 +174,19 @@ static void store_value(JitCtx *j, const IrOp *op)
     }
 }
 
-static void push_value(JitCtx *j, const IrOp *op)
+void jit_push_value(JitCtx *j, const IrOp *op)
 {
     if ((op->flags & IRF_IMM) && op->base == IR_PC) {
         jit_asm_rip(j, H_RCX, (uint64_t)op->imm);
         asm_store(&j->a, 8, j->at, H_RCX);
     } else {
-        store_value(j, op);
+        jit_store_value(j, op);
     }
+}
+
+static void push_value(JitCtx *j, const IrOp *op)
+{
+    jit_push_value(j, op);
     unsigned sp = jit_loc(R_RSP).base;
     asm_lea(&j->a, 8, sp, asm_mem(sp, -8));
 }
@@ -333,17 +338,10 @@ static bool fuse_source(JitCtx *j, unsigned i)
 
 /* ---- plain loads and stores ---- */
 
-static void load(JitCtx *j, unsigned i)
+void jit_load_value(JitCtx *j, const IrOp *op)
 {
-    const IrOp *op = &j->ops[i];
-    uint32_t info = jit_info(op, op->size, ACC_READ | (op->flags & IRF_WRITE ? ACC_WRITE : 0));
     Opnd D = jit_loc(op->d);
     unsigned d = D.mem ? H_RCX : D.base;
-    bool only_fault = flags_before_load(j, i, i + 1, op->d);
-    jit_load_from(j, i, op, info);
-    if (only_fault) {
-        jit_flags_forget(j, op->d);
-    }
     if (op->op == IR_LDSX) {
         asm_movsx(&j->a, op->sub < 4 ? 4 : op->sub, op->size, d, j->at);
     } else {
@@ -354,11 +352,23 @@ static void load(JitCtx *j, unsigned i)
     }
 }
 
+static void load(JitCtx *j, unsigned i)
+{
+    const IrOp *op = &j->ops[i];
+    uint32_t info = jit_info(op, op->size, ACC_READ | (op->flags & IRF_WRITE ? ACC_WRITE : 0));
+    bool only_fault = flags_before_load(j, i, i + 1, op->d);
+    jit_load_from(j, i, op, info);
+    if (only_fault) {
+        jit_flags_forget(j, op->d);
+    }
+    jit_load_value(j, op);
+}
+
 static void store(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
     uint32_t info = jit_info(op, op->size, ACC_WRITE);
-    jit_store_to(j, i, op, info, store_value, op, i + 1);
+    jit_store_to(j, i, op, info, jit_store_value, op, i + 1);
 }
 
 static void push(JitCtx *j, unsigned i)

@@ -137,6 +137,113 @@ void jit_stack_begin(JitCtx *j, unsigned i)
     c->resume = j->a.p;
 }
 
+/* ---- accesses side by side ---- */
+
+/* An operation that such a run may have; *access: one of the stack. */
+static bool in_run(const IrOp *op, bool *access)
+{
+    bool from_rsp = !(op->flags & IRF_IMM) && op->a == R_RSP;
+    *access = true;
+    switch (op->op) {
+    case IR_PUSH:
+        return !from_rsp;
+    case IR_POP:
+        return op->d != R_RSP;
+    case IR_RET:
+        return true;
+    case IR_LD:
+    case IR_LDSX: /* one of a temporary may be fused with what follows */
+        return plain_stack(op) && !(op->flags & IRF_WRITE) && op->d <= R_R15 && op->d != R_RSP;
+    case IR_ST:
+        return plain_stack(op) && !from_rsp;
+    case IR_MOV: /* with what compilers mix it */
+    case IR_MOVZX:
+    case IR_MOVSX:
+        *access = false;
+        return !from_rsp && op->d != R_RSP;
+    default:
+        return false;
+    }
+}
+
+/* The end of the run that begins with operation i; i: there is none. */
+static unsigned run_end(const JitCtx *j, unsigned i)
+{
+    unsigned end = i, accesses = 0;
+    bool access;
+    for (unsigned k = i; k < j->stack_end && in_run(&j->ops[k], &access); k++) {
+        if (j->join[k][0] || (k == i && !access)) {
+            break;
+        }
+        if (access) {
+            end = k + 1;
+            accesses++;
+        }
+        if (j->ops[k].op == IR_RET) {
+            break;
+        }
+    }
+    return accesses > 1 ? end : i;
+}
+
+/* Flags that are made again from registers must be so before those change. */
+static void flags_before_run(JitCtx *j, unsigned i, unsigned end)
+{
+    for (unsigned k = i; k < end; k++) {
+        const IrOp *op = &j->ops[k];
+        if (op->op == IR_PUSH || op->op == IR_POP) {
+            jit_flags_reg_changes(j, i, R_RSP);
+        }
+        if (op->op == IR_RET) {
+            jit_flags_to_mem(j);
+        } else if (op->op != IR_PUSH && op->op != IR_ST) {
+            jit_flags_reg_changes(j, i, op->d);
+        }
+    }
+}
+
+unsigned jit_stack_run(JitCtx *j, unsigned i)
+{
+    unsigned end = run_end(j, i), sp = jit_loc(R_RSP).base;
+    if (end == i) {
+        return 0;
+    }
+    flags_before_run(j, i, end);
+    asm_load(&j->a, 8, H_RAX, page_field(j, offsetof(StackPage, addend)));
+    int rsp = 0;
+    for (unsigned k = i; k < end; k++) {
+        const IrOp *op = &j->ops[k];
+        rsp -= op->op == IR_PUSH ? 8 : 0;
+        int at = op->op == IR_LD || op->op == IR_LDSX || op->op == IR_ST ? op->disp : 0;
+        j->at = asm_mem_x(sp, H_RAX, 0, rsp + at);
+        switch (op->op) {
+        case IR_PUSH:
+            jit_push_value(j, op);
+            break;
+        case IR_POP:
+            rsp += 8;
+            /* fall through */
+        case IR_LD:
+        case IR_LDSX:
+            jit_load_value(j, op);
+            break;
+        case IR_ST:
+            jit_store_value(j, op);
+            break;
+        case IR_RET:
+            jit_return(j, k, rsp);
+            return end;
+        default:
+            (void)jit_emit(j, k);
+            break;
+        }
+    }
+    if (rsp) {
+        asm_lea(&j->a, 8, sp, asm_mem(sp, rsp));
+    }
+    return end;
+}
+
 bool jit_stack_operand(JitCtx *j, unsigned i, const IrOp *mem)
 {
     if (i >= j->stack_end || j->in_cold || !plain_stack(mem)) {

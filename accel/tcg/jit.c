@@ -467,7 +467,8 @@ bool jit_compile(Jit *jit, Block *b)
     for (unsigned i = 0; i < j->n && !j->never;) {
         jit_stack_begin(j, i);
         jit_window_begin(j, i);
-        i = jit_emit(j, i);
+        unsigned next = jit_stack_run(j, i);
+        i = next ? next : jit_emit(j, i);
     }
     emit_cold(j);
     if (j->never || j->a.full) {
