@@ -452,6 +452,7 @@ static void drop_all(Tcg *t)
     for (unsigned i = 0; i < t->cpus->len; i++) {
         TcgCpu *c = g_ptr_array_index(t->cpus, i);
         tcg_forget_jumps(c);
+        tcg_forget_returns(c);
     }
     /* What a burst of new code has taken is given back. */
     madvise(t->arena, t->arena_size, MADV_DONTNEED);

@@ -160,6 +160,18 @@ typedef struct StackPage {
     uint64_t ram_offset;
 } StackPage;
 
+/* A call that has not returned yet (jit-return.c). */
+typedef struct ReturnFrame {
+    uintptr_t host; /* where the host goes on */
+    uint64_t guest; /* the guest's return address */
+    uint64_t key;   /* TcgCpu.jump_key at the call */
+} ReturnFrame;
+#define RETURNS 1024u
+/* So many frames are looked at for one that was not returned to in order. */
+#define RETURN_SEARCH 8u
+/* Below the frames: for one trace's calls, what stubs push, and signal handlers. */
+#define RETURN_ROOM 32768u
+
 typedef struct JumpEntry {
     uint64_t rip; /* ^ JUMP_NO_STACK, for a block with BLOCK_NO_STACK */
     uint64_t key; /* tcg_jump_key() */
@@ -250,6 +262,13 @@ typedef struct TcgCpu {
     const uint8_t *window[8];             /* host addresses a trace has found (jit-window.c) */
     bool no_stack;                        /* the next block is one with BLOCK_NO_STACK */
     bool stack_drop;                      /* atomic: forget the stack's pages */
+    /* the return stack; it grows downwards */
+    uintptr_t c_stack;      /* C's RSP while translated code runs */
+    uintptr_t return_top;   /* RSP while it does not */
+    uintptr_t return_limit; /* below it there is only return_room left */
+    uint8_t return_room[RETURN_ROOM];
+    ReturnFrame returns[RETURNS];
+    ReturnFrame return_end[RETURN_SEARCH + 1]; /* frames of no call */
     /* cold */
     TlbInfo info[MMU_MODES][TLB_SIZE];
     int tlb_lock; /* spin lock */
@@ -517,6 +536,11 @@ static inline uint64_t tcg_jump_key(const TcgCpu *tc, uint64_t flags)
 {
     return (uint32_t)flags | tc->gen_bits << 32 | (flags >> 40 & 0xff) << 48 |
            (uint64_t)tc->jump_epoch << 56;
+}
+/* Translated code is gone; nobody executes. */
+static inline void tcg_forget_returns(TcgCpu *tc)
+{
+    tc->return_top = (uintptr_t)tc->return_end;
 }
 /* Nothing in the jump cache is valid any more. Own thread, or nobody executes. */
 static inline void tcg_forget_jumps(TcgCpu *tc)

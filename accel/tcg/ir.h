@@ -186,6 +186,9 @@ typedef enum IrAtomic {
 #define IRF_LIVE 0x40u  /* a defined flag is used later: set by the liveness pass */
 #define IRF_ERROR 0x80u
 
+/* `sub` of an IR_PUSH: what it pushes is the return address of a near call. */
+#define IR_PUSH_RETURN 1u
+
 typedef struct IrOp {
     int32_t handler; /* the interpreter's code, relative to its first handler */
     uint16_t op;     /* IrOpcode */

@@ -12,8 +12,7 @@ static void set_rip(JitCtx *j, uint64_t rip)
     }
 }
 
-/* Leaves to a direct target; `from`: the jump that goes there, NULL: straight ahead. */
-static void direct_exit(JitCtx *j, unsigned i, unsigned slot, uint64_t target, uint8_t *from)
+void jit_direct_exit(JitCtx *j, unsigned i, unsigned slot, uint64_t target, uint8_t *from)
 {
     const Block *b = jit_block_of(j, i);
     bool same_page = !(((target + b->cs_base) ^ (b->rip + b->cs_base)) & TCG_PAGE_MASK);
@@ -36,18 +35,17 @@ static void jump_conditionally(JitCtx *j, unsigned i)
         jit_flags_to_mem(j);
     }
     asm_align_disp(&j->a, 2);
-    direct_exit(j, i, op->d, (uint64_t)op->imm, asm_jcc(&j->a, op->sub));
+    jit_direct_exit(j, i, op->d, (uint64_t)op->imm, asm_jcc(&j->a, op->sub));
 }
 
 static void jump(JitCtx *j, unsigned i)
 {
     const IrOp *op = &j->ops[i];
     jit_flags_to_mem(j);
-    direct_exit(j, i, op->sub, (uint64_t)op->imm, NULL);
+    jit_direct_exit(j, i, op->sub, (uint64_t)op->imm, NULL);
 }
 
-/* RAX is the target of operation i: on to it, or to jit_cold_target(). */
-static void go_to_target(JitCtx *j, unsigned i)
+void jit_go_to_target(JitCtx *j, unsigned i)
 {
     uint8_t *miss[2];
     jit_asm_lookup_or(&j->a, miss);
@@ -62,7 +60,7 @@ static void jump_register(JitCtx *j, unsigned i)
     asm_load(&j->a, 8, H_RAX, jit_loc(j->ops[i].a));
     if (i && j->ops[i - 1].op == IR_CHKIP && j->ops[i - 1].a == j->ops[i].a &&
         (j->b->flags & HF_CS64)) {
-        go_to_target(j, i);
+        jit_go_to_target(j, i);
         return;
     }
     jit_asm_lookup(&j->a, j->jit, !(j->b->flags & HF_CS64));
@@ -92,7 +90,9 @@ void jit_return(JitCtx *j, unsigned i, int popped)
     unsigned sp = jit_loc(R_RSP).base;
     asm_load(&j->a, 8, H_RAX, j->at);
     asm_lea(&j->a, 8, sp, asm_mem(sp, popped + 8 + (int32_t)j->ops[i].imm));
-    go_to_target(j, i);
+    if (!jit_host_return(j, i)) {
+        jit_go_to_target(j, i);
+    }
 }
 
 static void ret(JitCtx *j, unsigned i)

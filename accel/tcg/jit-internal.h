@@ -66,6 +66,8 @@ typedef enum ColdKind {
     COLD_EXIT,    /* an exit that can be linked */
     COLD_STUB,    /* RAX = guest address, then go to a stub */
     COLD_TARGET,  /* RAX = guest address to go on at, not looked up successfully */
+    COLD_LOOKUP,  /* RAX = guest address to go on at */
+    COLD_RETURNS, /* the return stack is full: empty it */
     COLD_STACK,   /* the stack is on another page */
     COLD_WINDOW,  /* a TLB miss, or several loads are not in one page */
     COLD_FPU,     /* load the x87 state */
@@ -113,12 +115,15 @@ typedef enum JitStub {
     STUB_SECOND,  /* RAX: guest address that is not in TcgCpu.jump, in 64-bit mode */
     STUB_LOOKUP,  /* RAX: guest address to go on at, in 64-bit mode */
     STUB_LOOKUP32,
-    STUB_NO_CODE, /* RAX: guest address; leaves */
-    STUB_DYNAMIC, /* goes on at CPUX86.rip, with a look at everything */
-    STUB_FPU,     /* x87 state into the host's; keeps flags, RAX, RDX; spills vectors */
-    STUB_VEC1,    /* vector registers to level 1, from 0; keeps flags and registers */
-    STUB_VEC2,    /* to level 2, from 0 */
-    STUB_VEC12,   /* to level 2, from 0 or 1; changes flags */
+    STUB_NO_CODE,       /* RAX: guest address; leaves */
+    STUB_DYNAMIC,       /* goes on at CPUX86.rip, with a look at everything */
+    STUB_RETURN_OTHER,  /* RAX: guest address that is not the frame's, RDX: where to look it up */
+    STUB_RETURN_EMPTY,  /* the same, from a frame of no call */
+    STUB_RETURN_LOOKUP, /* the same: on to RDX */
+    STUB_FPU,           /* x87 state into the host's; keeps flags, RAX, RDX; spills vectors */
+    STUB_VEC1,          /* vector registers to level 1, from 0; keeps flags and registers */
+    STUB_VEC2,          /* to level 2, from 0 */
+    STUB_VEC12,         /* to level 2, from 0 or 1; changes flags */
     STUB_COUNT
 } JitStub;
 
@@ -261,6 +266,23 @@ void jit_vec_probe_host(Jit *jit);
 bool jit_host_has(const Jit *jit, unsigned feature);
 /* Operation i, IR_RET, from JitCtx.at; so many bytes above it were popped before. */
 void jit_return(JitCtx *j, unsigned i, int popped);
+/* RAX is the target of operation i: on to it, or to jit_cold_target(). */
+void jit_go_to_target(JitCtx *j, unsigned i);
+/* Leaves to a direct target by link `slot`; `from`: the jump there, NULL: straight ahead. */
+void jit_direct_exit(JitCtx *j, unsigned i, unsigned slot, uint64_t target, uint8_t *from);
+
+/* ---- the return stack (jit-return.c) ---- */
+/* Is `op` a call's push, here where calls leave frames? */
+bool jit_makes_frame(const JitCtx *j, const IrOp *op);
+/* After operation i, which is one: RCX is what it pushed. */
+void jit_return_frame(JitCtx *j, unsigned i);
+/* At the entry: there is room for all of the trace's frames. */
+void jit_return_room(JitCtx *j);
+void jit_cold_returns(JitCtx *j, const Cold *c);
+/* IR_RET, operation i, to RAX; false: not here. */
+bool jit_host_return(JitCtx *j, unsigned i);
+void jit_make_return_stubs(Jit *jit, Asm *a);
+void jit_begin_stub(Jit *jit, Asm *a, JitStub s);
 /* The code of COLD_TARGET. */
 void jit_cold_target(JitCtx *j, const Cold *c);
 /* A vector instruction, or another in VEX encoding. */

@@ -176,7 +176,7 @@ void jit_store_value(JitCtx *j, const IrOp *op)
 
 void jit_push_value(JitCtx *j, const IrOp *op)
 {
-    if ((op->flags & IRF_IMM) && op->base == IR_PC) {
+    if ((op->flags & IRF_IMM) && (op->base == IR_PC || op->sub == IR_PUSH_RETURN)) {
         jit_asm_rip(j, H_RCX, (uint64_t)op->imm);
         asm_store(&j->a, 8, j->at, H_RCX);
     } else {
@@ -378,6 +378,10 @@ static void push(JitCtx *j, unsigned i)
     uint32_t info = jit_info(&below, 8, ACC_WRITE);
     jit_flags_reg_changes(j, i, R_RSP);
     jit_store_to(j, i, &below, info, push_value, op, i + 1);
+    if (jit_makes_frame(j, op)) {
+        jit_asm_rip(j, H_RCX, (uint64_t)op->imm); /* cold code may have come back here */
+        jit_return_frame(j, i);
+    }
 }
 
 static void pop(JitCtx *j, unsigned i)

@@ -219,6 +219,9 @@ unsigned jit_stack_run(JitCtx *j, unsigned i)
         switch (op->op) {
         case IR_PUSH:
             jit_push_value(j, op);
+            if (jit_makes_frame(j, op)) {
+                jit_return_frame(j, k);
+            }
             break;
         case IR_POP:
             rsp += 8;

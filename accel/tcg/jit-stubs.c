@@ -109,10 +109,20 @@ static void pop(Asm *a, unsigned r)
     asm_8(a, 0x58 | (r & 7));
 }
 
-static void call_c(Asm *a, uintptr_t fn)
+/*
+ * Calls C on its own stack.  So many bytes were pushed on the return stack since translated
+ * code was left: they are not part of it if C does not come back.
+ */
+static void call_c(Asm *a, uintptr_t fn, int pushed)
 {
+    Opnd top = asm_mem(H_RBP, TC_OFF(return_top));
+    asm_lea(a, 8, H_RAX, asm_mem(H_RSP, pushed));
+    asm_store(a, 8, top, H_RAX);
+    asm_load(a, 8, H_RSP, asm_mem(H_RBP, TC_OFF(c_stack)));
     asm_movi(a, H_RAX, fn);
     asm_ext(a, 4, 0xff, 2, asm_reg(H_RAX));
+    asm_load(a, 8, H_RSP, top);
+    asm_lea(a, 8, H_RSP, asm_mem(H_RSP, -pushed));
 }
 
 static const uint8_t saved[] = {H_RBP, H_RBX, H_R12, H_R13, H_R14, H_R15};
@@ -126,6 +136,8 @@ static void make_enter(Asm *a)
     asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
     asm_mov(a, 8, H_RBP, H_RDI);
     asm_mov(a, 8, H_RAX, H_RSI);
+    asm_store(a, 8, asm_mem(H_RBP, TC_OFF(c_stack)), H_RSP);
+    asm_load(a, 8, H_RSP, asm_mem(H_RBP, TC_OFF(return_top)));
     reload(a);
     asm_ext(a, 4, 0xff, 4, asm_reg(H_RAX));
 }
@@ -134,6 +146,8 @@ static void make_enter(Asm *a)
 static void make_exit(Asm *a, bool avx)
 {
     spill(a, avx);
+    asm_store(a, 8, asm_mem(H_RBP, TC_OFF(return_top)), H_RSP);
+    asm_load(a, 8, H_RSP, asm_mem(H_RBP, TC_OFF(c_stack)));
     asm_alu_imm(a, 0, 8, asm_reg(H_RSP), 8);
     for (unsigned i = sizeof(saved); i-- > 0;) {
         pop(a, saved[i]);
@@ -147,9 +161,7 @@ static void make_call3(Asm *a, bool avx, uintptr_t fn)
     spill(a, avx);
     asm_mov(a, 8, H_RSI, H_RAX);
     asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
-    asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
-    call_c(a, fn);
-    asm_alu_imm(a, 0, 8, asm_reg(H_RSP), 8);
+    call_c(a, fn, 8);
     reload(a);
     asm_8(a, 0xc3);
 }
@@ -162,9 +174,7 @@ static void make_call_op(Asm *a, bool avx, uintptr_t fn)
     asm_mov(a, 8, H_RDX, H_RCX);
     asm_load(a, 8, H_RCX, asm_mem(H_RSP, 0));
     asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
-    asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
-    call_c(a, fn);
-    asm_alu_imm(a, 0, 8, asm_reg(H_RSP), 8);
+    call_c(a, fn, 8);
     reload(a);
     asm_8(a, 0xc3);
 }
@@ -176,7 +186,7 @@ static void make_commit(Asm *a, bool avx)
     spill(a, avx);
     asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
     asm_load(a, 8, H_RSI, asm_mem(H_RSP, 8));
-    call_c(a, (uintptr_t)jit_rt_commit);
+    call_c(a, (uintptr_t)jit_rt_commit, 16);
     asm_mov(a, 8, H_RCX, H_RAX);
     reload(a);
     asm_8(a, 0x9d); /* POPFQ */
@@ -190,7 +200,7 @@ static void make_fpu_load(Asm *a, bool avx)
     push(a, H_RDX);
     spill(a, avx);
     asm_lea(a, 8, H_RDI, asm_mem(H_RBP, -JIT_BIAS));
-    call_c(a, (uintptr_t)jit_rt_fpu_load);
+    call_c(a, (uintptr_t)jit_rt_fpu_load, 32);
     reload(a);
     pop(a, H_RDX);
     pop(a, H_RAX);
@@ -296,7 +306,7 @@ void jit_asm_lookup_known(Asm *a, const uint8_t *miss, uint64_t rip)
     asm_ext(a, 4, 0xff, 4, asm_mem(H_RDX, (int)offsetof(Block, host_code)));
 }
 
-static void begin(Jit *jit, Asm *a, JitStub s)
+void jit_begin_stub(Jit *jit, Asm *a, JitStub s)
 {
     while ((uintptr_t)a->p & 15) {
         asm_8(a, 0xcc);
@@ -308,7 +318,7 @@ static void begin(Jit *jit, Asm *a, JitStub s)
 static void make_second(Jit *jit, Asm *a)
 {
     const uint8_t *miss = jit->stub[STUB_NO_CODE];
-    begin(jit, a, STUB_SECOND);
+    jit_begin_stub(jit, a, STUB_SECOND);
     index_jumps(a, JUMP2_BITS);
     asm_alu_load(a, 7, 8, H_RAX, jump_entry(true, offsetof(JumpEntry, rip)));
     asm_jcc_to(a, CC_NE, miss);
@@ -320,7 +330,7 @@ static void make_second(Jit *jit, Asm *a)
 /* An interrupt or another request may wait: only the run loop can tell. */
 static void make_dynamic(Jit *jit, Asm *a)
 {
-    begin(jit, a, STUB_DYNAMIC);
+    jit_begin_stub(jit, a, STUB_DYNAMIC);
     asm_alu_imm(a, 7, 4, asm_mem(H_RBP, CPU_OFF(irq_pending)), 0);
     uint8_t *leave = asm_jcc(a, CC_NE);
     asm_load(a, 8, H_RAX, asm_mem(H_RBP, CPU_OFF(rip)));
@@ -342,20 +352,20 @@ static void make_calls(Jit *jit, Asm *a)
         {STUB_CALL, jit_rt_call}, {STUB_VECTOR, jit_rt_vector}, {STUB_ATOMIC, jit_rt_atomic},
         {STUB_ALU, jit_rt_alu},   {STUB_FAULT, jit_rt_fault},
     };
-    begin(jit, a, STUB_LOAD);
+    jit_begin_stub(jit, a, STUB_LOAD);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_load);
-    begin(jit, a, STUB_STORE);
+    jit_begin_stub(jit, a, STUB_STORE);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_store);
-    begin(jit, a, STUB_STACK);
+    jit_begin_stub(jit, a, STUB_STACK);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_stack);
-    begin(jit, a, STUB_WINDOW);
+    jit_begin_stub(jit, a, STUB_WINDOW);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_window);
-    begin(jit, a, STUB_LINEAR);
+    jit_begin_stub(jit, a, STUB_LINEAR);
     make_call3(a, jit->avx, (uintptr_t)jit_rt_linear);
-    begin(jit, a, STUB_COMMIT);
+    jit_begin_stub(jit, a, STUB_COMMIT);
     make_commit(a, jit->avx);
     for (unsigned i = 0; i < ARRAY_LEN(ops); i++) {
-        begin(jit, a, ops[i].stub);
+        jit_begin_stub(jit, a, ops[i].stub);
         make_call_op(a, jit->avx, (uintptr_t)ops[i].fn);
     }
 }
@@ -364,26 +374,27 @@ void jit_make_stubs(Jit *jit, Asm *a)
 {
     const uint8_t *enter = a->p;
     make_enter(a);
-    begin(jit, a, STUB_EXIT);
+    jit_begin_stub(jit, a, STUB_EXIT);
     make_exit(a, jit->avx);
-    begin(jit, a, STUB_EXIT_AT);
+    jit_begin_stub(jit, a, STUB_EXIT_AT);
     asm_store(a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RCX);
     asm_jmp_to(a, jit->stub[STUB_EXIT]);
-    begin(jit, a, STUB_NO_CODE);
+    jit_begin_stub(jit, a, STUB_NO_CODE);
     asm_store(a, 8, asm_mem(H_RBP, CPU_OFF(rip)), H_RAX);
     asm_rm(a, 4, 0x31, H_RAX, asm_reg(H_RAX));
     asm_jmp_to(a, jit->stub[STUB_EXIT]);
     make_second(jit, a);
-    begin(jit, a, STUB_LOOKUP);
+    jit_begin_stub(jit, a, STUB_LOOKUP);
     jit_asm_lookup(a, jit, false);
-    begin(jit, a, STUB_LOOKUP32);
+    jit_begin_stub(jit, a, STUB_LOOKUP32);
     jit_asm_lookup(a, jit, true);
     make_dynamic(jit, a);
-    begin(jit, a, STUB_FPU);
+    jit_make_return_stubs(jit, a);
+    jit_begin_stub(jit, a, STUB_FPU);
     make_fpu_load(a, jit->avx);
-    begin(jit, a, STUB_VEC1);
+    jit_begin_stub(jit, a, STUB_VEC1);
     load_vectors(a, 1);
-    begin(jit, a, STUB_VEC12); /* the low halves that are here go back first */
+    jit_begin_stub(jit, a, STUB_VEC12); /* the low halves that are here go back first */
     spill_vectors(a, false);
     jit->stub[STUB_VEC2] = a->p;
     load_vectors(a, 2);

@@ -360,6 +360,12 @@ static void emit_cold(JitCtx *j)
         case COLD_TARGET:
             jit_cold_target(j, &c);
             break;
+        case COLD_LOOKUP:
+            jit_go_to_target(j, c.index);
+            break;
+        case COLD_RETURNS:
+            jit_cold_returns(j, &c);
+            break;
         case COLD_STACK:
             jit_cold_stack(j, &c);
             break;
@@ -408,6 +414,7 @@ static void emit_entry(JitCtx *j)
     Asm *a = &j->a;
     asm_alu_imm(a, 7, 4, asm_mem(H_RBP, CPU_OFF(attention)), 0);
     refuse_entry(j, CC_NE);
+    jit_return_room(j);
     if (j->b->flags & BLOCK_NO_STACK) {
         asm_store_imm(a, 1, asm_mem(H_RBP, TC_OFF(no_stack)), 0);
     }

@@ -35,6 +35,8 @@ bool jit_available(void);
  */
 Jit *jit_new(size_t size, bool icount, Error **errp);
 void jit_free(Jit *j);
+/* Prepares a vCPU's return stack. */
+void jit_init_returns(const Jit *j, TcgCpu *tc);
 /* Forgets all code. Tcg.lock held, no vCPU executes. */
 void jit_reset(Jit *j);
 /*

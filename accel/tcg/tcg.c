@@ -552,6 +552,9 @@ static bool tcg_vcpu_create(Accel *accel, Vcpu *v, Error **errp)
     memset(v->cpu.engine_tmp, 0, sizeof(v->cpu.engine_tmp));
     v->cpu.engine = tc;
     tcg_tlb_init(tc);
+    if (tc->tcg->jit) {
+        jit_init_returns(tc->tcg->jit, tc);
+    }
     list_cpu(tc->tcg, tc, true);
     return true;
 }

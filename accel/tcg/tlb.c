@@ -9,10 +9,19 @@
 
 #include <inttypes.h>
 
+static void note_jump_page(TcgCpu *tc, uint64_t linear)
+{
+    unsigned bit = tcg_jump_page(linear);
+    tc->jump_pages[bit / 64] |= 1ull << (bit % 64);
+}
+
 static void clear_jumps(TcgCpu *tc)
 {
     tcg_forget_jumps(tc);
     memset(tc->jump_pages, 0, sizeof(tc->jump_pages));
+    /* What runs now goes on there, and returns there, without a lookup. */
+    const CPUX86 *cpu = tc->cpu;
+    note_jump_page(tc, cpu->rip + (cpu->hflags & HF_CS64 ? 0 : cpu->segs[SEG_CS].base));
 }
 
 static bool has_jumps(const TcgCpu *tc, uint64_t linear)

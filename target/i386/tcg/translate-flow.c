@@ -120,8 +120,12 @@ static void push_next(Translator *t)
         return;
     }
     push(t, size, IR_ZERO, true, t->next);
+    IrOp *o = &t->ops[t->n - 1];
     if (t->pic) {
-        t->ops[t->n - 1].base = IR_PC;
+        o->base = IR_PC;
+    }
+    if (o->op == IR_PUSH) {
+        o->sub = IR_PUSH_RETURN;
     }
 }
 
