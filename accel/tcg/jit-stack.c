@@ -183,7 +183,7 @@ static unsigned run_end(const JitCtx *j, unsigned i)
             break;
         }
     }
-    return accesses > 1 ? end : i;
+    return accesses > 1 || (accesses && jit_makes_frame(j, &j->ops[end - 1])) ? end : i;
 }
 
 /* Flags that are made again from registers must be so before those change. */

@@ -65,10 +65,15 @@ static Cost measure(const Block *b, GString *listing)
         bool nop = (one && in.opcode == 0x90) || (in.map == MAP_0F && in.opcode == 0x1f);
         c.insns += !nop;                     /* they align, depending on addresses */
         c.saves += one && in.opcode == 0x9f; /* LAHF */
-        c.calls += one && in.opcode == 0xe8;
+        if (one && in.opcode == 0xe8) {
+            const uint8_t *to = p + (int64_t)in.imm;
+            bool frame = to > p && to < start + b->host_size; /* jit-return.c: on there */
+            p = frame ? to : p;
+            c.calls += !frame;
+        }
         bool jcc = (one && in.opcode >> 4 == 7) || (in.map == MAP_0F && in.opcode >> 4 == 8);
         if ((jcc && p + (int64_t)in.imm == start) || (one && (in.opcode | 2) == 0xeb) ||
-            (one && in.opcode == 0xff && in.reg == 4)) {
+            (one && in.opcode == 0xff && in.reg == 4) || (one && in.opcode == 0xc3)) {
             return c;
         }
     }
