@@ -366,17 +366,23 @@ static void self_ipi(Rig *r, uint8_t vector)
 }
 
 /* KVM's end of interrupt by a flag in memory. */
+#define PV_EOI_MSR 0x4b564d04u
+static const hwaddr flag = 0x5000;
+
+static void rig_init_pv_eoi(Rig *r)
+{
+    rig_init(r);
+    r->v[0]->cpu.as = r->b->m->as_memory;
+    enable_first(r);
+    g_assert_false(wrmsr(r, 0, PV_EOI_MSR, flag | 3));
+    g_assert_true(wrmsr(r, 0, PV_EOI_MSR, flag | 1));
+}
+
 static void test_pv_eoi(void)
 {
-    const hwaddr flag = 0x5000;
-    uint64_t v;
     Rig r;
 
-    rig_init(&r);
-    r.v[0]->cpu.as = r.b->m->as_memory;
-    enable_first(&r);
-    g_assert_false(wrmsr(&r, 0, 0x4b564d04, flag | 3));
-    g_assert_true(wrmsr(&r, 0, 0x4b564d04, flag | 1));
+    rig_init_pv_eoi(&r);
     /* Given, cleared, ended. */
     self_ipi(&r, 0x41);
     g_assert_cmpint(ack(&r, 0), ==, 0x41);
@@ -412,6 +418,15 @@ static void test_pv_eoi(void)
     mem_write(r.b, flag, 4, 0);
     mem_write(r.b, APIC(0xb0), 4, 0);
     g_assert_cmphex(mem_read(r.b, APIC(0x120), 4) | mem_read(r.b, APIC(0x130), 4), ==, 0);
+    rig_done(&r);
+}
+
+static void test_pv_eoi_register(void)
+{
+    uint64_t v;
+    Rig r;
+
+    rig_init_pv_eoi(&r);
     /* Another one waits, or it is a level: by the register. */
     self_ipi(&r, 0x35);
     self_ipi(&r, 0x41);
@@ -425,18 +440,18 @@ static void test_pv_eoi(void)
     g_assert_cmphex(mem_read(r.b, flag, 4), ==, 0);
     mem_write(r.b, APIC(0xb0), 4, 0);
     /* No memory there; disabled. */
-    g_assert_true(wrmsr(&r, 0, 0x4b564d04, APIC_DEFAULT_BASE | 1));
+    g_assert_true(wrmsr(&r, 0, PV_EOI_MSR, APIC_DEFAULT_BASE | 1));
     self_ipi(&r, 0x41);
     g_assert_cmpint(ack(&r, 0), ==, 0x41);
     mem_write(r.b, APIC(0xb0), 4, 0);
-    g_assert_true(wrmsr(&r, 0, 0x4b564d04, flag | 1));
+    g_assert_true(wrmsr(&r, 0, PV_EOI_MSR, flag | 1));
     self_ipi(&r, 0x41);
     g_assert_cmpint(ack(&r, 0), ==, 0x41);
     g_assert_cmphex(mem_read(r.b, flag, 4), ==, 1);
-    g_assert_true(wrmsr(&r, 0, 0x4b564d04, 0));
+    g_assert_true(wrmsr(&r, 0, PV_EOI_MSR, 0));
     g_assert_cmphex(mem_read(r.b, flag, 4), ==, 0);
     g_assert_cmphex(mem_read(r.b, APIC(0x120), 4), ==, 2);
-    g_assert_false(rdmsr(&r, 0, 0x4b564d04, &v)); /* target/i386/tcg/pv.c answers that */
+    g_assert_false(rdmsr(&r, 0, PV_EOI_MSR, &v)); /* target/i386/tcg/pv.c answers that */
     rig_done(&r);
 }
 
@@ -452,6 +467,7 @@ int main(int argc, char **argv)
     g_test_add_func("/apic/extint", test_extint);
     g_test_add_func("/apic/moved", test_moved);
     g_test_add_func("/apic/pv-eoi", test_pv_eoi);
+    g_test_add_func("/apic/pv-eoi-register", test_pv_eoi_register);
     g_test_add_func("/ioapic/pins", test_ioapic);
     return g_test_run();
 }

@@ -269,6 +269,17 @@ static void test_read(void)
     result(&r, v, 7);
     g_assert_cmphex(v[0], ==, 0);
     g_assert_cmphex(r.b->ram->host[0x20000 + 100], ==, 0xee);
+    rig_done(&r);
+}
+
+static void test_read_refused(void)
+{
+    Rig r;
+    uint8_t v[7];
+
+    rig_init(&r, 1440 * 1024, 720 * 1024, false);
+    start(&r, 0, true);
+    dma_program(&r, 0x46, 0x20000, 100);
     /* No such sector; a wrong head; sectors of another size. */
     SEND(&r, 0x46, 0, 5, 0, 19, 2, 19, 0x1b, 0xff);
     wait_irq(&r);
@@ -471,6 +482,7 @@ int main(int argc, char **argv)
     g_test_add_func("/fdc/formats", test_formats);
     g_test_add_func("/fdc/seek", test_seek);
     g_test_add_func("/fdc/read", test_read);
+    g_test_add_func("/fdc/read-refused", test_read_refused);
     g_test_add_func("/fdc/write", test_write);
     g_test_add_func("/fdc/pio", test_pio);
     g_test_add_func("/fdc/registers", test_registers);

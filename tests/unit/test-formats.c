@@ -78,6 +78,44 @@ static BlockNode *open_kind(const Kind *k, bool read_only, Error **errp)
 
 /* ---- random requests ---- */
 
+/* The i-th of a round; `shadow` is what the disk must hold. */
+static void random_request(BlockNode *n, GRand *rng, int round, int i, uint8_t *shadow,
+                           uint8_t *buf)
+{
+    bool stream = n->limits.compressed_only;
+    uint64_t off = (uint64_t)g_rand_int_range(rng, 0, DISK / 512) * 512;
+    uint64_t len = (uint64_t)g_rand_int_range(rng, 1, 200) * 512;
+    len = MIN(len, DISK - off);
+    int what = g_rand_int_range(rng, 0, 10);
+    memset(buf, g_rand_int_range(rng, 1, 256), len);
+    if (what < 6 && !stream) {
+        g_assert_cmpint(node_pwrite(n, off, buf, len, what ? 0 : BLK_FUA), ==, 0);
+        memcpy(shadow + off, buf, len);
+    } else if (what == 6 && !stream) {
+        g_assert_cmpint(node_zero(n, off, len, 0), ==, 0);
+        memset(shadow + off, 0, len);
+    } else if (stream && round == 0 && (unsigned)i * 65536 < DISK) {
+        memset(buf, i + 1, 65536);
+        g_assert_cmpint(node_pwrite(n, (uint64_t)i * 65536, buf, 65536, BLK_COMPRESSED), ==, 0);
+        memcpy(shadow + i * 65536, buf, 65536);
+    } else {
+        g_assert_cmpint(node_pread(n, off, buf, len), ==, 0);
+        g_assert_cmpmem(buf, len, shadow + off, len);
+    }
+}
+
+static void expect_disk(BlockNode *n, const uint8_t *shadow, uint8_t *buf)
+{
+    Error *err = NULL;
+    BlockCheck c;
+    g_assert_cmpint(node_pread(n, 0, buf, DISK), ==, 0);
+    g_assert_cmpmem(buf, DISK, shadow, DISK);
+    if (n->drv->check) {
+        g_assert_cmpint(image_check(n, 0, NULL, &c, &err), ==, 0);
+        g_assert_cmpint(c.corruptions + c.leaks + c.check_errors, ==, 0);
+    }
+}
+
 static void test_random(gconstpointer data)
 {
     const Kind *k = data;
@@ -94,45 +132,19 @@ static void test_random(gconstpointer data)
     g_autofree uint8_t *shadow = g_malloc0(DISK), *buf = g_malloc(DISK);
     BlockNode *n = open_kind(k, false, &err);
     g_assert_nonnull(n);
-    bool stream = n->limits.compressed_only;
     g_assert_cmpint(n->length, ==, DISK);
     if (block_driver_find(bt->graph, k->format)->new_is_garbage) {
         g_assert_cmpint(node_zero(n, 0, DISK, 0), ==, 0);
     }
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < 150; i++) {
-            uint64_t off = (uint64_t)g_rand_int_range(rng, 0, DISK / 512) * 512;
-            uint64_t len = (uint64_t)g_rand_int_range(rng, 1, 200) * 512;
-            len = MIN(len, DISK - off);
-            int what = g_rand_int_range(rng, 0, 10);
-            memset(buf, g_rand_int_range(rng, 1, 256), len);
-            if (what < 6 && !stream) {
-                g_assert_cmpint(node_pwrite(n, off, buf, len, what ? 0 : BLK_FUA), ==, 0);
-                memcpy(shadow + off, buf, len);
-            } else if (what == 6 && !stream) {
-                g_assert_cmpint(node_zero(n, off, len, 0), ==, 0);
-                memset(shadow + off, 0, len);
-            } else if (stream && round == 0 && (unsigned)i * 65536 < DISK) {
-                memset(buf, i + 1, 65536);
-                g_assert_cmpint(node_pwrite(n, (uint64_t)i * 65536, buf, 65536, BLK_COMPRESSED), ==,
-                                0);
-                memcpy(shadow + i * 65536, buf, 65536);
-            } else {
-                g_assert_cmpint(node_pread(n, off, buf, len), ==, 0);
-                g_assert_cmpmem(buf, len, shadow + off, len);
-            }
+            random_request(n, rng, round, i, shadow, buf);
         }
         g_assert_cmpint(node_flush(n), ==, 0);
         node_unref(n);
         n = open_kind(k, round == 1, &err);
         g_assert_nonnull(n);
-        g_assert_cmpint(node_pread(n, 0, buf, DISK), ==, 0);
-        g_assert_cmpmem(buf, DISK, shadow, DISK);
-        if (n->drv->check) {
-            BlockCheck c;
-            g_assert_cmpint(image_check(n, 0, NULL, &c, &err), ==, 0);
-            g_assert_cmpint(c.corruptions + c.leaks + c.check_errors, ==, 0);
-        }
+        expect_disk(n, shadow, buf);
         if (round == 1) {
             node_unref(n);
             n = open_kind(k, false, &err);

@@ -231,6 +231,13 @@ static void test_exceptions(void)
     PREPARE(g, 0x0f, 0x0b);
     guest_st(g, VMCB + 0x484, 0, 4);
     g_assert_cmphex(go(g), ==, SVM_EXIT_SHUTDOWN);
+    guest_free(g);
+}
+
+static void test_delivery(void)
+{
+    Guest *g = guest_new("max");
+
     /* The fault of a delivery tells what was being delivered. */
     PREPARE(g, 0x0f, 0x0b);
     guest_st(g, VMCB + 0x484, 0, 4);
@@ -564,6 +571,7 @@ int main(int argc, char **argv)
     g_test_add_func("/svm/bitmaps", test_bitmaps);
     g_test_add_func("/svm/pause", test_pause);
     g_test_add_func("/svm/exceptions", test_exceptions);
+    g_test_add_func("/svm/delivery", test_delivery);
     g_test_add_func("/svm/injection", test_injection);
     g_test_add_func("/svm/virtual-interrupts", test_virtual);
     g_test_add_func("/svm/physical-interrupts", test_physical);
