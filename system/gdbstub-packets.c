@@ -241,6 +241,42 @@ static void why(GdbServer *s)
     gdb_reply_stop(s, GDB_SIGTRAP);
 }
 
+/* Sessions, threads, and the guest's going on; false: it is none of these. */
+static bool control(GdbServer *s, char letter, const char *p)
+{
+    switch (letter) {
+    case '!':
+        gdb_reply(s, "OK");
+        return true;
+    case '?':
+        why(s);
+        return true;
+    case 'c':
+    case 'C':
+        go_on(s, p, letter == 'C', false);
+        return true;
+    case 's':
+    case 'S':
+        go_on(s, p, letter == 'S', true);
+        return true;
+    case 'D':
+        gdb_reply(s, "OK");
+        gdb_detach(s);
+        return true;
+    case 'H':
+        choose_thread(s, p);
+        return true;
+    case 'T':
+        thread_alive(s, p);
+        return true;
+    case 'k':
+        vm_request_shutdown(s->vm, Q_SHUTDOWN_CAUSE_HOST_QMP_QUIT, 0);
+        return true;
+    default:
+        return false;
+    }
+}
+
 void gdb_handle_packet(GdbServer *s, const char *text, size_t len)
 {
     const char *p = text + 1;
@@ -248,36 +284,15 @@ void gdb_handle_packet(GdbServer *s, const char *text, size_t len)
         s->waiting = false;
         vm_stop(s->vm, Q_RUN_STATE_PAUSED);
     }
+    if (len && control(s, *text, p)) {
+        return;
+    }
     switch (len ? *text : 0) {
-    case '!':
-        gdb_reply(s, "OK");
-        break;
-    case '?':
-        why(s);
-        break;
-    case 'c':
-    case 'C':
-        go_on(s, p, *text == 'C', false);
-        break;
-    case 's':
-    case 'S':
-        go_on(s, p, *text == 'S', true);
-        break;
-    case 'D':
-        gdb_reply(s, "OK");
-        gdb_detach(s);
-        break;
     case 'g':
         read_registers(s);
         break;
     case 'G':
         write_registers(s, p);
-        break;
-    case 'H':
-        choose_thread(s, p);
-        break;
-    case 'k':
-        vm_request_shutdown(s->vm, Q_SHUTDOWN_CAUSE_HOST_QMP_QUIT, 0);
         break;
     case 'm':
         read_memory(s, p);
@@ -297,9 +312,6 @@ void gdb_handle_packet(GdbServer *s, const char *text, size_t len)
         break;
     case 'Q':
         gdb_set(s, p);
-        break;
-    case 'T':
-        thread_alive(s, p);
         break;
     case 'v':
         verbose(s, p);
