@@ -20,6 +20,7 @@ static void blk_finalize(Object *obj)
     g_free(blk->id);
     g_free(blk->dev_name);
     g_free(blk->dev_path);
+    g_free(blk->qdev);
     histogram_set(&blk->rd_times, NULL);
     histogram_set(&blk->wr_times, NULL);
     histogram_set(&blk->flush_times, NULL);
@@ -138,10 +139,13 @@ const char *blk_device_path(const BlockBackend *blk)
     return blk->attached && path ? path : "";
 }
 
-void blk_set_device_path(BlockBackend *blk, const Object *device)
+void blk_set_device_path(BlockBackend *blk, const Object *device, const char *id, const char *part)
 {
+    g_autofree char *path = object_path(device);
     g_free(blk->dev_path);
-    blk->dev_path = object_path(device);
+    g_free(blk->qdev);
+    blk->dev_path = g_strconcat(path, part, NULL);
+    blk->qdev = g_strdup(id ? id : blk->dev_path);
 }
 
 const char *block_node_name(const BlockNode *n)
@@ -260,6 +264,7 @@ void blk_detach(BlockBackend *blk)
     blk->locked = false;
     g_clear_pointer(&blk->dev_name, g_free);
     g_clear_pointer(&blk->dev_path, g_free);
+    g_clear_pointer(&blk->qdev, g_free);
 }
 
 /* ---- the medium ---- */

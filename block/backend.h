@@ -27,7 +27,7 @@ struct BlockBackend {
     EventLoop *loop;
     bool attached;
     void *dev;
-    char *dev_name, *dev_path;
+    char *dev_name, *dev_path, *qdev; /* for messages, events, query-block */
     const BlockDevOps *ops;
     bool writable, share_rw; /* what the device asked for */
     bool locked;             /* tray, by the guest */

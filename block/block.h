@@ -88,8 +88,12 @@ BlockBackend *blk_find(BlockGraph *g, const char *name, Error **errp);
 const char *blk_name(const BlockBackend *blk);
 bool blk_is_implicit(const BlockBackend *blk);        /* stands for a node, not for a -drive */
 const char *blk_device_path(const BlockBackend *blk); /* of the device that uses it, or "" */
-/* Where that device is in the composition tree, for events; until blk_detach(). */
-void blk_set_device_path(BlockBackend *blk, const Object *device);
+/*
+ * Where that device is in the composition tree, for events and query-block; until blk_detach().
+ * `id` (may be NULL): what query-block calls it instead; `part`: where managers look for the disk
+ * within the device ("/virtio-backend"), or "".
+ */
+void blk_set_device_path(BlockBackend *blk, const Object *device, const char *id, const char *part);
 const char *block_node_name(const BlockNode *n);
 BlockNode *blk_node(const BlockBackend *blk);
 /*

@@ -132,7 +132,7 @@ static Json *backend_info(BlockBackend *blk, bool flat)
     Json *o = json_object();
     json_put_string(o, "device", blk->implicit ? "" : blk_name(blk));
     if (blk->attached) {
-        json_put_string(o, "qdev", blk->dev_name);
+        json_put_string(o, "qdev", blk->qdev ? blk->qdev : blk->dev_name);
     }
     json_put_string(o, "type", "unknown");
     json_put_bool(o, "removable", blk_has_tray(blk));
@@ -236,7 +236,7 @@ Json *block_query_stats(BlockGraph *g, bool nodes)
         Json *o = node_stats(blk, visible(blk->node));
         json_put_string(o, "device", blk->implicit ? "" : blk_name(blk));
         if (blk->attached) {
-            json_put_string(o, "qdev", blk->dev_name);
+            json_put_string(o, "qdev", blk->qdev ? blk->qdev : blk->dev_name);
         }
         json_append(a, o);
     }
@@ -251,7 +251,8 @@ static void print_node(BlockBackend *blk, GString *out, bool verbose)
     g_string_append_printf(out, ": %s (%s%s)\n", node_filename(n), n->drv->name,
                            n->flags.read_only ? ", read-only" : "");
     if (blk->attached) {
-        g_string_append_printf(out, "    Attached to:      %s\n", blk->dev_name);
+        g_string_append_printf(out, "    Attached to:      %s\n",
+                               blk->qdev ? blk->qdev : blk->dev_name);
     }
     if (blk_has_tray(blk)) {
         g_string_append_printf(
@@ -285,7 +286,8 @@ void block_print_info(BlockGraph *g, GString *out, bool verbose)
         } else {
             g_string_append(out, ": [not inserted]\n");
             if (blk->attached) {
-                g_string_append_printf(out, "    Attached to:      %s\n", blk->dev_name);
+                g_string_append_printf(out, "    Attached to:      %s\n",
+                                       blk->qdev ? blk->qdev : blk->dev_name);
             }
         }
         g_string_append_c(out, '\n');

@@ -47,6 +47,12 @@ static BlockBackend *find(Object *root, const char *id, const char *device, Erro
     if (device) {
         return blk_find(block_graph_of(root), device, errp);
     }
+    for (GList *l = block_graph_of(root)->backends; l; l = l->next) {
+        BlockBackend *b = l->data;
+        if (b->attached && (!g_strcmp0(b->qdev, id) || !g_strcmp0(b->dev_path, id))) {
+            return b; /* by the name that query-block gives it */
+        }
+    }
     Device *dev = device_find(machine_of(root), id, errp);
     if (!dev) {
         return NULL;

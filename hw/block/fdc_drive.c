@@ -223,7 +223,7 @@ static bool floppy_realize(Device *dev, Error **errp)
         f->blk = NULL;
         return false;
     }
-    blk_set_device_path(f->blk, &dev->obj);
+    blk_set_device_path(f->blk, &dev->obj, dev->id, "");
     if (f->conf.write_cache != ON_OFF_AUTO) {
         blk_set_write_cache(f->blk, f->conf.write_cache == ON_OFF_ON);
     }

@@ -380,7 +380,7 @@ static bool virtio_blk_realize(Device *dev, Error **errp)
                     dev->owner.loop, errp)) {
         return false;
     }
-    blk_set_device_path(d->blk, &dev->obj);
+    blk_set_device_path(d->blk, &dev->obj, NULL, "/virtio-backend");
     if (!blk_present(d->blk)) {
         error_set(errp,
                   "virtio-blk-pci: drive '%s' has no medium, and this disk can't change media",

@@ -244,7 +244,7 @@ static bool take_drive(IdeDevice *dev, const char *type, Error **errp)
                     dev->conf.share_rw, dev->dev.owner.loop, errp)) {
         return false;
     }
-    blk_set_device_path(d->blk, &dev->dev.obj);
+    blk_set_device_path(d->blk, &dev->dev.obj, dev->dev.id, "");
     if (!d->is_cd && !blk_present(d->blk)) {
         error_set(errp, "drive '%s' has no medium, and a hard disk needs one", blk_name(d->blk));
     } else if (!d->is_cd && !blk_writable(d->blk)) {

@@ -782,7 +782,7 @@ static void expect_io_error(Fixture *f, const char *action, bool nospace)
     bool b = !nospace;
     g_assert_cmpstr(json_get_str(d, "action"), ==, action);
     g_assert_cmpstr(json_get_str(d, "node-name"), ==, "top");
-    g_assert_cmpstr(json_get_str(d, "qom-path"), ==, "/machine/peripheral/disk0");
+    g_assert_cmpstr(json_get_str(d, "qom-path"), ==, "/machine/peripheral/disk0/virtio-backend");
     json_get_bool(json_get(d, "nospace"), &b);
     g_assert_cmpint(b, ==, nospace);
 }
@@ -927,6 +927,10 @@ static void stop_and_go(const char *device, const char *rule, bool read, bool no
     g_autoptr(Json) st = qtest_qmp(f.q, "query-status", NULL);
     g_assert_cmpstr(json_get_str(st, "status"), ==, "io-error");
     g_autoptr(Json) q = qtest_qmp(f.q, "query-block", NULL);
+    const char *qdev = json_get_str(json_at(q, 0), "qdev");
+    g_assert_cmpstr(qdev, ==, "/machine/peripheral/disk0/virtio-backend");
+    ok(&f, "block_set_io_throttle",
+       "{'id':'%s','bps':0,'bps_rd':0,'bps_wr':0,'iops':0,'iops_rd':0,'iops_wr':0}", qdev);
     g_assert_cmpstr(json_get_str(json_at(q, 0), "io-status"), ==, nospace ? "nospace" : "failed");
     ok(&f, "cont", "{}");
     g_assert_cmpuint(qvirtio_wait_used(&f.d.v, &f.d.vq, NULL), ==, head);
