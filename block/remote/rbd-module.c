@@ -23,6 +23,8 @@
 #define GIVE_UP_S (2 * REMOTE_DRAIN_SECONDS)
 /* How long closing may take before a thread is left to it. */
 #define CLOSE_S 10
+/* The same for an operation on snapshots that makes no progress. */
+#define SNAPSHOT_S 30
 #define SECOND G_USEC_PER_SEC
 #define STOP_ITERATING (-9000)
 
@@ -42,7 +44,7 @@ typedef struct Rbd {
     GQueue ops;  /* Op*, with the library */
     GQueue held; /* Op*, which wait for those that were given up */
     unsigned abandoned;
-    bool stop, silent;
+    bool stop, silent, snapping; /* snapping: such an operation is with the library */
     int64_t last_answer, drain_since;
 } Rbd;
 
@@ -99,31 +101,40 @@ static void copy(const RemoteRequest *r, char *buf, bool from_request)
     }
 }
 
+/* Under the lock, which it drops: what was given up has ended; after the last one, what was held
+ * may begin. */
+static void let_go(Rbd *s)
+{
+    GQueue ready = G_QUEUE_INIT;
+    GList *i;
+    if (--s->abandoned == 0) {
+        ready = s->held;
+        g_queue_init(&s->held);
+    }
+    while ((i = g_queue_pop_head_link(&ready))) {
+        g_queue_push_tail_link(&s->ops, i);
+        g_mutex_unlock(&s->lock);
+        op_start(i->data);
+        g_mutex_lock(&s->lock);
+    }
+}
+
 /* The library, or what could not be begun, is through with it. */
 static void op_end(Op *op, int ret)
 {
     Rbd *s = op->s;
-    GQueue ready = G_QUEUE_INIT;
     g_mutex_lock(&s->lock);
     g_queue_unlink(&s->ops, &op->link);
     RemoteRequest *r = op->r;
     s->last_answer = g_get_monotonic_time();
     bool back = s->silent;
     s->silent = false;
-    if (!r && --s->abandoned == 0) { /* now what was held may begin */
-        ready = s->held;
-        g_queue_init(&s->held);
-    }
     const RemoteHost *host = s->host;
     if (back && host) {
         tell(host, "'%s': the cluster answers again", host->what);
     }
-    GList *i;
-    while ((i = g_queue_pop_head_link(&ready))) {
-        g_queue_push_tail_link(&s->ops, i);
-        g_mutex_unlock(&s->lock);
-        op_start(i->data);
-        g_mutex_lock(&s->lock);
+    if (!r) {
+        let_go(s);
     }
     g_cond_broadcast(&s->cond);
     g_mutex_unlock(&s->lock);
@@ -569,7 +580,7 @@ static gpointer close_work(gpointer opaque)
     Closing *c = opaque;
     Rbd *s = c->s;
     g_mutex_lock(&s->lock);
-    while (s->ops.length) { /* given up, but still with the library */
+    while (s->ops.length || s->snapping) { /* given up, but still with the library */
         g_cond_wait(&s->cond, &s->lock);
     }
     g_mutex_unlock(&s->lock);
@@ -589,7 +600,7 @@ static void disk_close(void *opaque)
     s->stop = true;
     const RemoteHost *host = s->host;
     s->host = NULL;
-    bool hopeless = s->abandoned != 0;
+    bool hopeless = s->abandoned || s->snapping;
     g_cond_broadcast(&s->cond);
     g_mutex_unlock(&s->lock);
     g_thread_join(s->watcher);
@@ -667,9 +678,28 @@ static void snapshots_free(RbdSnapshot *list, unsigned n)
     g_free(list);
 }
 
-static int snapshots(void *opaque, RbdSnapshot **list, unsigned *n, char **why)
+/*
+ * The library does these while one waits, for as long as the cluster takes.  So a thread calls it,
+ * and when nothing is heard for too long the call is left to that thread.  Until it has ended
+ * there is no other, and after one that changes what the image shows, no request begins.
+ */
+typedef struct SnapCall {
+    Rbd *s;
+    int (*work)(struct SnapCall *c);
+    char *name;
+    bool changes; /* what the image shows */
+    /* the result */
+    int ret;
+    uint64_t size;
+    RbdSnapshot *list;
+    unsigned count;
+    bool done, left; /* under the lock of `s`, as is what follows */
+    int64_t heard;
+} SnapCall;
+
+static int work_list(SnapCall *c)
 {
-    Rbd *s = opaque;
+    Rbd *s = c->s;
     int max = 64, ret;
     rbd_snap_info_t *info;
     do {
@@ -680,15 +710,14 @@ static int snapshots(void *opaque, RbdSnapshot **list, unsigned *n, char **why)
         }
     } while (ret == -ERANGE && max > 0 && (unsigned)max <= REMOTE_MAX_SNAPSHOTS);
     if (ret < 0) {
-        fail(why, "the snapshots cannot be listed: %s", g_strerror(-ret));
         return ret;
     }
-    *n = (unsigned)ret;
-    *list = g_new0(RbdSnapshot, ret);
+    c->count = (unsigned)ret;
+    c->list = g_new0(RbdSnapshot, ret);
     for (int i = 0; i < ret; i++) {
         struct timespec t = {0};
         rbd_snap_get_timestamp(s->image, info[i].id, &t);
-        (*list)[i] = (RbdSnapshot){.id = info[i].id,
+        c->list[i] = (RbdSnapshot){.id = info[i].id,
                                    .size = info[i].size,
                                    .date = t.tv_sec,
                                    .name = g_strdup(info[i].name)};
@@ -698,45 +727,164 @@ static int snapshots(void *opaque, RbdSnapshot **list, unsigned *n, char **why)
     return 0;
 }
 
-static int told(int ret, const char *what, const char *name, char **why)
+static int work_create(SnapCall *c)
 {
-    if (ret < 0) {
-        fail(why, "the snapshot '%s' %s: %s", name, what,
-             ret == -EBUSY ? "it is protected or in use" : g_strerror(-ret));
+    return rbd_snap_create(c->s->image, c->name);
+}
+
+static int work_delete(SnapCall *c)
+{
+    return rbd_snap_remove(c->s->image, c->name);
+}
+
+static int size_now(SnapCall *c, int ret)
+{
+    ret = ret < 0 ? ret : rbd_get_size(c->s->image, &c->size);
+    return ret >= 0 && c->size > INT64_MAX ? -EIO : ret;
+}
+
+static int progress(uint64_t done, uint64_t total, void *opaque)
+{
+    SnapCall *c = opaque;
+    g_mutex_lock(&c->s->lock);
+    c->heard = g_get_monotonic_time();
+    g_mutex_unlock(&c->s->lock);
+    return 0;
+}
+
+static int work_apply(SnapCall *c)
+{
+    return size_now(c, rbd_snap_rollback_with_progress(c->s->image, c->name, progress, c));
+}
+
+static int work_show(SnapCall *c)
+{
+    return size_now(c, rbd_snap_set(c->s->image, c->name));
+}
+
+static void call_free(SnapCall *c)
+{
+    snapshots_free(c->list, c->count);
+    g_free(c->name);
+    g_free(c);
+}
+
+static gpointer call_work(gpointer opaque)
+{
+    SnapCall *c = opaque;
+    Rbd *s = c->s;
+    int ret = c->work(c);
+    g_mutex_lock(&s->lock);
+    c->ret = ret;
+    c->done = true;
+    bool left = c->left;
+    if (left && c->changes) {
+        let_go(s);
     }
-    return MIN(ret, 0);
+    s->snapping = false;
+    g_cond_broadcast(&s->cond);
+    g_mutex_unlock(&s->lock);
+    if (left) {
+        call_free(c);
+    }
+    return NULL;
+}
+
+/* NULL: it did not succeed; *ret and *why say it. */
+static SnapCall *call(Rbd *s, int (*work)(SnapCall *c), const char *name, bool changes, int *ret,
+                      char **why)
+{
+    SnapCall *c = g_new0(SnapCall, 1);
+    *c = (SnapCall){.s = s, .work = work, .name = g_strdup(name), .changes = changes};
+    g_mutex_lock(&s->lock);
+    if (s->snapping) {
+        g_mutex_unlock(&s->lock);
+        call_free(c);
+        fail(why, "an earlier operation on its snapshots still waits for the cluster");
+        *ret = -EBUSY;
+        return NULL;
+    }
+    s->snapping = true;
+    c->heard = g_get_monotonic_time();
+    g_thread_unref(g_thread_new("rbd-snap", call_work, c));
+    while (!c->done && g_get_monotonic_time() - c->heard < SNAPSHOT_S * SECOND) {
+        g_cond_wait_until(&s->cond, &s->lock, c->heard + SNAPSHOT_S * SECOND);
+    }
+    bool done = c->done;
+    *ret = done ? MIN(c->ret, 0) : -ETIMEDOUT;
+    if (!done) {
+        c->left = true;
+        s->abandoned += changes;
+    }
+    g_mutex_unlock(&s->lock);
+    if (!done) {
+        fail(why, "the cluster does not answer; the operation may still be carried out");
+        return NULL;
+    }
+    if (*ret < 0) {
+        call_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+/* One about a snapshot; `size` (may be NULL): of the image, then. */
+static int told(Rbd *s, int (*work)(SnapCall *c), const char *name, const char *what,
+                uint64_t *size, char **why)
+{
+    int ret;
+    char *text = NULL;
+    SnapCall *c = call(s, work, name, size != NULL, &ret, &text);
+    if (!c) {
+        fail(why, "the snapshot '%s' %s: %s", name, what,
+             text            ? text
+             : ret == -EBUSY ? "it is protected or in use"
+                             : g_strerror(-ret));
+        g_free(text);
+        return ret;
+    }
+    if (size) {
+        *size = c->size;
+    }
+    call_free(c);
+    return 0;
+}
+
+static int snapshots(void *opaque, RbdSnapshot **list, unsigned *n, char **why)
+{
+    int ret;
+    char *text = NULL;
+    SnapCall *c = call(opaque, work_list, NULL, false, &ret, &text);
+    if (!c) {
+        fail(why, "the snapshots cannot be listed: %s", text ? text : g_strerror(-ret));
+        g_free(text);
+        return ret;
+    }
+    *list = g_steal_pointer(&c->list);
+    *n = c->count;
+    c->count = 0;
+    call_free(c);
+    return 0;
 }
 
 static int snapshot_create(void *opaque, const char *name, char **why)
 {
-    Rbd *s = opaque;
-    return told(rbd_snap_create(s->image, name), "cannot be made", name, why);
+    return told(opaque, work_create, name, "cannot be made", NULL, why);
 }
 
 static int snapshot_delete(void *opaque, const char *name, char **why)
 {
-    Rbd *s = opaque;
-    return told(rbd_snap_remove(s->image, name), "cannot be deleted", name, why);
-}
-
-static int size_now(Rbd *s, int ret, uint64_t *size)
-{
-    ret = ret < 0 ? ret : rbd_get_size(s->image, size);
-    return ret >= 0 && *size > INT64_MAX ? -EIO : ret;
+    return told(opaque, work_delete, name, "cannot be deleted", NULL, why);
 }
 
 static int snapshot_apply(void *opaque, const char *name, uint64_t *size, char **why)
 {
-    Rbd *s = opaque;
-    int ret = size_now(s, rbd_snap_rollback(s->image, name), size);
-    return told(ret, "cannot be gone back to", name, why);
+    return told(opaque, work_apply, name, "cannot be gone back to", size, why);
 }
 
 static int snapshot_show(void *opaque, const char *name, uint64_t *size, char **why)
 {
-    Rbd *s = opaque;
-    int ret = size_now(s, rbd_snap_set(s->image, name), size);
-    return told(ret, "cannot be read", name, why);
+    return told(opaque, work_show, name, "cannot be read", size, why);
 }
 
 MODULE_TABLE(RbdModule) = {
