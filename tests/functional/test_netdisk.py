@@ -708,6 +708,24 @@ rbd concurrent management ops = 4
         r = run(IMG, "snapshot", "-a", "none", disk, ok=False)
         self.assertNotEqual(r.returncode, 0)
 
+    def test_rbd_snapshots_dead(self):
+        """Without an answer, an operation on snapshots is given up; later it works again."""
+        with rhea.Machine("-accel", "qtest", "-m", "16", "-drive",
+                          f"if=none,id=d,format=raw,file={self.url('one')}") as m:
+            def ask(what, name):
+                return m.qmp_raw(f"blockdev-snapshot-{what}internal-sync",
+                                 {"device": "d", "name": name})
+            self.assertNotIn("error", ask("", "one"))
+            self.stop()
+            start = time.monotonic()
+            self.assertIn("error", ask("delete-", "one"))
+            self.assertLess(time.monotonic() - start, 60 * rhea.PATIENCE)
+            m.qmp("query-status")
+            self.go_on()
+            until("the cluster's answer", 60, lambda: "error" not in ask("", "two"))
+            m.qmp("quit")
+            self.assertEqual(m.wait(60), 0)
+
     def test_rbd_others(self):
         self.pattern_image()
         needs("qemu-img")
