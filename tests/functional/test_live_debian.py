@@ -80,19 +80,25 @@ class LiveDebian(live.Case):
 
     def sound_root(self, name, digest=None, repair=False):
         """The file system in the image is clean, or as a power cut leaves it; the file is there."""
-        raw = self.path("root.raw")
-        run(live.IMG, "convert", "-O", "raw", self.path(name), raw)
-        start = json.loads(run("sfdisk", "-J", raw).stdout)["partitiontable"]["partitions"][0]["start"]
-        there = f"{raw}?offset={start * 512}"
+        head, root = self.path("head.raw"), self.path("root.raw")
+        self.part(name, head, "size=512")
+        with open(head, "rb") as f:
+            start = int.from_bytes(f.read()[454:458], "little") # of the first partition
+        self.part(name, root, f"offset={start * 512}")
         if repair:
-            run("e2fsck", "-p", there, ok=(0, 1)) # the journal
-        run("e2fsck", "-fn", there)
+            run("e2fsck", "-p", root, ok=(0, 1)) # the journal
+        run("e2fsck", "-fn", root)
         if digest:
             copy = self.path("last")
-            run("debugfs", "-R", f"dump {LOAD}.last {copy}", there)
+            run("debugfs", "-R", f"dump {LOAD}.last {copy}", root)
             self.assertEqual(run("sha256sum", copy).stdout.split()[0], digest)
             os.unlink(copy)
-        os.unlink(raw)
+        os.unlink(root)
+
+    def part(self, name, to, window):
+        run(live.IMG, "convert", "-O", "raw", "--image-opts",
+            f"driver=raw,{window},file.driver=qcow2,file.file.driver=file,"
+            f"file.file.filename={self.path(name)}", to)
 
     # ---- snapshots and jobs ----
 
@@ -128,7 +134,9 @@ class LiveDebian(live.Case):
         args = ["-blockdev", json.dumps(self.qcow2("copy", "root-copy.qcow2")),
                 *self.device("copy", "root")]
         with Debian(*args) as m:
-            self.assertEqual(m.command("dpkg --verify || true", live.PATIENT).strip(), "")
+            # (The maker of the disk leaves documents out.)
+            self.assertEqual(m.command("dpkg --verify | grep -v ^missing || true",
+                                       live.PATIENT).strip(), "")
             m.power_off()
 
     # ---- backups ----
