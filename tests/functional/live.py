@@ -364,11 +364,15 @@ class Case(unittest.TestCase):
     def measure(self, m, disk, write, bs, seconds, **limits):
         """What fio gets, in bytes and requests a second."""
         self.limit(m, disk, **limits)
-        out = m.fio(f"--name=t --ioengine=libaio --iodepth=8 --rw={'randwrite' if write else 'randread'}"
-                    f" --bs={bs} --size={disk.load} --time_based --runtime={seconds} --ramp_time=1 "
-                    "--output-format=json", disk.file)
-        job = json.loads(out[out.index("{"):out.rindex("}") + 1])["jobs"][0]
-        side = job["write" if write else "read"]
+        for _ in range(4):
+            out = m.fio("--name=t --ioengine=libaio --iodepth=8 --output-format=json "
+                        f"--rw={'randwrite' if write else 'randread'} --bs={bs} --size={disk.load} "
+                        f"--time_based --runtime={seconds} --ramp_time=1", disk.file)
+            job = json.loads(out[out.index("{"):out.rindex("}") + 1])["jobs"][0]
+            side = job["write" if write else "read"]
+            # The host's scheduler has let a thread stand for seconds: that is no measurement.
+            if side["clat_ns"]["max"] < 1.5e9:
+                break
         return side["bw_bytes"], side["iops"]
 
     EACH_LIMIT = ((True, "4k", {"iops": 100}), (False, "4k", {"iops_rd": 150}),

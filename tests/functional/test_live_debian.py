@@ -56,7 +56,7 @@ class Debian(live.Guest):
         self.expect(r"automatic login[\s\S]*root@guest:~# ", 600)
         self.expect("GUEST-READY", 600)
         # Kernel and systemd keep quiet on the line from now on.
-        self.send("stty -echo; PS1=; dmesg -n 1\n")
+        self.send("stty -echo; set +m; PS1=; dmesg -n 1\n")
         self.command("findmnt -n -o SOURCE / | grep -qx /dev/vda1", 120)
 
 
