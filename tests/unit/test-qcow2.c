@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* qcow2: random requests against a shadow, failures, crashes, foreign and broken images. */
-#include "tests/unit/block-test.h"
+#include "tests/unit/crash-test.h"
 
 #define SLOTS 8
 
@@ -285,29 +285,6 @@ static void test_faults(gconstpointer data)
 
 /* ---- crashes ---- */
 
-/* The state after a crash: all up to the last flush, and some of what came later. */
-static uint8_t *crash_image(guint upto, GRand *rng, uint64_t *size, const uint8_t *start,
-                            uint64_t start_size)
-{
-    guint flushed = 0;
-    for (guint i = 0; i < upto; i++) {
-        if (!g_array_index(bt->mem.log, MemWrite, i).data) {
-            flushed = i;
-        }
-    }
-    uint8_t *img = g_malloc0(bt->mem.room);
-    memcpy(img, start, start_size);
-    *size = start_size;
-    for (guint i = 0; i < upto; i++) {
-        MemWrite *w = &g_array_index(bt->mem.log, MemWrite, i);
-        if (w->data && (i < flushed || g_rand_boolean(rng))) {
-            memcpy(img + w->off, w->data, w->len);
-            *size = MAX(*size, w->off + w->len);
-        }
-    }
-    return img;
-}
-
 static void test_crash(gconstpointer data)
 {
     const Format *f = data;
@@ -322,15 +299,14 @@ static void test_crash(gconstpointer data)
         make_base(f, r.shadow);
     }
     r.blk = new_image(f);
-    uint64_t start_size = bt->mem.size;
-    g_autofree uint8_t *start = g_memdup2(bt->mem.data, start_size);
-    bt->mem.log = g_array_new(FALSE, FALSE, sizeof(MemWrite));
+    uint64_t start_size;
+    g_autofree uint8_t *start = crash_log_begin(&start_size);
     run_requests(&r, 120);
     bt_graph_free();
     guint step = MAX(bt->mem.log->len / 40, 1);
     for (guint at = 1; at <= bt->mem.log->len; at += step) {
         uint64_t size;
-        g_autofree uint8_t *img = crash_image(at, r.rng, &size, start, start_size);
+        g_autofree uint8_t *img = crash_image_at(at, r.rng, start, start_size, &size);
         dump("image", img, size);
         check_image("image", true);
     }
