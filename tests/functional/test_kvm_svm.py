@@ -61,6 +61,32 @@ class KvmSvm(test_svm.Svm):
             m.command(": > /tmp/log; monitor system_reset; expect RHEA-READY /tmp/log 400", 420)
             m.command("say poweroff; expect 'status 0' /tmp/end 120", 140)
 
+    def test_crash(self):
+        """A guest's own words about its crash, by way of Hyper-V's registers, reach QMP."""
+        folder = self.folder()
+        test_svm.build(folder, test_svm.add_rhea)
+        made = os.path.join(folder, "opt/crash")
+        done = subprocess.run(["gcc", "-c", "-m32", rhea.SOURCE / "tests/guest/hv-crash.S", "-o",
+                               made], capture_output=True, text=True, check=False)
+        rhea.skip_unless(not done.returncode, "gcc cannot build the guest: " + done.stderr[:200])
+        subprocess.run(["objcopy", "-O", "binary", "-j", ".text", made], check=True)
+        kernel, initramfs = rhea.linux_guest(folder, name="kvm-svm")
+        with rhea.Machine("-cpu", "max,+svm", "-m", "1024", "-kernel", kernel, "-initrd",
+                          initramfs, "-append", "console=ttyS0 quiet mitigations=off", "-net",
+                          "none", qmp=False) as m:
+            m.expect("RHEA-READY", 180)
+            m.command("mkfifo /tmp/q; (sleep 100000 > /tmp/q &)")
+            m.command("(/opt/rhea -accel kvm -cpu host,hv-crash -m 64 -bios /opt/crash -nodefaults "
+                      "-display none -S -action panic=pause -qmp stdio < /tmp/q > /tmp/log 2>&1 &)")
+            m.command("qmp() { echo \"{'execute': '$1'}\" > /tmp/q; }; qmp qmp_capabilities; qmp cont")
+            m.command("until grep -q GUEST_PANICKED /tmp/log; do sleep 1; done", 60)
+            m.command("qmp query-status; until grep -q '\"status\"' /tmp/log; do sleep 1; done", 60)
+            m.command("cat /tmp/log")
+            said = m.text()
+            self.assertIn('"status": "guest-panicked"', said)
+            self.assertIn(f'"type": "hyper-v", "arg1": {0x8000000000000011}, "arg2": 34, '
+                          '"arg3": 51, "arg4": 68, "arg5": 85', said)
+
     def test_nested_state(self):
         """A guest in the guest runs while the state of its CPU comes out and goes in, and when
         the machine is reset."""
