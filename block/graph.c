@@ -22,7 +22,7 @@ static const BlockDriver *const builtin_drivers[] = {
     &block_driver_quorum,       &block_driver_cbw,         &block_driver_snapshot_access,
     &block_driver_cor,          &block_driver_luks,        &block_driver_vdi,
     &block_driver_vpc,          &block_driver_vhdx,        &block_driver_qed,
-    &block_driver_vmdk,
+    &block_driver_vmdk,         &block_driver_qcow,
 };
 
 /* The graph hangs in the composition tree as the container of its backends. */

@@ -202,8 +202,8 @@ struct BlockDriver {
 
 extern const BlockDriver block_driver_file, block_driver_host_device, block_driver_raw,
     block_driver_qcow2, block_driver_null, block_driver_luks, block_driver_vdi, block_driver_vpc,
-    block_driver_vhdx, block_driver_qed, block_driver_vmdk, block_driver_nbd, block_driver_curl,
-    block_driver_blkdebug, block_driver_blklogwrites, block_driver_compress,
+    block_driver_vhdx, block_driver_qed, block_driver_qcow, block_driver_vmdk, block_driver_nbd,
+    block_driver_curl, block_driver_blkdebug, block_driver_blklogwrites, block_driver_compress,
     block_driver_preallocate, block_driver_quorum, block_driver_iscsi, block_driver_nfs,
     block_driver_rbd;
 

@@ -100,7 +100,7 @@ class Img(unittest.TestCase):
         for fmt, options, writable in [
                 ("raw", "", True), ("vdi", "", True), ("vdi", "static=on", True), ("vpc", "", True),
                 ("vpc", "subformat=fixed", True), ("vpc", "force_size=on", True), ("vhdx", "", True),
-                ("vhdx", "subformat=fixed", True), ("vhdx", "block_size=1M", True), ("qed", "", True),
+                ("vhdx", "subformat=fixed", True), ("vhdx", "block_size=1M", True), ("qed", "", True), ("qcow", "", True),
                 ("vmdk", "", True), ("vmdk", "subformat=monolithicFlat", True),
                 ("vmdk", "subformat=twoGbMaxExtentSparse", True),
                 ("vmdk", "subformat=twoGbMaxExtentFlat", True),
@@ -209,6 +209,34 @@ class Img(unittest.TestCase):
                             "if=none,file=i,format=qcow2"], cwd=self.dir, capture_output=True, text=True)
         self.assertEqual(p.returncode, 1)
         self.assertIn("not supported in machines", p.stderr)
+
+    def test_qcow(self):
+        """Version 1: clusters that are compressed, backing files, encryption."""
+        self.source()
+        # QEMU 7.2 says 1 at the end, and all is there.
+        self.qemu("convert", "-c", "-O", "qcow", "src.raw", "packed", status=(0, 1))
+        self.qemu("compare", "-q", "-f", "raw", "-F", "qcow", "src.raw", "packed")
+        self.assertIn('"compressed": true', self.img("map", "--output=json", "packed"))
+        self.img("compare", "-q", "-f", "raw", "-F", "qcow", "src.raw", "packed")
+        self.io(IO, "qcow", "packed", WRITES)
+        self.img("convert", "-O", "qcow2", "packed", "copy")
+        self.qemu("compare", "-q", "packed", "copy")
+        for maker, writer in ((IMG, "qemu-io"), ("qemu-img", IO)):
+            self.run_in(maker, "create", "-q", "-f", "qcow", "-b", "copy", "-F", "qcow2", "top")
+            self.io(writer, "qcow", "top", ["write -P 9 1000 70000", "write -P 7 2097000 300"])
+            self.qemu("convert", "-O", "raw", "top", "a.raw")
+            self.img("convert", "-O", "raw", "top", "b.raw")
+            self.qemu("compare", "-q", "-f", "raw", "-F", "raw", "a.raw", "b.raw")
+        self.assertIn("cannot be 'raw'", self.img("create", "-f", "qcow", "-b", "src.raw", "-F", "raw",
+                                                  "no", status=1))
+        opts = "driver=qcow,encrypt.format=aes,encrypt.key-secret=s,file.filename=i"
+        self.qemu("create", "-q", *SECRET, "-f", "qcow", "-o", "encrypt.format=aes,encrypt.key-secret=s",
+                  "i", "16M")
+        self.qemu("convert", "-n", *SECRET, "--target-image-opts", "-f", "raw", "src.raw", opts)
+        self.img("convert", *SECRET, "--image-opts", "-O", "raw", opts, "copy.raw")
+        self.qemu("compare", "-q", "src.raw", "copy.raw")
+        self.assertIn("can only be read", self.run_in(IO, *SECRET, "-c", "write 0 512", "--image-opts",
+                                                      opts, status=1))
 
     def test_luks2(self):
         pathlib.Path(self.dir, "l2").write_bytes(b"LUKS\xba\xbe\0\2" + bytes(1 << 20))

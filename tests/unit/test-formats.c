@@ -29,6 +29,7 @@ static const Kind kinds[] = {
     {"vmdk", "vmdk", "", ""},
     {"vmdk-stream", "vmdk", "'subformat': 'streamOptimized'", ""},
     {"qed", "qed", "", ""},
+    {"qcow", "qcow", "", ""},
     {"qed-small", "qed", "'cluster_size': 4096, 'table_size': 1", ""},
     {"luks", "luks", "'key-secret': 'sec', 'iter-time': 1", "'key-secret': 'sec'"},
     {"luks-cbc", "luks",
