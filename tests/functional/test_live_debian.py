@@ -11,6 +11,7 @@ import json
 import os
 import re
 import subprocess
+import time
 import unittest
 
 import live
@@ -292,21 +293,20 @@ class Going(Debian):
 
     def expect(self, pattern, timeout=60, start=0):
         """As ever, but waiting it looks after the machine."""
-        for left in range(timeout * 2, 0, -1):
+        deadline = time.monotonic() + timeout * rhea.PATIENCE
+        while True:
             try:
-                return super().expect(pattern, 0.5, start)
+                return super().expect(pattern, 0.1 / rhea.PATIENCE, start)
             except rhea.Timeout:
-                if left == 1 or self.process.poll() is not None:
+                if time.monotonic() > deadline or self.process.poll() is not None:
                     raise
             self.look_after()
-        return None
 
     def wait(self, timeout=60):
-        for _ in range(timeout * 2):
-            try:
-                return super().wait(0.5)
-            except subprocess.TimeoutExpired:
-                self.look_after()
+        deadline = time.monotonic() + timeout * rhea.PATIENCE
+        while self.process.poll() is None and time.monotonic() < deadline:
+            self.look_after()
+            time.sleep(0.1)
         return super().wait(1)
 
     def look_after(self):
@@ -316,9 +316,8 @@ class Going(Debian):
             self.events = [e for e in self.events if e["event"] != "BLOCK_IO_ERROR"]
             if stopped:
                 self.qmp("cont")
-        except (OSError, AssertionError):
-            if self.process.wait(10) is None:
-                raise
+        except (OSError, ValueError, AssertionError): # the monitor has closed: the machine ends
+            self.process.wait(10)
 
 
 if __name__ == "__main__":
