@@ -135,11 +135,13 @@ static void make_enter(Asm *a)
     }
     asm_alu_imm(a, 5, 8, asm_reg(H_RSP), 8);
     asm_mov(a, 8, H_RBP, H_RDI);
-    asm_mov(a, 8, H_RAX, H_RSI);
+    asm_mov(a, 8, H_RDX, H_RSI);
     asm_store(a, 8, asm_mem(H_RBP, TC_OFF(c_stack)), H_RSP);
     asm_load(a, 8, H_RSP, asm_mem(H_RBP, TC_OFF(return_top)));
     reload(a);
-    asm_ext(a, 4, 0xff, 4, asm_reg(H_RAX));
+    /* Another CPU may just have dropped the block: then this is STUB_NO_CODE. */
+    asm_load(a, 8, H_RAX, asm_mem(H_RBP, CPU_OFF(rip)));
+    asm_ext(a, 4, 0xff, 4, asm_reg(H_RDX));
 }
 
 /* RAX is the result. */
