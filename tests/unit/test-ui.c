@@ -173,15 +173,31 @@ static VncServer *start(Fixture *f, const char *options, char **path)
     return v;
 }
 
+/* A viewer that has shaken hands; its socket. */
+static int session_begin(Fixture *f, VncServer **v)
+{
+    g_autofree char *path = NULL;
+    setup(f);
+    *v = start(f, "", &path);
+    int fd = vnc_connect(path);
+    handshake(f, fd);
+    return fd;
+}
+
+static void session_end(Fixture *f, VncServer *v, int fd)
+{
+    close(fd);
+    run(f, 20);
+    vnc_free(v);
+    teardown(f);
+}
+
 static void test_vnc_raw(void)
 {
     Fixture f;
-    g_autofree char *path = NULL;
+    VncServer *v;
     uint8_t head[16], px[4];
-    setup(&f);
-    VncServer *v = start(&f, "", &path);
-    int fd = vnc_connect(path);
-    handshake(&f, fd);
+    int fd = session_begin(&f, &v);
     ((uint32_t *)(void *)surface_data(console_surface(f.con)))[0] = 0x00c0ffee;
     set_encoding(fd, 0);
     request(fd, false, 1, 1);
@@ -197,21 +213,15 @@ static void test_vnc_raw(void)
     g_assert_cmpuint(ld_be16(head + 4), ==, 5);
     g_assert_cmpuint(ld_be16(head + 8), ==, 2);
     get(&f, fd, px, 4);
-    close(fd);
-    run(&f, 20);
-    vnc_free(v);
-    teardown(&f);
+    session_end(&f, v, fd);
 }
 
 static void test_vnc_compressed(void)
 {
     Fixture f;
-    g_autofree char *path = NULL;
+    VncServer *v;
     uint8_t head[16];
-    setup(&f);
-    VncServer *v = start(&f, "", &path);
-    int fd = vnc_connect(path);
-    handshake(&f, fd);
+    int fd = session_begin(&f, &v);
     set_encoding(fd, 5); /* Hextile: a black tile is one background */
     request(fd, false, 16, 16);
     get(&f, fd, head, 16);
@@ -228,20 +238,14 @@ static void test_vnc_compressed(void)
     g_autofree uint8_t *z = g_malloc(ld_be32(len));
     get(&f, fd, z, ld_be32(len));
     g_assert_cmphex(z[0] & 0x0f, ==, 8); /* a zlib stream */
-    close(fd);
-    run(&f, 20);
-    vnc_free(v);
-    teardown(&f);
+    session_end(&f, v, fd);
 }
 
 static void test_vnc_input(void)
 {
     Fixture f;
-    g_autofree char *path = NULL;
-    setup(&f);
-    VncServer *v = start(&f, "", &path);
-    int fd = vnc_connect(path);
-    handshake(&f, fd);
+    VncServer *v;
+    int fd = session_begin(&f, &v);
     put(fd, "\4\1\0\0\0\0\0A", 8); /* 'A' without shift: it is pressed for us */
     put(fd, "\4\0\0\0\0\0\0A", 8);
     put(fd, "\5\1\0\12\0\12", 6);
@@ -251,10 +255,7 @@ static void test_vnc_input(void)
         g_strdup_printf("0:%d:1:0 0:%d:1:0 0:%d:0:0 0:%d:0:0 1:0:1:0 2:0:0:2 2:1:0:-1 1:0:0:0 ",
                         KEY_CODE_SHIFT, KEY_CODE_A, KEY_CODE_SHIFT, KEY_CODE_A);
     g_assert_cmpstr(f.log->str, ==, expected);
-    close(fd);
-    run(&f, 20);
-    vnc_free(v);
-    teardown(&f);
+    session_end(&f, v, fd);
 }
 
 static void test_vnc_password(void)
