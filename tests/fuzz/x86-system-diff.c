@@ -577,7 +577,9 @@ static bool left_undefined(Fuzz *f, const Case *c)
 static bool run_case(Fuzz *f, const Case *c)
 {
     for (int i = 0; i < f->repeat; i++) {
+        watch.limit = 15; /* 0.3 s: a string instruction of 4 GiB counts as one */
         run_side(&f->side[0], c, FLAGS_ASIS);
+        watch.limit = 200;
         if (f->side[0].hung) {
             f->hung++;
             return false;
