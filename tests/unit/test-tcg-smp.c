@@ -118,7 +118,7 @@ static void test_cross_modified(void)
  * serializing instruction, after which nothing old may be executed.  The constants are written by
  * plain stores, as the stack, by XCHG and by a string instruction, in turns.
  */
-#define ROUNDS 200u
+#define ROUNDS 60u
 static void test_cross_modifying(void)
 {
     /*
