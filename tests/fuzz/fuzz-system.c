@@ -72,6 +72,10 @@ static bool seldom(unsigned op)
 
 bool system_allowed(Gen *g, const DecodedInsn *in)
 {
+    if (g->opt.no_stale &&
+        in->op == OP_CLZERO) { /* at RAX, which may be the page table's address */
+        return false;
+    }
     if (never(in->op) || (seldom(in->op) && rng(&g->rng, 12))) {
         return false;
     }
