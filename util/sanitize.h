@@ -10,6 +10,8 @@
 #ifndef RHEA_UTIL_SANITIZE_H
 #define RHEA_UTIL_SANITIZE_H
 
+#include "util/bits.h"
+
 #ifdef __SANITIZE_THREAD__
 #include <sanitizer/tsan_interface.h>
 
@@ -35,7 +37,14 @@ static inline void tsan_acquire(void *p)
 {
     __tsan_acquire(p);
 }
+/* Accesses of the guest's memory, in one piece: its CPUs may race with each other. */
+uint64_t guest_ld(const void *p, unsigned size);
+void guest_st(void *p, unsigned size, uint64_t v);
+#define GUEST_LD(p, size) guest_ld(p, size)
+#define GUEST_ST(p, size, v) guest_st(p, size, v)
 #else
+#define GUEST_LD(p, size) ld_le(p, size)
+#define GUEST_ST(p, size, v) st_le(p, size, v)
 static inline void atomic_fence_full(void)
 {
     __atomic_thread_fence(__ATOMIC_SEQ_CST);

@@ -191,7 +191,11 @@ bool tcg_read_code(CodeReader *r, uint64_t linear, bool first, uint8_t *byte)
     if (!r->page[n] && !r->uncached) {
         open_page(r, n, linear);
     }
-    *byte = r->page[n] ? r->page[n][linear & (TCG_PAGE_SIZE - 1)] : tcg_code_byte(r->cpu, linear);
+    if (r->page[n]) {
+        *byte = (uint8_t)GUEST_LD(r->page[n] + (linear & (TCG_PAGE_SIZE - 1)), 1);
+    } else {
+        *byte = tcg_code_byte(r->cpu, linear);
+    }
     return true;
 }
 
@@ -631,6 +635,7 @@ static Block *insert(CPUX86 *cpu, const CodeReader *r, uint64_t flags, const IrO
     }
     if (b) {
         fill_block(cpu, b, r, flags, ops, res);
+        tsan_release(t); /* translated code goes on in it unseen */
         Block **head = &t->hash[hash_of(t, b->code[0], b->rip, flags)];
         b->hash_next = *head;
         for (unsigned n = 0; n < 2; n++) {
@@ -739,7 +744,7 @@ bool tcg_heat_block(CPUX86 *cpu, Block *b)
     if (__atomic_load_n(&b->host_code, __ATOMIC_ACQUIRE) != jit_no_code(t->jit)) {
         return true;
     }
-    if (b->jit_never || b->heat < t->heat_limit) {
+    if (b->jit_never || __atomic_load_n(&b->heat, __ATOMIC_RELAXED) < t->heat_limit) {
         return false;
     }
     pthread_mutex_lock(&t->lock);

@@ -17,6 +17,7 @@
 #include "accel/accel.h"
 #include "accel/tcg/ir.h"
 #include "accel/tcg/softmmu.h"
+#include "util/sanitize.h"
 
 #define TCG_PAGE_BITS 12
 #define TCG_PAGE_SIZE 4096u
@@ -64,6 +65,13 @@ struct Block {
 static inline const uint16_t *block_starts(const Block *b)
 {
     return (const uint16_t *)(const void *)(b->ops + b->n_ops);
+}
+/* It is entered by the interpreter: how often so far. CPUs that count at once may lose some. */
+static inline uint32_t block_heat(Block *b)
+{
+    uint32_t n = __atomic_load_n(&b->heat, __ATOMIC_RELAXED) + 1;
+    __atomic_store_n(&b->heat, n, __ATOMIC_RELAXED);
+    return n;
 }
 /* The address after the instruction at `rip`, which need not have come to any operations. */
 static inline uint64_t block_next_rip(const Block *b, uint64_t rip)

@@ -278,7 +278,7 @@ static void log_block(CPUX86 *cpu, const Block *b)
             tc->current = to_;                                                                \
             op = to_->ops;                                                                    \
             if (unlikely((__atomic_load_n(&cpu->irq_pending, __ATOMIC_RELAXED) & irq_mask) || \
-                         (++b->heat >= heat_limit && !b->jit_never))) {                       \
+                         (block_heat(b) >= heat_limit && !b->jit_never))) {                   \
                 cpu->rip = R[IR_PC] + b->rip;                                                 \
                 goto out;                                                                     \
             }                                                                                 \
@@ -306,45 +306,41 @@ static void log_block(CPUX86 *cpu, const Block *b)
      : op->flags & IRF_A32                      ? EA_F               \
                                                 : EA_X)
 
-#define LOAD(dst, bits, lin)                                                        \
-    do {                                                                            \
-        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                        \
-        if (likely(tlb_hit(e_->tag_r, lin, bits / 8, gen))) {                       \
-            uint##bits##_t v_;                                                      \
-            __builtin_memcpy(&v_, (const void *)((lin) + e_->addend), bits / 8);    \
-            (dst) = v_;                                                             \
-        } else {                                                                    \
-            SYNC();                                                                 \
-            (dst) = (uint##bits##_t)tcg_ld_slow(cpu, lin, bits / 8, mode, op->seg); \
-        }                                                                           \
+#define LOAD(dst, bits, lin)                                                                \
+    do {                                                                                    \
+        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                                \
+        if (likely(tlb_hit(e_->tag_r, lin, bits / 8, gen))) {                               \
+            (dst) = (uint##bits##_t)GUEST_LD((const void *)((lin) + e_->addend), bits / 8); \
+        } else {                                                                            \
+            SYNC();                                                                         \
+            (dst) = (uint##bits##_t)tcg_ld_slow(cpu, lin, bits / 8, mode, op->seg);         \
+        }                                                                                   \
     } while (0)
 /* A load that a store to the same place follows: nothing may fault after it. */
-#define LOADW(dst, bits, lin)                                                       \
-    do {                                                                            \
-        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                        \
-        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {                       \
-            uint##bits##_t v_;                                                      \
-            __builtin_memcpy(&v_, (const void *)((lin) + e_->addend), bits / 8);    \
-            (dst) = v_;                                                             \
-        } else {                                                                    \
-            SYNC();                                                                 \
-            tcg_probe_write(cpu, lin, bits / 8, mode, op->seg);                     \
-            (dst) = (uint##bits##_t)tcg_ld_slow(cpu, lin, bits / 8, mode, op->seg); \
-        }                                                                           \
+#define LOADW(dst, bits, lin)                                                               \
+    do {                                                                                    \
+        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                                                \
+        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {                               \
+            (dst) = (uint##bits##_t)GUEST_LD((const void *)((lin) + e_->addend), bits / 8); \
+        } else {                                                                            \
+            SYNC();                                                                         \
+            tcg_probe_write(cpu, lin, bits / 8, mode, op->seg);                             \
+            (dst) = (uint##bits##_t)tcg_ld_slow(cpu, lin, bits / 8, mode, op->seg);         \
+        }                                                                                   \
     } while (0)
 /* `fin`: what else the operation does, before the block may be left. */
-#define STORE(val, bits, lin, fin)                                         \
-    do {                                                                   \
-        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                               \
-        uint##bits##_t v_ = (uint##bits##_t)(val);                         \
-        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {              \
-            __builtin_memcpy((void *)((lin) + e_->addend), &v_, bits / 8); \
-        } else {                                                           \
-            SYNC();                                                        \
-            tcg_st_slow(cpu, lin, v_, bits / 8, mode, op->seg);            \
-            fin;                                                           \
-            CHECK_LEAVE();                                                 \
-        }                                                                  \
+#define STORE(val, bits, lin, fin)                                \
+    do {                                                          \
+        TlbEntry *e_ = &tlb[TLB_INDEX(lin)];                      \
+        uint##bits##_t v_ = (uint##bits##_t)(val);                \
+        if (likely(tlb_hit(e_->tag_w, lin, bits / 8, gen))) {     \
+            GUEST_ST((void *)((lin) + e_->addend), bits / 8, v_); \
+        } else {                                                  \
+            SYNC();                                               \
+            tcg_st_slow(cpu, lin, v_, bits / 8, mode, op->seg);   \
+            fin;                                                  \
+            CHECK_LEAVE();                                        \
+        }                                                         \
     } while (0)
 
 /* Writing a register: 1 and 2 bytes leave the rest, 4 zero-extend. */
@@ -948,7 +944,7 @@ lookup : {
     }
 }
 enter:
-    if (unlikely(++b->heat >= heat_limit && !b->jit_never)) {
+    if (unlikely(block_heat(b) >= heat_limit && !b->jit_never)) {
         goto out;
     }
     mode = (MmuMode)b->mmu_mode;

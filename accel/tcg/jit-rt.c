@@ -14,6 +14,7 @@
 static TcgCpu *enter(CPUX86 *cpu, uint64_t rip)
 {
     TcgCpu *tc = tcg_cpu(cpu);
+    tsan_acquire(tc->tcg);
     jit_rt_fpu_sync(cpu);
     cpu->rip = rip;
     cpu->rflags = fl_to_rflags(cpu->rflags, tc->fl);

@@ -63,7 +63,10 @@ static int likely_link(const JitCtx *j)
         return last->sub;
     }
     const Block *taken = b->jump[0], *next = b->jump[1];
-    return taken && (!next || taken->heat > next->heat) ? 0 : 1;
+    return taken && (!next || __atomic_load_n(&taken->heat, __ATOMIC_RELAXED) >
+                                  __atomic_load_n(&next->heat, __ATOMIC_RELAXED))
+               ? 0
+               : 1;
 }
 
 void jit_build_trace(JitCtx *j, Block *b)

@@ -552,7 +552,9 @@ Block *jit_run(Jit *jit, CPUX86 *cpu, const Block *b, unsigned *slot)
     tc->jump_key = tcg_jump_key(tc, tcg_block_flags(cpu));
     tc->current = NULL;
     tc->vec_level = tc->fpu_level = 0;
-    uint64_t r = jit->enter((uint8_t *)cpu + JIT_BIAS, b->host_code);
+    uint64_t r =
+        jit->enter((uint8_t *)cpu + JIT_BIAS, __atomic_load_n(&b->host_code, __ATOMIC_ACQUIRE));
+    tsan_acquire(tc->tcg);
     tc->current = NULL;
     jit_rt_fpu_sync(cpu);
     cpu->rflags = fl_to_rflags(cpu->rflags, tc->fl);

@@ -284,7 +284,7 @@ static uint64_t load_in_page(TcgCpu *tc, uint64_t lin, unsigned size, MmuMode mo
             return v;
         }
     }
-    return ld_le((const void *)(uintptr_t)(lin + e->addend), size);
+    return GUEST_LD((const void *)(uintptr_t)(lin + e->addend), size);
 }
 
 static bool crosses(uint64_t lin, unsigned size)
@@ -364,7 +364,7 @@ static void store_in_page(TcgCpu *tc, uint64_t lin, uint64_t v, unsigned size, M
         after_io(tc);
         return;
     }
-    st_le((void *)(uintptr_t)(lin + e->addend), size, v);
+    GUEST_ST((void *)(uintptr_t)(lin + e->addend), size, v);
     if (e->tag_w & TLB_NOTDIRTY) {
         note_write(tc, e, info, lin, size);
     }
@@ -460,25 +460,26 @@ uint8_t tcg_code_byte(CPUX86 *cpu, uint64_t linear)
 
 /* ---- what helpers call ---- */
 
-#define DEFINE_ACCESS(bits)                                                                        \
-    uint##bits##_t mmu_ld##bits(CPUX86 *cpu, uint64_t linear, MmuMode mode)                        \
-    {                                                                                              \
-        TcgCpu *tc = tcg_cpu(cpu);                                                                 \
-        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                           \
-        if (tlb_hit(e->tag_r, linear, bits / 8, mode_gen(tc, mode))) {                             \
-            return (uint##bits##_t)ld_le((const void *)(uintptr_t)(linear + e->addend), bits / 8); \
-        }                                                                                          \
-        return (uint##bits##_t)tcg_ld_slow(cpu, linear, bits / 8, mode, SEG_DS);                   \
-    }                                                                                              \
-    void mmu_st##bits(CPUX86 *cpu, uint64_t linear, uint##bits##_t v, MmuMode mode)                \
-    {                                                                                              \
-        TcgCpu *tc = tcg_cpu(cpu);                                                                 \
-        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                           \
-        if (tlb_hit(e->tag_w, linear, bits / 8, mode_gen(tc, mode))) {                             \
-            st_le((void *)(uintptr_t)(linear + e->addend), bits / 8, v);                           \
-            return;                                                                                \
-        }                                                                                          \
-        tcg_st_slow(cpu, linear, v, bits / 8, mode, SEG_DS);                                       \
+#define DEFINE_ACCESS(bits)                                                                \
+    uint##bits##_t mmu_ld##bits(CPUX86 *cpu, uint64_t linear, MmuMode mode)                \
+    {                                                                                      \
+        TcgCpu *tc = tcg_cpu(cpu);                                                         \
+        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                   \
+        if (tlb_hit(e->tag_r, linear, bits / 8, mode_gen(tc, mode))) {                     \
+            return (uint##bits##_t)GUEST_LD((const void *)(uintptr_t)(linear + e->addend), \
+                                            bits / 8);                                     \
+        }                                                                                  \
+        return (uint##bits##_t)tcg_ld_slow(cpu, linear, bits / 8, mode, SEG_DS);           \
+    }                                                                                      \
+    void mmu_st##bits(CPUX86 *cpu, uint64_t linear, uint##bits##_t v, MmuMode mode)        \
+    {                                                                                      \
+        TcgCpu *tc = tcg_cpu(cpu);                                                         \
+        TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];                                   \
+        if (tlb_hit(e->tag_w, linear, bits / 8, mode_gen(tc, mode))) {                     \
+            GUEST_ST((void *)(uintptr_t)(linear + e->addend), bits / 8, v);                \
+            return;                                                                        \
+        }                                                                                  \
+        tcg_st_slow(cpu, linear, v, bits / 8, mode, SEG_DS);                               \
     }
 DEFINE_ACCESS(8)
 DEFINE_ACCESS(16)

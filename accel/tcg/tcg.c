@@ -301,7 +301,7 @@ static void execute(TcgCpu *tc, Block *b)
             from = jit_run(t->jit, cpu, b, &slot);
         } else {
             from = NULL;
-            b->heat++;
+            (void)block_heat(b);
             tcg_interpret(cpu, b);
         }
         if (wanted(cpu)) {
