@@ -175,7 +175,8 @@ static uint32_t segment_hflags(const CPUX86 *cpu)
     } else if (cpu->segs[SEG_CS].attr & SEG_DB) {
         h |= HF_CS32;
     }
-    h |= cpu->segs[SEG_SS].attr & SEG_DB ? HF_SS32 : 0;
+    /* 64-bit code asks for none: one translation serves whatever SS an interrupt has left. */
+    h |= !cs64 && (cpu->segs[SEG_SS].attr & SEG_DB) ? HF_SS32 : 0;
     if (cs64 || (segment_is_flat(&cpu->segs[SEG_DS]) && segment_is_flat(&cpu->segs[SEG_ES]) &&
                  segment_is_flat(&cpu->segs[SEG_SS]))) {
         h |= HF_FLAT;
