@@ -769,6 +769,22 @@ bool tcg_heat_block(CPUX86 *cpu, Block *b)
     return made;
 }
 
+/* Will the kernel's block be found there in every address space? Counts what kernels do. */
+static bool is_global(TcgCpu *tc, const Block *b, uint64_t flags, uint64_t linear)
+{
+    if ((flags & HF_CPL_MASK) || !tc->global_bits) {
+        return false;
+    }
+    bool global = tcg_code_global(tc, linear) &&
+                  (!b->code[1] || tcg_code_global(tc, (linear & TCG_PAGE_MASK) + TCG_PAGE_SIZE));
+    if (global && tc->kernel_global < KERNEL_GLOBAL_MAX) {
+        tc->kernel_global++;
+    } else if (!global && tc->kernel_global) {
+        tc->kernel_global--;
+    }
+    return global;
+}
+
 Block *tcg_find_block(CPUX86 *cpu)
 {
     TcgCpu *tc = tcg_cpu(cpu);
@@ -801,16 +817,37 @@ Block *tcg_find_block(CPUX86 *cpu)
         tc->jump_pages[bit / 64] |= 1ull << (bit % 64);
         uint64_t rip = cpu->rip ^ (flags & BLOCK_NO_STACK ? JUMP_NO_STACK : 0);
         unsigned n = tcg_jump_index(rip);
-        uint64_t old = tc->jump[n].rip;
-        if (old != rip) {
-            tc->jump2[tcg_jump2_index(old)] = tc->jump[n];
+        uint64_t key = tcg_jump_key_of(tc, flags, is_global(tc, b, flags, linear));
+        const JumpEntry *old = &tc->jump[n];
+        if (old->rip != rip || ((uint32_t)(old->key ^ key))) {
+            tc->jump2[tcg_jump2_index(old->rip)] = *old;
         }
-        tc->jump[n] = (JumpEntry){.rip = rip,
-                                  .key = tcg_jump_key(tc, flags),
-                                  .block = b,
-                                  .base = flags & HF_CS64 ? base : b->cs_base};
+        tc->jump[n] = (JumpEntry){
+            .rip = rip, .key = key, .block = b, .base = flags & HF_CS64 ? base : b->cs_base};
     }
     return b;
+}
+
+/*
+ * An entry of 64-bit code from before a change of the address space (most are: programs come
+ * back to the processor) is still right if its page is mapped as it was. May raise.
+ */
+static bool renew_entry(CPUX86 *cpu, JumpEntry *e, uint64_t flags)
+{
+    TcgCpu *tc = tcg_cpu(cpu);
+    const Block *b = e->block;
+    if (!(flags & HF_CS64) || b->code[1] || b->flags != flags || tc->tcg->n_exec ||
+        __atomic_load_n(&b->invalid, __ATOMIC_RELAXED)) {
+        return false;
+    }
+    RamBlock *ram;
+    uint64_t off;
+    tc->current = NULL;
+    if (tcg_code_ptr(cpu, cpu->rip, &ram, &off) != b->code[0]) {
+        return false;
+    }
+    e->key = tcg_jump_key_of(tc, flags, is_global(tc, b, flags, cpu->rip));
+    return true;
 }
 
 Block *tcg_next_block(CPUX86 *cpu)
@@ -824,12 +861,13 @@ Block *tcg_next_block(CPUX86 *cpu)
     uint64_t key = tcg_jump_key(tc, flags);
     JumpEntry *e = &tc->jump[tcg_jump_index(rip)];
     const JumpEntry *second = &tc->jump2[tcg_jump2_index(rip)];
-    if ((e->rip != rip || e->key != key) && second->rip == rip && second->key == key) {
+    if ((e->rip != rip || ((e->key ^ key) & ~JUMP_GENERATION)) && second->rip == rip) {
         JumpEntry back = *second;
         tc->jump2[tcg_jump2_index(e->rip)] = *e;
         *e = back;
     }
-    if (e->rip != rip || e->key != key || e->block->cs_base != block_cs_base(cpu) ||
+    if (e->rip != rip || ((e->key ^ key) & ~JUMP_GENERATION) ||
+        (e->key != key && !renew_entry(cpu, e, flags)) || e->block->cs_base != block_cs_base(cpu) ||
         __atomic_load_n(&e->block->invalid, __ATOMIC_RELAXED)) {
         return tcg_find_block(cpu);
     }

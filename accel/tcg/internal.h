@@ -172,7 +172,7 @@ typedef struct StackPage {
 typedef struct ReturnFrame {
     uintptr_t host; /* where the host goes on */
     uint64_t guest; /* the guest's return address */
-    uint64_t key;   /* TcgCpu.jump_key at the call */
+    uint64_t key;   /* TcgCpu.return_key at the call */
 } ReturnFrame;
 #define RETURNS 1024u
 /* So many frames are looked at for one that was not returned to in order. */
@@ -206,7 +206,8 @@ typedef struct TlbContext {
     uint64_t cr0, cr4, efer, nested_cr3;
     bool smm, a20;
 } TlbContext;
-#define TLB_CONTEXTS 17
+#define TLB_ASIDS 17
+#define TLB_CONTEXTS (TLB_ASIDS + 4) /* and without paging (tlb.c) */
 /* The address space identifier: 0, or the SVM guest's. */
 static inline uint32_t tcg_asid(const CPUX86 *cpu)
 {
@@ -236,10 +237,11 @@ typedef struct TcgCpu {
     CPUX86 *cpu;
     Tcg *tcg;
     /* hot */
-    uint64_t gen_bits; /* current generation << TLB_GEN_SHIFT */
-    bool leave;        /* a store asks to leave after this instruction */
-    bool no_step;      /* the instruction suppresses the trap of EFLAGS.TF after it */
-    Block *current;    /* block being interpreted */
+    uint64_t gen_bits;    /* current generation << TLB_GEN_SHIFT */
+    uint64_t global_bits; /* the same in a jump key for code on global pages; 0: has none */
+    bool leave;           /* a store asks to leave after this instruction */
+    bool no_step;         /* the instruction suppresses the trap of EFLAGS.TF after it */
+    Block *current;       /* block being interpreted */
     /*
      * BLOCK_ALONE, or 0: part of every block's key, so that instructions run one at a time:
      * the debugger steps, or an access needs the instruction to be on its own (tcg_alone()).
@@ -250,8 +252,9 @@ typedef struct TcgCpu {
     bool icount_on;
     Vec vtmp[4]; /* IR_VT0 … */
     /* translated code's */
-    uint64_t jump_key; /* of the present state */
-    uint32_t fl;       /* the arithmetic flags (alu.h) */
+    uint64_t jump_key;   /* of the present state */
+    uint64_t return_key; /* the same, but never of global pages: a frame may lead to others */
+    uint32_t fl;         /* the arithmetic flags (alu.h) */
     uint32_t store_info;
     uint64_t store_linear;  /* a store that waits in `buffer` */
     uintptr_t jit_ret;      /* where it called C; 0: it is not running */
@@ -265,6 +268,7 @@ typedef struct TcgCpu {
     JumpEntry jump[JUMP_SIZE];
     JumpEntry jump2[JUMP2_SIZE];          /* what was displaced there */
     uint8_t jump_epoch;                   /* part of every key */
+    uint8_t kernel_global;                /* see tcg_wants_global() */
     uint64_t jump_pages[JUMP_PAGES / 64]; /* linear pages that have entries, by hash */
     StackPage stack[MMU_MODES][2];        /* for reading, for writing */
     const uint8_t *window[8];             /* host addresses a trace has found (jit-window.c) */
@@ -446,6 +450,8 @@ void tcg_tlb_init(TcgCpu *tc);
 void tcg_protect_ram(Tcg *t, RamBlock *b, uint64_t offset, uint64_t len);
 /* Host address of code at a linear address, or NULL: not plain RAM. May raise (#PF). */
 const uint8_t *tcg_code_ptr(CPUX86 *cpu, uint64_t linear, RamBlock **ram, uint64_t *offset);
+/* Is that page, whose code has just been looked at, known to be global? */
+bool tcg_code_global(const TcgCpu *tc, uint64_t linear);
 /* One byte of code outside RAM. */
 uint8_t tcg_code_byte(CPUX86 *cpu, uint64_t linear);
 /* Slow paths of the inline accesses; `seg` chooses #SS or #GP for bad addresses. */
@@ -539,11 +545,39 @@ static inline unsigned tcg_jump2_index(uint64_t rip)
 {
     return (uint32_t)rip * JUMP_HASH >> (32 - JUMP2_BITS);
 }
-/* What besides the address must be the same for an entry to be valid; never 0. */
+/*
+ * What besides the address must be the same for an entry to be valid; never 0.  Code on global
+ * pages stays where it is when the address space changes: its key has bit 47 and the number of
+ * TcgCpu.space in place of the generation (at bit 36).
+ */
+#define JUMP_GENERATION (0xffffull << 32)
+#define JUMP_SPACES 0x8000u
+static inline uint64_t tcg_global_bits(uint32_t space)
+{
+    return (uint64_t)(JUMP_SPACES | space % JUMP_SPACES) << 32;
+}
+static inline uint64_t tcg_jump_key_of(const TcgCpu *tc, uint64_t flags, bool global)
+{
+    return (uint32_t)flags | (global ? tc->global_bits : tc->gen_bits << 32) |
+           (flags >> 40 & 0xff) << 48 | (uint64_t)tc->jump_epoch << 56;
+}
+/*
+ * The key to look for.  Most kernels have all their code on global pages, but one that hides
+ * from its users has none: what was found last decides (kernel_global counts).
+ */
+#define KERNEL_GLOBAL_MAX 7u
+static inline bool tcg_wants_global(const TcgCpu *tc, uint64_t flags)
+{
+    return !(flags & HF_CPL_MASK) && tc->global_bits && tc->kernel_global > KERNEL_GLOBAL_MAX / 2;
+}
 static inline uint64_t tcg_jump_key(const TcgCpu *tc, uint64_t flags)
 {
-    return (uint32_t)flags | tc->gen_bits << 32 | (flags >> 40 & 0xff) << 48 |
-           (uint64_t)tc->jump_epoch << 56;
+    return tcg_jump_key_of(tc, flags, tcg_wants_global(tc, flags));
+}
+static inline void tcg_set_keys(TcgCpu *tc, uint64_t flags)
+{
+    tc->jump_key = tcg_jump_key(tc, flags);
+    tc->return_key = tcg_jump_key_of(tc, flags, false);
 }
 /* Translated code is gone; nobody executes. */
 static inline void tcg_forget_returns(TcgCpu *tc)

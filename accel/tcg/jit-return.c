@@ -33,7 +33,7 @@ static void landing(JitCtx *j, unsigned i)
     asm_jcc_to(a, CC_NE, j->jit->stub[STUB_RETURN_OTHER]);
     asm_load(a, 8, H_RCX, frame_field(offsetof(ReturnFrame, key) - (size_t)rest));
     asm_lea(a, 8, H_RSP, asm_mem(H_RSP, (int)sizeof(ReturnFrame) - rest));
-    asm_alu_load(a, 7, 8, H_RCX, asm_mem(H_RBP, TC_OFF(jump_key)));
+    asm_alu_load(a, 7, 8, H_RCX, asm_mem(H_RBP, TC_OFF(return_key)));
     asm_jcc_to(a, CC_NE, j->jit->stub[STUB_RETURN_LOOKUP]);
     if (j->b->pic) {
         asm_lea(a, 8, H_RCX, asm_mem(H_RAX, -(int32_t)op->imm));
@@ -59,7 +59,7 @@ void jit_return_frame(JitCtx *j, unsigned i)
     _Static_assert(offsetof(ReturnFrame, host) == 0 && offsetof(ReturnFrame, guest) == 8 &&
                        offsetof(ReturnFrame, key) == 16,
                    "the order of pushes");
-    asm_ext(a, 4, 0xff, 6, asm_mem(H_RBP, TC_OFF(jump_key)));
+    asm_ext(a, 4, 0xff, 6, asm_mem(H_RBP, TC_OFF(return_key)));
     asm_8(a, 0x50 | H_RCX);
     asm_8(a, 0xe8);
     asm_32(a, 0);

@@ -26,7 +26,7 @@ static uint32_t leave(TcgCpu *tc)
 {
     CPUX86 *cpu = tc->cpu;
     tc->fl = fl_from_rflags(cpu->rflags);
-    tc->jump_key = tcg_jump_key(tc, tcg_block_flags(cpu));
+    tcg_set_keys(tc, tcg_block_flags(cpu));
     tc->jit_ret = 0;
     tcg_stack_drop(tc);
     if (tc->leave) {

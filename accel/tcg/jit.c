@@ -549,7 +549,7 @@ Block *jit_run(Jit *jit, CPUX86 *cpu, const Block *b, unsigned *slot)
 {
     TcgCpu *tc = tcg_cpu(cpu);
     tc->fl = fl_from_rflags(cpu->rflags);
-    tc->jump_key = tcg_jump_key(tc, tcg_block_flags(cpu));
+    tcg_set_keys(tc, tcg_block_flags(cpu));
     tc->current = NULL;
     tc->vec_level = tc->fpu_level = 0;
     uint64_t r =

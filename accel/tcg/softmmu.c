@@ -444,6 +444,15 @@ const uint8_t *tcg_code_ptr(CPUX86 *cpu, uint64_t linear, RamBlock **ram, uint64
     return (const uint8_t *)(uintptr_t)(linear + e->addend);
 }
 
+bool tcg_code_global(const TcgCpu *tc, uint64_t linear)
+{
+    MmuMode mode = mmu_mode(tc->cpu);
+    const TlbEntry *e = &tc->tlb[mode][TLB_INDEX(linear)];
+    const TlbInfo *info = &tc->info[mode][TLB_INDEX(linear)];
+    return tc->global_bits && info->global && info->space == tc->space &&
+           e->tag_x == (PAGE_OF(linear) | mode_gen(tc, mode));
+}
+
 uint8_t tcg_code_byte(CPUX86 *cpu, uint64_t linear)
 {
     TcgCpu *tc = tcg_cpu(cpu);

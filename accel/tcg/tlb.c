@@ -61,19 +61,42 @@ static void clear_entries(TcgCpu *tc)
     LOG(LOG_MMU, "cpu %u: flush of everything, cr3 %09" PRIx64 "\n", tc->cpu->index, tc->cpu->cr3);
 }
 
+/*
+ * Without paging, all that linear addresses depend on is SMM and the A20 gate: four address
+ * spaces that stay cached while firmware and boot loaders go to and fro between them, real and
+ * protected mode.  They have ASIDs that no SVM guest has.
+ */
+#define ASID_UNPAGED 0xfffffffcu
+
+static bool is_unpaged(uint32_t asid)
+{
+    return asid >= ASID_UNPAGED;
+}
+
+static uint32_t current_asid(const CPUX86 *cpu)
+{
+    uint32_t asid = tcg_asid(cpu);
+    if (asid || (cpu->cr0 & CR0_PG)) {
+        return asid;
+    }
+    return ASID_UNPAGED + (cpu->smm ? 1 : 0) + (cpu->a20_masked ? 2 : 0);
+}
+
 static TlbContext *tcg_context(TcgCpu *tc, uint32_t asid)
 {
-    return &tc->ctx[MIN(asid, TLB_CONTEXTS - 1u)];
+    unsigned n = is_unpaged(asid) ? TLB_ASIDS + asid - ASID_UNPAGED : MIN(asid, TLB_ASIDS - 1u);
+    return &tc->ctx[n];
 }
 
 static uint16_t current_pcid(const CPUX86 *cpu)
 {
-    return cpu->cr4 & CR4_PCIDE ? (uint16_t)(cpu->cr3 & 0xfff) : 0;
+    bool pcids = (cpu->cr4 & CR4_PCIDE) && !is_unpaged(current_asid(cpu));
+    return pcids ? (uint16_t)(cpu->cr3 & 0xfff) : 0;
 }
 
 static PcidSlot *find_slot(TcgCpu *tc, uint16_t pcid)
 {
-    uint32_t asid = tcg_asid(tc->cpu);
+    uint32_t asid = current_asid(tc->cpu);
     for (unsigned i = 0; i < PCID_SLOTS; i++) {
         if (tc->pcids[i].gen && tc->pcids[i].pcid == pcid && tc->pcids[i].asid == asid) {
             return &tc->pcids[i];
@@ -94,10 +117,12 @@ static void select_generation(TcgCpu *tc)
             tc->last_gen = 0;
         }
         s = &tc->pcids[tc->pcid_next++ % PCID_SLOTS];
-        *s = (PcidSlot){.asid = tcg_asid(tc->cpu), .pcid = pcid, .gen = (uint8_t)++tc->last_gen};
+        *s =
+            (PcidSlot){.asid = current_asid(tc->cpu), .pcid = pcid, .gen = (uint8_t)++tc->last_gen};
     }
     tc->gen_bits = (uint64_t)s->gen << TLB_GEN_SHIFT;
-    tc->space = tcg_context(tc, tcg_asid(tc->cpu))->space;
+    tc->space = tcg_context(tc, current_asid(tc->cpu))->space;
+    tc->global_bits = tc->cpu->cr4 & CR4_PGE ? tcg_global_bits(tc->space) : 0;
     tcg_stack_forget(tc);
 }
 
@@ -137,6 +162,9 @@ static void forget_asid(TcgCpu *tc, uint32_t asid, bool global)
     }
     if (global) {
         tcg_context(tc, asid)->space = ++tc->last_space;
+        if (!(tc->last_space % JUMP_SPACES)) {
+            clear_jumps(tc); /* what they know of spaces comes round */
+        }
         if (!tc->last_space) { /* used up: old numbers may be of use again */
             clear_entries(tc);
         }
@@ -226,20 +254,27 @@ static bool same_context(const TlbContext *a, const TlbContext *b)
            a->smm == b->smm && a->a20 == b->a20;
 }
 
-/* An SVM guest and its hypervisor find their own entries again after a change of worlds. */
+/*
+ * An SVM guest and its hypervisor find their own entries again after a change of worlds, and
+ * whoever has no paging its own of before.  Paging that is turned on begins with nothing.
+ */
 void mmu_context_changed(CPUX86 *cpu)
 {
     TcgCpu *tc = tcg_cpu(cpu);
     TlbContext now = {.valid = true,
                       .watch = cpu->hflags & HF_DATA_BP,
-                      .asid = tcg_asid(cpu),
-                      .cr0 = cpu->cr0 & CTX_CR0,
-                      .cr4 = cpu->cr4 & CTX_CR4,
-                      .efer = cpu->efer & CTX_EFER,
+                      .asid = current_asid(cpu),
                       .smm = cpu->smm,
                       .a20 = cpu->a20_masked};
     TlbContext *c = tcg_context(tc, now.asid);
-    if (now.asid) {
+    if (is_unpaged(now.asid)) {
+        tcg_context(tc, 0)->valid = false;
+    } else {
+        now.cr0 = cpu->cr0 & CTX_CR0;
+        now.cr4 = cpu->cr4 & CTX_CR4;
+        now.efer = cpu->efer & CTX_EFER;
+    }
+    if (tcg_asid(cpu)) {
         now.nested_cr3 = cpu->svm.nested_paging ? cpu->svm.nested_cr3 : 1;
     }
     if (!same_context(c, &now)) {

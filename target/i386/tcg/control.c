@@ -53,7 +53,9 @@ static void write_cr0(CPUX86 *cpu, uint64_t v, bool mov)
     cpu->cr0 = v;
     cpu_update_hflags(cpu);
     if (changed & (CR0_PG | CR0_WP | CR0_PE)) {
-        mmu_flush_space(cpu);
+        if ((v | old) & CR0_PG) {
+            mmu_flush_space(cpu);
+        }
         mmu_context_changed(cpu);
     }
 }

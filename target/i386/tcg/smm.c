@@ -252,7 +252,6 @@ void x86_enter_smm(CPUX86 *cpu)
     cpu->segs[SEG_CS].attr |= SEG_TYPE_CODE;
     cpu->hflags &= ~HF_INHIBIT;
     cpu_update_hflags(cpu);
-    mmu_flush(cpu);
     mmu_context_changed(cpu);
 }
 
@@ -315,7 +314,6 @@ void helper_rsm(CPUX86 *cpu)
         cpu_update_hflags(cpu);
         shut_down(cpu);
     }
-    mmu_flush(cpu);
     mmu_context_changed(cpu);
     LOG(LOG_INT, "cpu %u: RSM\n", cpu->index);
 }
