@@ -104,8 +104,9 @@ bool jit_host_return(JitCtx *j, unsigned i)
 
 /*
  * RSP: behind the first word of a frame that is not RAX's, RDX: where to look it up.  Frames
- * above that were not returned from (longjmp, a change of stacks) go; if there is none for
- * this return, the call left none, and the others stay.
+ * above that were not returned from (longjmp, a change of stacks) go.  If there is none for
+ * this return, it is mostly a jump by RET with the address replaced (as in retpolines): the
+ * frame goes, so that this stack agrees with what the host's CPU predicts by.
  */
 static void make_other(Asm *a)
 {
@@ -118,6 +119,7 @@ static void make_other(Asm *a)
         asm_8(a, 0xc3);
         asm_here(a, no);
     }
+    asm_lea(a, 8, H_RSP, asm_mem(H_RSP, (int)sizeof(ReturnFrame)));
     asm_ext(a, 4, 0xff, 4, asm_reg(H_RDX));
 }
 
