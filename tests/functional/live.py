@@ -361,19 +361,14 @@ class Case(unittest.TestCase):
                            {"id": disk.name, **dict.fromkeys(self.LIMITS, 0), **limits})
         self.assertIn("return", answer)
 
-    def measure(self, m, disk, write, bs, seconds, **limits):
+    def measure(self, m, disk, write, bs, seconds):
         """What fio gets, in bytes and requests a second."""
-        self.limit(m, disk, **limits)
-        for _ in range(4):
-            # fio leaves out what was under way when the ramp ended: four requests are 2 % of 200.
-            out = m.fio("--name=t --ioengine=libaio --iodepth=4 --output-format=json "
-                        f"--rw={'randwrite' if write else 'randread'} --bs={bs} --size={disk.load} "
-                        f"--time_based --runtime={seconds} --ramp_time=1", disk.file)
-            job = json.loads(out[out.index("{"):out.rindex("}") + 1])["jobs"][0]
-            side = job["write" if write else "read"]
-            # The host's scheduler has let a thread stand for seconds: that is no measurement.
-            if side["clat_ns"]["max"] < 1.5e9:
-                break
+        # fio leaves out what was under way when the ramp ended: four requests are 2 % of 200.
+        out = m.fio("--name=t --ioengine=libaio --iodepth=4 --output-format=json "
+                    f"--rw={'randwrite' if write else 'randread'} --bs={bs} --size={disk.load} "
+                    f"--time_based --runtime={seconds} --ramp_time=1", disk.file)
+        job = json.loads(out[out.index("{"):out.rindex("}") + 1])["jobs"][0]
+        side = job["write" if write else "read"]
         return side["bw_bytes"], side["iops"]
 
     EACH_LIMIT = ((True, "4k", {"iops": 100}), (False, "4k", {"iops_rd": 150}),
@@ -382,15 +377,21 @@ class Case(unittest.TestCase):
 
     def within_limits(self, m, disk, cases=EACH_LIMIT, seconds=6):
         for write, bs, limits in cases:
-            bps, iops = self.measure(m, disk, write, bs, seconds, **limits)
             size = int(bs[:-1]) << 10
             expected = min([v / size for k, v in limits.items() if k.startswith("bps")] +
                            [v for k, v in limits.items() if k.startswith("iops")])
-            print(f"# {disk.name}, {limits}: {iops:.1f} of {expected:.1f} requests a second",
-                  flush=True)
-            self.assertLess(abs(iops - expected), 0.05 * expected,
-                            f"{limits}: {iops:.1f} requests/s, {expected:.1f} are allowed")
-            self.assertLess(abs(bps - expected * size), 0.05 * expected * size)
+            self.limit(m, disk, **limits)
+            # A host that is too busy for the guest lets less through, never more: once it must do.
+            for _ in range(4):
+                bps, iops = self.measure(m, disk, write, bs, seconds)
+                print(f"# {disk.name}, {limits}: {iops:.1f} of {expected:.1f} requests a second",
+                      flush=True)
+                self.assertLess(iops, 1.05 * expected, limits)
+                self.assertLess(bps, 1.05 * expected * size, limits)
+                if iops > 0.95 * expected:
+                    break
+            self.assertGreater(iops, 0.95 * expected, limits)
+            self.assertGreater(bps, 0.95 * expected * size, limits)
         self.limit(m, disk)
 
     # ---- errors ----
