@@ -25,7 +25,7 @@ typedef struct FileState {
     unsigned max_batch; /* aio-max-batch: requests handed over at once, 0: the engine decides */
     bool free_choice;   /* nobody asked for an engine: each request takes what suits it */
     bool in_memory;     /* a file system without a disk: nothing there waits */
-    bool no_nowait;     /* reads that do not wait are not to be had */
+    bool no_nowait[2];  /* reads, writes that do not wait are not to be had */
     bool no_discard, no_zero; /* the file system said it cannot */
     bool flush_failed;        /* written data may be lost: no later flush may claim success */
 } FileState;
@@ -294,6 +294,24 @@ static bool asynchronous(const BlockNode *n)
 /* What is larger is copied by another thread, where it may not wait. */
 #define SMALL (64u << 10)
 
+/* Nothing else is there to be done meanwhile. */
+static bool alone(const BlockNode *n)
+{
+    return n->graph->one_by_one && loop_is_idle(n->loop);
+}
+
+/*
+ * May it wait?  In memory nothing does; a tool waits for its own writes to the page cache, and for
+ * the disk if it has nothing else to do: the completion of an asynchronous O_DIRECT write goes
+ * through a thread of the kernel (ext4, XFS), which takes longer than the write itself.
+ */
+static bool may_wait(const BlockNode *n, bool write, const IoVec *v)
+{
+    const FileState *s = n->s;
+    return n->flags.direct ? v->size <= SMALL && alone(n)
+                           : s->in_memory || (write && n->graph->patient);
+}
+
 /*
  * Does the request on the spot if that takes no waiting, or if waiting is nobody's loss: a
  * system call costs less than a message to and from another thread.  false: it does not go, or not
@@ -302,24 +320,25 @@ static bool asynchronous(const BlockNode *n)
 static bool on_the_spot(BlockNode *n, bool write, uint64_t off, const IoVec *v)
 {
     FileState *s = n->s;
-    bool may_wait = s->in_memory || (write && n->graph->patient);
-    if (!s->free_choice || n->flags.direct || (!may_wait && (write || s->no_nowait)) ||
-        (v->size > SMALL && !(write && n->graph->patient)) ||
-        (!n->graph->patient && !loop_spend(n->loop, v->size))) {
+    bool wait = may_wait(n, write, v), patient = n->graph->patient;
+    if (!s->free_choice || (!wait && (n->flags.direct || s->no_nowait[write])) ||
+        (v->size > SMALL && !(write && patient)) || (!patient && !loop_spend(n->loop, v->size))) {
         return false;
     }
-    int count = (int)v->n;
-    ssize_t moved = write ? pwritev(s->fd, v->iov, count, (off_t)off)
-                          : preadv2(s->fd, v->iov, count, (off_t)off, may_wait ? 0 : RWF_NOWAIT);
-    s->no_nowait |= moved < 0 && !write && errno == EOPNOTSUPP;
+    int count = (int)v->n, flags = wait ? 0 : RWF_NOWAIT;
+    ssize_t moved = write ? pwritev2(s->fd, v->iov, count, (off_t)off, flags)
+                          : preadv2(s->fd, v->iov, count, (off_t)off, flags);
+    s->no_nowait[write] |= moved < 0 && !wait && errno == EOPNOTSUPP;
     return moved >= 0 && (size_t)moved == v->size;
 }
 
-static AioEngine engine_for(const BlockNode *n, const IoVec *v)
+/* io_uring would hand to a thread of its own what is copied and may wait: ours cost less. */
+static AioEngine engine_for(const BlockNode *n, bool write, const IoVec *v)
 {
-    FileState *s = n->s;
-    bool copies = s->free_choice && !n->flags.direct && v->size > SMALL;
-    return copies ? AIO_ENGINE_THREADS : s->engine;
+    const FileState *s = n->s;
+    bool copies = s->free_choice && !n->flags.direct;
+    return copies && (v->size > SMALL || (write && s->no_nowait[1])) ? AIO_ENGINE_THREADS
+                                                                     : s->engine;
 }
 
 /* Its result once it is there. */
@@ -334,7 +353,7 @@ static int64_t transfer(BlockNode *n, AioOp op, uint64_t off, const IoVec *v, bo
                     .len = v->size,
                     .fua = fua,
                     .max_batch = s->max_batch};
-    return loop_aio(n->loop, engine_for(n, v), &r);
+    return loop_aio(n->loop, engine_for(n, op == AIO_WRITE, v), &r);
 }
 
 static int file_preadv(BlockNode *n, uint64_t off, const IoVec *v)
@@ -361,7 +380,7 @@ static int file_flush(BlockNode *n)
         return -EIO;
     }
     int64_t ret;
-    if (asynchronous(n)) {
+    if (asynchronous(n) && !(s->free_choice && alone(n))) {
         ret = loop_aio(n->loop, s->engine, &(AioRequest){.op = AIO_FSYNC, .fd = s->fd});
     } else {
         ret = fdatasync(s->fd) < 0 ? -errno : 0;

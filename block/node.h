@@ -218,6 +218,7 @@ struct BlockGraph {
     unsigned next_name; /* for "#block012" */
     unsigned in_flight; /* requests of all backends */
     bool patient;       /* a tool that does one thing: calls that wait keep nobody else waiting */
+    bool one_by_one;    /* such a tool that has one request at a time */
     bool tool;          /* no machine uses it */
     BlkErrorHook *error_hook;
     void *error_hook_opaque;

@@ -25,6 +25,7 @@ struct AioContext {
     AioRing *ring; /* atomic, written under the lock */
     AioNative *native;
     int ring_error, native_error; /* errno */
+    unsigned under_way;           /* requests of all engines */
 };
 
 static AioContext *context(EventLoop *loop)
@@ -73,6 +74,7 @@ static void set_rest(Op *op, IoVec rest)
 void op_done(Op *op, int64_t result)
 {
     AioRequest *req = op->req;
+    context(op->loop)->under_way--;
     set_rest(op, (IoVec)IOVEC_INIT);
     g_free(op);
     req->priv = NULL;
@@ -267,6 +269,11 @@ static bool native_available(AioContext *ctx, Error **errp)
     return false;
 }
 
+bool loop_is_idle(EventLoop *loop)
+{
+    return context(loop)->under_way == 0 && !loop_has_work(loop, false);
+}
+
 bool loop_aio_available(EventLoop *loop, AioEngine engine, Error **errp)
 {
     LOOP_LOCK_GUARD(loop);
@@ -320,6 +327,7 @@ void loop_aio_submit(EventLoop *loop, AioEngine engine, AioRequest *req)
     op->req = req;
     op->loop = loop;
     req->priv = op;
+    context(loop)->under_way++;
     if (is_transfer(op)) {
         op->rest = (IoVec){.iov = (struct iovec *)req->iov,
                            .n = req->niov,

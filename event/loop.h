@@ -174,6 +174,11 @@ int64_t loop_aio(EventLoop *loop, AioEngine engine, const AioRequest *what);
  * limit for each round, so that one who finds all in memory leaves time for others.
  */
 bool loop_spend(EventLoop *loop, size_t bytes);
+/*
+ * No asynchronous request is under way and no deferred call waits: who may block at all keeps
+ * nothing else from being done.  Under the loop's lock.
+ */
+bool loop_is_idle(EventLoop *loop);
 ThreadPool *loop_thread_pool(EventLoop *loop);
 
 #endif

@@ -368,6 +368,7 @@ static bool bench(Tool *t, Bench *b, unsigned depth, int pattern, Error **errp)
     printf("Sending %" PRIu64 " %s requests, %" PRIu64 " bytes each, %u in parallel (starting at "
            "offset %" PRIu64 ", step size %" PRIu64 ")\n",
            b->count, b->write ? "write" : "read", b->size, depth, b->offset, b->step);
+    t->graph->one_by_one = depth == 1;
     gint64 start = g_get_monotonic_time();
     b->workers = depth;
     for (unsigned i = 0; i < depth; i++) {

@@ -180,11 +180,13 @@ static bool submit(IoRequest *r)
 {
     r->start = g_get_monotonic_time();
     if (r->async) {
+        r->s->tool.graph->one_by_one = false;
         r->s->in_flight++;
         start_request(r);
         loop_poll(r->s->tool.loop, 0);
         return true;
     }
+    r->s->tool.graph->one_by_one = r->s->in_flight == 0;
     loop_defer(r->s->tool.loop, start_request, r);
     loop_run_until(r->s->tool.loop, &r->done);
     bool ok = finish_request(r);
