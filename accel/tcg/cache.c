@@ -380,6 +380,7 @@ static void invalidate(Tcg *t, Block *b, const CodePage *except, TcgCpu *self)
 static void invalidate_page(Tcg *t, CodePage *cp, unsigned from, unsigned to, TcgCpu *self)
 {
     Block *next;
+    bool any = false;
     cp->seq++;
     for (Block *b = cp->blocks; b; b = next) {
         unsigned n = page_index(b, cp), start, len;
@@ -387,9 +388,12 @@ static void invalidate_page(Tcg *t, CodePage *cp, unsigned from, unsigned to, Tc
         block_span(b, n, &start, &len);
         if (!b->invalid && start < to && from < start + len) {
             invalidate(t, b, cp, self);
+            any = true;
         }
     }
-    page_update(cp);
+    if (any) { /* else it was data beside code, which boot loaders write all the time */
+        page_update(cp);
+    }
     if (!cp->blocks && !cp->pending) {
         ram_set_dirty(cp->ram, DIRTY_CODE, cp->offset, TCG_PAGE_SIZE);
     }
