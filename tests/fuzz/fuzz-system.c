@@ -72,6 +72,13 @@ static bool seldom(unsigned op)
 
 bool system_allowed(Gen *g, const DecodedInsn *in)
 {
+    /* Interrupts that come at any time need their stack and, in long mode, their tables. */
+    if (in->op == OP_INT && (in->imm & 0xff) == 2) {
+        return false;
+    }
+    if (g->opt.ring0_paged && g->opt.bits == 64 && (in->op == OP_LIDT || in->op == OP_LGDT)) {
+        return false;
+    }
     if (g->opt.no_stale &&
         in->op == OP_CLZERO) { /* at RAX, which may be the page table's address */
         return false;
