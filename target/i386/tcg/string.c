@@ -53,10 +53,40 @@ static void check_align(const String *s, unsigned r, unsigned seg)
     }
 }
 
+/*
+ * Boot loaders copy and compare byte by byte, without REP: in flat segments of 32 bits there is
+ * nothing to check (so near to the limit that an access could reach it, the usual way is taken).
+ */
+static bool is_plain(const String *s, unsigned seg, uint64_t offset)
+{
+    return (s->cpu->hflags & (HF_FLAT | HF_CS64 | HF_ALIGN_CHECK)) == HF_FLAT && seg < SEG_FS &&
+           seg != SEG_CS && s->size <= 4 && offset <= UINT32_MAX - 4;
+}
+
 static uint64_t load(const String *s, unsigned r, unsigned seg)
 {
+    uint64_t offset = offset_of(s, r);
+    if (is_plain(s, seg, offset)) {
+        return s->size == 1   ? mmu_ld8(s->cpu, offset, s->mode)
+               : s->size == 2 ? mmu_ld16(s->cpu, offset, s->mode)
+                              : mmu_ld32(s->cpu, offset, s->mode);
+    }
     check_align(s, r, seg);
-    return x86_ld(s->cpu, seg, offset_of(s, r), s->size);
+    return x86_ld(s->cpu, seg, offset, s->size);
+}
+
+static void store(const String *s, uint64_t v)
+{
+    uint64_t offset = offset_of(s, R_RDI);
+    if (!is_plain(s, SEG_ES, offset)) {
+        x86_st(s->cpu, SEG_ES, offset, s->size, v);
+    } else if (s->size == 1) {
+        mmu_st8(s->cpu, offset, (uint8_t)v, s->mode);
+    } else if (s->size == 2) {
+        mmu_st16(s->cpu, offset, (uint16_t)v, s->mode);
+    } else {
+        mmu_st32(s->cpu, offset, (uint32_t)v, s->mode);
+    }
 }
 
 static void compare(const String *s, uint64_t a, uint64_t b)
@@ -98,7 +128,7 @@ static void iterate(const String *s)
     switch (s->kind) {
     case STRING_MOVS:
         check_align(s, R_RDI, SEG_ES);
-        x86_st(cpu, SEG_ES, offset_of(s, R_RDI), s->size, load(s, R_RSI, s->seg));
+        store(s, load(s, R_RSI, s->seg));
         advance(s, R_RSI);
         advance(s, R_RDI);
         break;
@@ -111,7 +141,7 @@ static void iterate(const String *s)
     }
     case STRING_STOS:
         check_align(s, R_RDI, SEG_ES);
-        x86_st(cpu, SEG_ES, offset_of(s, R_RDI), s->size, cpu->regs[R_RAX]);
+        store(s, cpu->regs[R_RAX]);
         advance(s, R_RDI);
         break;
     case STRING_LODS:
