@@ -342,6 +342,61 @@ static void test_alignment(void)
     bt_end();
 }
 
+/*
+ * Files with O_DIRECT on each engine: requests that are not aligned, neighbours at the same time,
+ * in memory that is not aligned either; what the file holds in the end.
+ */
+static void engine(const char *aio)
+{
+    enum { SIZE = 64 << 10, ROUNDS = 30 };
+    g_autofree char *p = make_raw("a", SIZE), *now = NULL;
+    g_autofree char *json = g_strdup_printf("{'format': 'raw', 'file': '%s', 'cache': 'none', "
+                                            "'aio': '%s'}",
+                                            p, aio);
+    char *message = NULL;
+    BlockBackend *blk = bt_drive(json, &message);
+    if (!blk) {
+        g_test_message("%s: %s", aio, message);
+        g_free(message);
+        return; /* no O_DIRECT here, or no such engine */
+    }
+    g_autofree uint8_t *shadow = g_malloc(SIZE), *src = g_malloc(SIZE);
+    g_autoptr(GRand) rng = g_rand_new_with_seed(2);
+    g_assert_cmpint(blk_pread(blk, 0, shadow, SIZE), ==, 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct iovec one[8];
+        IoVec v[8];
+        Counter c = {.left = 9};
+        loop_lock(bt->loop);
+        for (uint64_t i = 0; i < 8; i++) {
+            uint64_t off = i * 8192 + (uint64_t)g_rand_int_range(rng, 0, 4000);
+            uint64_t len = (uint64_t)g_rand_int_range(rng, 1, 4192);
+            memset(src + off, g_rand_int_range(rng, 0, 255), len);
+            memcpy(shadow + off, src + off, len);
+            one[i] = (struct iovec){src + off, len};
+            v[i] = (IoVec){.iov = &one[i], .n = 1, .size = len};
+            blk_aio_pwritev(blk, off, &v[i], i % 2 ? BLK_FUA : 0, counted, &c);
+        }
+        blk_aio_flush(blk, counted, &c);
+        loop_unlock(bt->loop);
+        bt_run(&c.left);
+        g_assert_cmpint(c.ok, ==, 9);
+    }
+    gsize size;
+    g_assert_true(g_file_get_contents(p, &now, &size, NULL));
+    g_assert_cmpmem(now, size, shadow, SIZE);
+}
+
+static void test_engines(void)
+{
+    static const char *const engines[] = {"io_uring", "native", "threads"};
+    for (size_t i = 0; i < G_N_ELEMENTS(engines); i++) {
+        bt_begin();
+        engine(engines[i]);
+        bt_end();
+    }
+}
+
 /* ---- errors, nodes, queries ---- */
 
 static void test_error_policy(void)
@@ -439,6 +494,7 @@ int main(int argc, char **argv)
     g_test_add_func("/block/locks", test_locks);
     g_test_add_func("/block/served-loop", test_served_loop);
     g_test_add_func("/block/alignment", test_alignment);
+    g_test_add_func("/block/engines", test_engines);
     g_test_add_func("/block/error-policy", test_error_policy);
     g_test_add_func("/block/nodes", test_nodes);
     g_test_add_func("/block/geometry", test_geometry);
