@@ -19,33 +19,9 @@ static Json *get_tid(Object *obj, const Property *p)
     return json_int(((IoThread *)obj)->tid);
 }
 
-static Json *get_batch(Object *obj, const Property *p)
-{
-    return json_int(((IoThread *)obj)->max_batch);
-}
-
-static bool set_batch(Object *obj, const Property *p, const Json *v, Error **errp)
-{
-    IoThread *io = (IoThread *)obj;
-    int64_t value;
-    if (!json_get_int(v, &value) || value < 0 || value > INT32_MAX) {
-        error_set(errp, "'%s' must be a number from 0 to %d", p->name, INT32_MAX);
-        return false;
-    }
-    io->max_batch = (unsigned)value;
-    if (io->loop) {
-        loop_set_aio_batch(io->loop, io->max_batch);
-    }
-    return true;
-}
-
 static const Property iothread_props[] = {
-    {.name = "aio-max-batch",
-     .kind = PROP_CUSTOM,
-     .help = "requests handed to the kernel at once (0: the engine decides)",
-     .set = set_batch,
-     .get = get_batch,
-     .type_name = "int"},
+    PROP_FIELD(IoThread, max_batch, PROP_U32, "aio-max-batch",
+               "requests handed to the kernel at once (0: the engine decides)", .max = INT32_MAX),
     {.name = "thread-id",
      .kind = PROP_CUSTOM,
      .help = "the thread's id on the host",
