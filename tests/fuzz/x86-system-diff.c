@@ -839,7 +839,9 @@ int main(int argc, char **argv)
                         .bits = modes[m].bits,
                         .protected_mode = m != GUEST_REAL && modes[m].mode != GUEST_V86,
                         .ring0_paged = ring0_paged(m),
-                        .no_stale = f.side[0].walk || f.side[1].walk,
+                        /* NMIs to one side alone fill its TLB, too */
+                        .no_stale = f.side[0].walk || f.side[1].walk ||
+                                    (ring0_paged(m) && modes[m].bits == 64),
                         .at = {AT_DATA, AT_COUNTER},
                         .allowed = system_allowed,
                         .special = system_unit,
