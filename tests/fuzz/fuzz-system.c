@@ -34,6 +34,8 @@ static bool never(unsigned op)
     case OP_XRSTOR:
     case OP_XRSTORS:
     case OP_POPF:
+    case OP_SYSCALL: /* by STAR as it was reset, to segments from where no interrupt returns */
+    case OP_SYSRET:
         return true;
     default:
         return false;
@@ -52,8 +54,6 @@ static bool seldom(unsigned op)
     case OP_LTR:
     case OP_LLDT:
     case OP_XSETBV:
-    case OP_SYSCALL:
-    case OP_SYSRET:
     case OP_SYSENTER:
     case OP_SYSEXIT:
     case OP_JMP_IND:
