@@ -73,6 +73,40 @@ static const ModuleHead *load(unsigned i, Error **errp)
     return head;
 }
 
+typedef struct Load {
+    unsigned i;
+    const ModuleHead *head;
+    Error *err;
+} Load;
+
+static void *load_body(void *opaque)
+{
+    Load *l = opaque;
+    l->head = load(l->i, &l->err);
+    return NULL;
+}
+
+/*
+ * The caller may be a fiber, and what libraries do when they are loaded needs more stack than
+ * fibers have (librados' options some hundred kilobytes): they get a thread's.
+ */
+static const ModuleHead *load_apart(unsigned i, Error **errp)
+{
+    Load l = {.i = i};
+    pthread_t thread;
+    int err = pthread_create(&thread, NULL, load_body, &l);
+    if (err) {
+        error_set_errno(errp, err, "Could not start a thread to load the module '%s'",
+                        known[i].name);
+        return NULL;
+    }
+    pthread_join(thread, NULL);
+    if (l.err) {
+        error_propagate(errp, l.err);
+    }
+    return l.head;
+}
+
 const void *module_load(const char *name, Error **errp)
 {
     unsigned i = (unsigned)find(name);
@@ -80,7 +114,7 @@ const void *module_load(const char *name, Error **errp)
 
     if (!head) {
         pthread_mutex_lock(&lock);
-        head = loaded[i] ? loaded[i] : load(i, errp);
+        head = loaded[i] ? loaded[i] : load_apart(i, errp);
         __atomic_store_n(&loaded[i], head, __ATOMIC_RELEASE);
         pthread_mutex_unlock(&lock);
     }
