@@ -15,7 +15,7 @@ DEMO_PACKAGES="busybox-static cpio kmod xz-utils"
 TEST_PACKAGES="acpica-tools clang-format ccache qemu-utils libnbd-bin nbdkit gnutls-bin mold gcc-multilib ipxe-qemu git \
 gvncviewer tigervnc-viewer xvfb xdotool gdb qemu-block-extra fuse3 fio e2fsprogs"
 # Servers of disks, for tests that skip without them; their services are not started.
-SERVER_PACKAGES="tgt nfs-ganesha nfs-ganesha-vfs rpcbind iproute2 ceph-mon ceph-osd ceph-common"
+SERVER_PACKAGES="tgt nfs-ganesha nfs-ganesha-vfs rpcbind netbase iproute2 ceph-mon ceph-osd ceph-common"
 # Only for the suite "slow".
 SLOW_PACKAGES="linux-source-6.1 make e2fsprogs fdisk stress-ng"
 
