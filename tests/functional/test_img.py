@@ -401,7 +401,7 @@ class Img(unittest.TestCase):
         self.assertIn("there is no option '--formt'", out)
         self.assertIn("there is no option '-Q'", out)
         self.assertIn("did you mean 'convert'", self.img("convrt", status=1))
-        self.assertIn("did you mean 'qcow2'", self.img("create", "-f", "qcow", "x", "1G", status=1))
+        self.assertIn("did you mean 'qcow2'", self.img("create", "-f", "qcow22", "x", "1G", status=1))
         self.assertFalse(pathlib.Path(self.dir, "x").exists())
         self.img("create", "-q", "-f", "qcow2", "x", "64M")
         self.assertIn("backing", self.img("create", "-f", "qcow2", "-b", "x", "y", status=1))
