@@ -593,6 +593,8 @@ osd pool default min size = 1
 osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
 osd objectstore = memstore
+# Standing still for half a minute must not cost a client its lock of an image.
+osd client watch timeout = 300
 memstore device bytes = 1073741824
 osd max object name len = 256
 osd max object namespace len = 64
@@ -722,7 +724,7 @@ rbd concurrent management ops = 4
             self.assertLess(time.monotonic() - start, 60 * rhea.PATIENCE)
             m.qmp("query-status")
             self.go_on()
-            until("the cluster's answer", 60, lambda: "error" not in ask("", "two"))
+            until("the cluster's answer", 120, lambda: "error" not in ask("", "two"))
             m.qmp("quit")
             self.assertEqual(m.wait(60), 0)
 
