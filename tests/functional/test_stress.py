@@ -101,8 +101,10 @@ class Stress(unittest.TestCase):
         print("# MiB beside the guest's memory:", *samples)
         self.assertEqual(log.strip(), "")
         self.assertLess(max(samples), OWN_MEMORY)
-        late = samples[len(samples) // 2:]
-        self.assertLess(max(late) - min(late), 64, "it still grows in the second half")
+        # The cache of translated code fills and is emptied, again and again: the peaks count.
+        half = len(samples) // 2
+        self.assertLess(max(samples[half:]), max(samples[:half]) + 64,
+                        "it still grows in the second half")
         return out
 
     def test_stress_ng(self):
